@@ -1,0 +1,73 @@
+"""axopt: find which approximate multiplier each layer of a PyTorch model should use.
+
+The names below are imported on first use, so that ``import axopt`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from axopt.data import load_data
+    from axopt.errors import AxoptError
+    from axopt.evaluation import Evaluation, evaluate
+    from axopt.kernels import lut_gemm
+    from axopt.model import Assignment, Cost, EmulatedModel, assign_, cost, prepare
+    from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+    from axopt.study import SearchResult, search
+    from axopt.zoo import create_model, list_models
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Assignment",
+    "AxoptError",
+    "Cost",
+    "EmulatedModel",
+    "Evaluation",
+    "Multiplier",
+    "MultiplierLibrary",
+    "SearchResult",
+    "assign_",
+    "cost",
+    "create_model",
+    "evaluate",
+    "list_models",
+    "load_data",
+    "load_library",
+    "lut_gemm",
+    "prepare",
+    "search",
+]
+
+_ROOM_OF = {
+    "Assignment": "model",
+    "AxoptError": "errors",
+    "Cost": "model",
+    "EmulatedModel": "model",
+    "Evaluation": "evaluation",
+    "Multiplier": "multipliers",
+    "MultiplierLibrary": "multipliers",
+    "SearchResult": "study",
+    "assign_": "model",
+    "cost": "model",
+    "create_model": "zoo",
+    "evaluate": "evaluation",
+    "list_models": "zoo",
+    "load_data": "data",
+    "load_library": "multipliers",
+    "lut_gemm": "kernels",
+    "prepare": "model",
+    "search": "study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'axopt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"axopt.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

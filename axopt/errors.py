@@ -1,0 +1,67 @@
+"""The errors that axopt raises. All inherit `AxoptError` and the builtin that fits."""
+
+
+class AxoptError(Exception):
+    """Base class of every error that axopt raises on purpose."""
+
+
+class ArgumentError(AxoptError, ValueError):
+    """An argument breaks its rule; the message names the argument, the rule and the value."""
+
+
+class MultiplierError(AxoptError, ValueError):
+    """A multiplier's table or figures break a rule."""
+
+
+class UnknownMultiplierError(AxoptError, KeyError):
+    """No multiplier of that name in the library; the message lists near misses."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class LutFormatError(AxoptError, ValueError):
+    """A table file does not have its format; the message names the file."""
+
+
+class AccumulatorError(AxoptError, OverflowError):
+    """A sum of products may leave int32; the message names K."""
+
+
+class IsaError(AxoptError, RuntimeError):
+    """The instruction set asked for is unknown or not supported by this processor."""
+
+
+class CalibrationError(AxoptError, ValueError):
+    """Calibration is missing or saw no, NaN or infinite values; the message names the layer."""
+
+
+class UnsupportedLayerError(AxoptError, TypeError):
+    """A layer that cannot be emulated was named; the message gives its name and the reason."""
+
+
+class UnknownLayerError(AxoptError, KeyError):
+    """No emulated layer of that name; the message lists near misses."""
+
+    def __str__(self) -> str:  # KeyError would show the repr of the message
+        return str(self.args[0]) if self.args else ""
+
+
+class AssignmentError(AxoptError, ValueError):
+    """An assignment file or value breaks its schema or does not fit the model or the library."""
+
+
+class DatasetError(AxoptError, ValueError):
+    """A data set is missing, damaged or inconsistent; the message names the file."""
+
+
+class ModelError(AxoptError, ValueError):
+    """A model or its weights cannot be loaded; the message names the source."""
+
+
+class StoreError(AxoptError, RuntimeError):
+    """A search store is damaged, of another schema, or belongs to another search."""
+
+
+class RunExistsError(AxoptError, FileExistsError):
+    """The output exists and overwriting it was not asked for."""
