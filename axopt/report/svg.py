@@ -1,0 +1,191 @@
+"""The front as inline SVG for the HTML report. Colours are classes of the report's style sheet."""
+
+from collections.abc import Iterable
+from html import escape
+
+from axopt.report import labels, view
+from axopt.report.record import Point, RunRecord
+from axopt.report.view import Limits
+
+WIDTH = 760
+HEIGHT = 470
+LEFT = 58
+RIGHT = 14
+TOP = 10
+BOTTOM = 46
+LABEL_PX = 11
+LABEL_GAP = 7
+CHARACTER_WIDTH = 0.6  # of the font size, of a sans-serif font's digits and capitals
+
+
+class _Plane:
+    """From the record's units to SVG pixels."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+
+    def x(self, power: float) -> float:
+        share = (power - self.limits.x_low) / (self.limits.x_high - self.limits.x_low)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, quality: float) -> float:
+        share = (quality - self.limits.y_low) / (self.limits.y_high - self.limits.y_low)
+        return HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP)
+
+    def place(self, point: Point) -> labels.Position:
+        """Return where ``point`` is marked: points below the plane stand at its lower edge."""
+        y = HEIGHT - BOTTOM - 6 if self.limits.is_below(point) else self.y(point.quality)
+        return self.x(point.rel_power), y
+
+
+def pareto_svg(record: RunRecord) -> str:
+    """Draw the same picture as `plot.pareto_png`; each point of the front is a focusable group.
+
+    The group of point i has ``data-index="i"`` and its place as ``data-x`` and ``data-y``.
+    """
+    plane = _Plane(view.limits(record))
+    density = "dense" if len(record.front) >= view.DENSE else "sparse"
+    parts = [
+        f'<svg id="plot" class="{density}" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" '
+        f'aria-label="Quality against relative power of the front">',
+        f'<clipPath id="inside"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
+        f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>',
+        *_axes(record, plane),
+        '<g clip-path="url(#inside)">',
+        *_levels(record, plane),
+        _trials(record, plane),
+        _line(record, plane),
+        *(_uniform(point, plane) for point in view.compared_points(record)),
+        _exact(record, plane),
+        '</g><g role="radiogroup" aria-label="Points of the front">',
+        *(_point(i, point, plane, record.unit) for i, point in enumerate(record.front)),
+        "</g>",
+        *_labels(record, plane),
+        "</svg>",
+    ]
+    return "\n".join(parts)
+
+
+def _axes(record: RunRecord, plane: _Plane) -> Iterable[str]:
+    limits = plane.limits
+    bottom = HEIGHT - BOTTOM
+    for tick in view.ticks(limits.x_low, limits.x_high, 8):
+        x = f"{plane.x(tick):.1f}"
+        yield f'<path class="grid" d="M{x} {TOP}V{bottom}"/>'
+        yield f'<text class="tick" x="{x}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>'
+    for tick in view.ticks(limits.y_low, limits.y_high, 9):
+        y = plane.y(tick)
+        yield f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+        yield (
+            f'<text class="tick" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
+        )
+    yield f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>'
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    yield (
+        f'<text class="title" x="{middle:.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
+        f"{escape(view.power_axis(record))}</text>"
+    )
+    yield (
+        f'<text class="title" transform="translate(14 {(TOP + bottom) / 2:.1f}) rotate(-90)" '
+        f'text-anchor="middle">{escape(view.quality_axis(record))}</text>'
+    )
+
+
+def _levels(record: RunRecord, plane: _Plane) -> Iterable[str]:
+    exact = record.exact
+    top = plane.y(exact.quality_high)
+    yield (
+        f'<rect class="band" x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}" '
+        f'height="{plane.y(exact.quality_low) - top:.1f}"/>'
+    )
+    yield f'<path class="level" d="M{LEFT} {plane.y(exact.quality):.1f}H{WIDTH - RIGHT}"/>'
+    if record.float_quality is not None:
+        y = plane.y(record.float_quality.value)
+        yield f'<path class="float" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
+
+
+def _trials(record: RunRecord, plane: _Plane) -> str:
+    """Draw all trials as one path of round dots, a tenth of the size of circles."""
+    inside = [
+        f"M{plane.x(power):.0f} {plane.y(quality):.0f}h0"
+        for power, quality in view.completed_trials(record)
+        if quality >= plane.limits.y_low
+    ]
+    return f'<path class="trials" d="{"".join(dict.fromkeys(inside))}"/>'
+
+
+def _line(record: RunRecord, plane: _Plane) -> str:
+    places = [(plane.x(point.rel_power), plane.y(point.quality)) for point in record.front]
+    return f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
+
+
+def _bar(point: Point, plane: _Plane) -> str:
+    if plane.limits.is_below(point):
+        return ""
+    x = plane.x(point.rel_power)
+    low, high = plane.y(point.quality_low), plane.y(point.quality_high)
+    return f'<path class="bar" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
+
+
+def _arrowhead(x: float, y: float) -> str:
+    return f'<path class="mark" d="M{x - 5:.1f} {y - 4:.1f}h10l-5 8z"/>'
+
+
+def _uniform(point: Point, plane: _Plane) -> str:
+    x, y = plane.place(point)
+    if plane.limits.is_below(point):
+        mark = _arrowhead(x, y)
+    else:
+        mark = f'<rect class="mark" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>'
+    title = (
+        f"{point.label} everywhere: {point.quality:.2f} "
+        f"[{point.quality_low:.2f}, {point.quality_high:.2f}], power {point.rel_power:.3f}"
+    )
+    return f'<g class="uniform"><title>{escape(title)}</title>{_bar(point, plane)}{mark}</g>'
+
+
+def _exact(record: RunRecord, plane: _Plane) -> str:
+    x, y = plane.place(record.exact)
+    return (
+        f'<g class="exact"><title>{escape(view.exact_title(record))}</title>'
+        f'<path class="mark" d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/></g>'
+    )
+
+
+def _point(index: int, point: Point, plane: _Plane, unit: str) -> str:
+    x, y = plane.place(point)
+    if plane.limits.is_below(point):
+        mark = _arrowhead(x, y)
+    else:
+        mark = f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    name = f"{point.label}: {point.quality:.2f} {unit}, relative power {point.rel_power:.3f}"
+    return (
+        f'<g class="point" role="radio" aria-checked="false" aria-label="{escape(name)}" '
+        f'tabindex="-1" data-index="{index}" data-x="{x:.1f}" data-y="{y:.1f}">'
+        f"{_bar(point, plane)}{mark}</g>"
+    )
+
+
+def _labels(record: RunRecord, plane: _Plane) -> Iterable[str]:
+    points = view.compared_points(record)
+    texts = view.uniform_labels(record, plane.limits)
+    anchors = [plane.place(point) for point in points]
+    sizes = [(len(text) * CHARACTER_WIDTH * LABEL_PX, float(LABEL_PX)) for text in texts]
+    frame = (float(LEFT), float(TOP), float(WIDTH - RIGHT), float(HEIGHT - BOTTOM))
+    centres = labels.place_labels(anchors, sizes, _obstacles(record, plane), frame, LABEL_GAP)
+    for text, (x, y) in zip(texts, centres, strict=True):
+        yield (
+            f'<text class="label" x="{x:.1f}" y="{y + LABEL_PX / 3:.1f}" '
+            f'text-anchor="middle">{escape(text)}</text>'
+        )
+
+
+def _obstacles(record: RunRecord, plane: _Plane) -> list[labels.Box]:
+    boxes = []
+    for point in [record.exact, *record.uniform, *record.front]:
+        x, y = plane.place(point)
+        boxes.append((x - 5, y - 5, x + 5, y + 5))
+        if not plane.limits.is_below(point):
+            high, low = plane.y(point.quality_high), plane.y(point.quality_low)
+            boxes.append((x - 2, high, x + 2, low))
+    return boxes + labels.line_obstacles([plane.place(point) for point in record.front], 6)

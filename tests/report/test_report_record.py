@@ -1,0 +1,127 @@
+import json
+from dataclasses import replace
+
+import pytest
+from synthetic_records import make_record, wilson
+
+from axopt.errors import ArgumentError, AxoptError
+from axopt.report import Quality, RunRecord, Trial
+
+
+def test_json_round_trip_is_exact(record):
+    assert RunRecord.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize("kind", [{"n_front": 0}, {"uniform": False}, {"n_trials": 0}])
+def test_json_round_trip_of_partial_runs(kind):
+    record = replace(make_record(**kind), float_quality=None)
+    assert RunRecord.from_json(record.to_json()) == record
+
+
+def test_json_is_deterministic(record):
+    assert record.to_json() == make_record().to_json()
+
+
+def test_front_may_be_one_point_of_perfect_quality(record):
+    # the Wilson interval of 100 % may end a rounding error below 100 %
+    point = replace(record.front[0], quality=100.0, quality_high=99.99999999999999)
+    assert replace(record, front=(point,)).front == (point,)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), "80", None, True])
+@pytest.mark.parametrize("field", ["quality", "rel_power", "delay_ns"])
+def test_point_numbers_must_be_finite(record, field, number):
+    with pytest.raises(ArgumentError, match=f"`{field}` must be a finite number"):
+        replace(record.front[0], **{field: number})
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../secret.json", "a/../../b.json"])
+def test_assignment_must_stay_in_the_run_folder(record, name):
+    with pytest.raises(ArgumentError, match="`assignment`"):
+        replace(record.front[0], assignment=name)
+
+
+def test_quality_must_lie_in_its_interval(record):
+    with pytest.raises(ArgumentError, match="`quality` must lie in its interval"):
+        replace(record.front[0], quality_low=99.0)
+    with pytest.raises(ArgumentError, match="`validation` must lie in its interval"):
+        replace(record.front[0], validation=Quality(80.0, 81.0, 82.0))
+    with pytest.raises(ArgumentError, match="`float_quality` must hold finite numbers"):
+        replace(record, float_quality=Quality(80.0, float("nan"), 82.0))
+
+
+def test_front_must_be_sorted_by_power(record):
+    with pytest.raises(ArgumentError, match="`front` must be sorted"):
+        replace(record, front=record.front[::-1])
+
+
+def test_front_labels_must_be_distinct(record):
+    with pytest.raises(ArgumentError, match="`front` must have distinct labels"):
+        replace(record, front=(record.front[0], record.front[0]))
+
+
+def test_points_must_share_the_split_of_the_exact_model(record):
+    stray = replace(record.front[1], split="validation")
+    with pytest.raises(ArgumentError, match=r"`front\[0\]` must be on the split 'test'"):
+        replace(record, front=(stray,))
+
+
+def test_points_must_cover_every_layer(record):
+    short = replace(record.uniform[2], layers=record.uniform[2].layers[1:])
+    with pytest.raises(ArgumentError, match=r"`uniform\[0\].layers` .* 20 layers, got 19"):
+        replace(record, uniform=(short,))
+
+
+def test_number_of_samples_follows_the_split(record):
+    assert record.n_samples == record.n_test
+    exact = replace(record.exact, split="validation")
+    assert replace(record, exact=exact, uniform=(), front=()).n_samples == record.n_validation
+
+
+def test_failed_trial_has_no_quality():
+    assert Trial(3, "failed", None, None).quality is None
+    with pytest.raises(ArgumentError, match="`number` must be an integer >= 0, got -1"):
+        Trial(-1, "complete", 80.0, 0.5)
+
+
+def edited(record, edit):
+    document = json.loads(record.to_json())
+    edit(document)
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.update(schema=2), "`schema` of the run record must be 1, got 2"),
+        (lambda d: d.update(record=[]), "`record` must be an object"),
+        (lambda d: d["record"].pop("seed"), r"check \['seed'\]"),
+        (lambda d: d["record"].update(color=1), r"check \['color'\]"),
+        (lambda d: d["record"].update(front={}), "`record.front` must be a list"),
+        (lambda d: d["record"].update(seed="0"), "`seed` must be an integer >= 0, got '0'"),
+        (lambda d: d["record"]["front"][3].update(quality=None), r"record.front\[3\]`: `quality`"),
+        (lambda d: d["record"]["exact"]["layers"][0].update(swap=1), "`swap` must be true or"),
+        (lambda d: d["record"].update(float_quality=[1, 2]), r"must be \[value, low, high\]"),
+        (lambda d: d["record"].update(float_quality=["a", 1, 2]), "must hold finite numbers"),
+    ],
+)
+def test_damaged_json_names_the_field(record, edit, message):
+    with pytest.raises(ArgumentError, match=message):
+        RunRecord.from_json(edited(record, edit))
+
+
+@pytest.mark.parametrize("text", ["", "{", "null", "[]", "3", "[" * 100_000])
+def test_not_a_record_is_an_axopt_error(text):
+    with pytest.raises(AxoptError, match="run record"):
+        RunRecord.from_json(text)
+
+
+def test_nan_in_json_is_refused(record):
+    text = record.to_json().replace('"seconds": 1834.5', '"seconds": NaN')
+    with pytest.raises(ArgumentError, match="`seconds` must be a finite number"):
+        RunRecord.from_json(text)
+
+
+def test_wilson_helper_brackets_its_value():
+    assert wilson(0.0).low == 0.0
+    assert wilson(50.0).low < 50.0 < wilson(50.0).high

@@ -1,0 +1,83 @@
+import csv
+import json
+
+import pytest
+from synthetic_records import make_record
+
+from axopt.errors import AssignmentError
+from axopt.report import export_csv, front_table
+from axopt.report.table import front_csv
+
+COLUMNS = [
+    "point",
+    "quality",
+    "quality_low",
+    "quality_high",
+    "rel_power",
+    "rel_area",
+    "delay_ns",
+    "assignment",
+    "split",
+]
+NUMBERS = COLUMNS[1:7]
+
+
+def test_front_table_has_exactly_the_fixed_columns(record):
+    table = front_table(record)
+    assert list(table.columns) == COLUMNS
+    assert len(table) == len(record.front)
+    assert list(table["point"]) == [point.label for point in record.front]
+    assert list(table["quality_low"]) == [point.quality_low for point in record.front]
+
+
+def test_empty_front_keeps_columns_and_types():
+    table = front_table(make_record(n_front=0))
+    assert list(table.columns) == COLUMNS
+    assert len(table) == 0
+    assert all(table[name].dtype == "float64" for name in NUMBERS)
+    assert front_csv(make_record(n_front=0)) == ",".join(COLUMNS) + "\n"
+
+
+def test_csv_numbers_read_back_exactly(record):
+    rows = list(csv.DictReader(front_csv(record).splitlines()))
+    for row, point in zip(rows, record.front, strict=True):
+        for name in NUMBERS:
+            assert row[name] == repr(getattr(point, name))
+            assert float(row[name]) == getattr(point, name)
+        assert row["assignment"] == point.assignment
+        assert row["split"] == "test"
+
+
+ASSIGNMENT = {
+    "schema": 1,
+    "layers": {
+        "z, first": {"multiplier": "v1/mul8s_1L2H", "digest": "ab", "swap": True, "scale": 1.5},
+        "a": {"multiplier": "v1/mul8s_1KV8", "digest": "cd", "swap": False},
+    },
+}
+
+
+def test_export_csv_writes_one_row_a_layer_in_order(tmp_path):
+    export_csv(ASSIGNMENT, tmp_path / "point.csv")
+    with open(tmp_path / "point.csv", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["layer", "multiplier", "digest", "swap"],
+            ["z, first", "v1/mul8s_1L2H", "ab", "true"],
+            ["a", "v1/mul8s_1KV8", "cd", "false"],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("layer", "value"), [("swap", 1), ("digest", None), ("multiplier", 3), ("swap", "true")]
+)
+def test_export_csv_refuses_damaged_layers(tmp_path, layer, value):
+    damaged = json.loads(json.dumps(ASSIGNMENT))
+    damaged["layers"]["a"][layer] = value
+    with pytest.raises(AssignmentError, match="layer 'a' of an assignment must have"):
+        export_csv(damaged, tmp_path / "point.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_csv_refuses_an_assignment_without_layers(tmp_path):
+    with pytest.raises(AssignmentError, match="`layers` of an assignment must be an object"):
+        export_csv({"schema": 1}, tmp_path / "point.csv")

@@ -1,0 +1,114 @@
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from synthetic_records import EXACT, KEYS, make_record
+
+from axopt.report import view
+from axopt.report.labels import line_obstacles, place_labels
+
+
+def test_points_at_chance_level_do_not_squeeze_the_front(record):
+    limits = view.limits(record)
+    assert EXACT - 25 < limits.y_low < EXACT - 5
+    below = {point.label for point in record.uniform if limits.is_below(point)}
+    assert below == {f"v1/mul8s_{name}" for name in ("1KVL", "1L2D", "1L1G", "1KR3")}
+    assert limits.x_low < min(point.rel_power for point in record.uniform)
+
+
+def test_a_small_range_is_shown_whole():
+    record = make_record(uniform=False)
+    limits = view.limits(record)
+    assert not any(limits.is_below(point) for point in record.front)
+    assert limits.y_low < min(point.quality_low for point in record.front)
+    assert limits.y_high > max(point.quality_high for point in record.front)
+
+
+@pytest.mark.parametrize("n_front", [0, 1])
+def test_limits_are_never_empty(n_front):
+    record = make_record(n_front=n_front, uniform=False)
+    exact = replace(record.exact, quality_low=EXACT, quality_high=EXACT)
+    limits = view.limits(replace(record, exact=exact, float_quality=None))
+    assert limits.y_high - limits.y_low >= view.MIN_SPAN_PP
+    assert limits.x_high - limits.x_low >= view.MIN_SPAN_POWER
+
+
+def test_reference_is_not_drawn_twice(record):
+    labels = [point.label for point in view.compared_points(record)]
+    assert labels == [key for key in KEYS if key != record.reference]
+
+
+def test_labels_below_the_plane_state_their_quality(record):
+    labels = view.uniform_labels(record, view.limits(record))
+    assert "1KR3: 10.0 %" in labels
+    assert "1L2H" in labels
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ([], ("", [])),
+        (["v1/mul8s_1L2H"], ("", ["v1/mul8s_1L2H"])),
+        (["v1/mul8s_1L2H", "v1/mul8s_1L2D"], ("v1/mul8s_", ["1L2H", "1L2D"])),
+        (["v1/mul8s_1L2H", "v1/mul8u_1JFF"], ("v1/", ["mul8s_1L2H", "mul8u_1JFF"])),
+        (["mine", "v1/mul8u_1JFF"], ("", ["mine", "v1/mul8u_1JFF"])),
+    ],
+)
+def test_short_names_cut_at_a_separator(keys, expected):
+    assert view.short_names(keys) == expected
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "expected"),
+    [
+        (0.0, 1.0, 5, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (69.3, 82.4, 8, [70, 72, 74, 76, 78, 80, 82]),
+        (99.2, 100.3, 6, [99.2, 99.4, 99.6, 99.8, 100.0, 100.2]),
+    ],
+)
+def test_ticks_are_round_and_inside(low, high, most, expected):
+    assert view.ticks(low, high, most) == pytest.approx(expected)
+
+
+def boxes_of(centres, sizes):
+    return [
+        (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+        for (x, y), (w, h) in zip(centres, sizes, strict=True)
+    ]
+
+
+def disjoint(one, other):
+    apart_x = one[2] <= other[0] + 1e-6 or other[2] <= one[0] + 1e-6
+    apart_y = one[3] <= other[1] + 1e-6 or other[3] <= one[1] + 1e-6
+    return apart_x or apart_y
+
+
+def test_labels_cover_neither_marks_nor_each_other():
+    anchors = [(200.0 + 9 * (i % 4), 150.0 + 11 * (i // 4)) for i in range(12)]
+    sizes = [(30.0, 10.0)] * 12
+    marks = [(x - 3, y - 3, x + 3, y + 3) for x, y in anchors]
+    frame = (0.0, 0.0, 400.0, 300.0)
+    labels = boxes_of(place_labels(anchors, sizes, marks, frame, 6.0), sizes)
+    assert all(disjoint(one, other) for one, other in combinations(labels, 2))
+    assert all(disjoint(label, mark) for label in labels for mark in marks)
+    assert all(box[0] >= 0 and box[1] >= 0 and box[2] <= 400 and box[3] <= 300 for box in labels)
+
+
+def test_label_turns_inwards_at_the_edge():
+    (centre,) = place_labels([(399.0, 150.0)], [(30.0, 10.0)], [], (0, 0, 400, 300), 6.0)
+    assert centre == (399.0 - 15 - 6, 150.0)
+
+
+def test_labels_are_placed_even_where_nothing_is_free():
+    everything = [(-1e4, -1e4, 1e4, 1e4)]
+    centres = place_labels([(5.0, 5.0)], [(30.0, 10.0)], everything, (0, 0, 10, 10), 6.0)
+    assert len(centres) == 1
+
+
+def test_line_obstacles_follow_the_line():
+    boxes = line_obstacles([(0.0, 0.0), (10.0, 0.0)], step=2.0)
+    assert boxes[0] == (-0.5, -0.5, 0.5, 0.5)
+    assert boxes[-1] == (9.5, -0.5, 10.5, 0.5)
+    assert len(boxes) == 6
+    assert line_obstacles([(1.0, 1.0)], step=2.0) == []
+    assert len(line_obstacles([(1.0, 1.0), (1.0, 1.0)], step=2.0)) == 1
