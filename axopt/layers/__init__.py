@@ -1,0 +1,19 @@
+"""Emulated layers, their quantisers and their gradients."""
+
+from axopt.layers.base import EmulatedLayer
+from axopt.layers.calibrators import CALIBRATORS, activation_params
+from axopt.layers.conv import EmulatedConv2d
+from axopt.layers.histogram import Histogram
+from axopt.layers.linear import EmulatedLinear
+from axopt.layers.quantisation import QuantParams, weight_params
+
+__all__ = [
+    "CALIBRATORS",
+    "EmulatedConv2d",
+    "EmulatedLayer",
+    "EmulatedLinear",
+    "Histogram",
+    "QuantParams",
+    "activation_params",
+    "weight_params",
+]

@@ -1,0 +1,210 @@
+"""What every emulated layer has in common: operands, multiplier, calibration, zero points."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from axopt.errors import CalibrationError
+from axopt.kernels import PackedTable
+from axopt.layers.calibrators import activation_params
+from axopt.layers.histogram import Histogram
+from axopt.layers.quantisation import QuantParams, weight_params
+from axopt.layers.surrogate import emulated_products
+from axopt.multipliers import Multiplier
+
+
+class EmulatedLayer(nn.Module, ABC):
+    """A layer whose products come from the table of a multiplier.
+
+    The multiplier decides the number format: a signed circuit makes the layer symmetric, an
+    unsigned one affine. Parameters of both formats follow from one calibration.
+
+    Attributes:
+        name: Name in the model, for messages.
+        kind: Short name of the layer type, as it appears in reports.
+        weight: Float weight, output channels first.
+        bias: Float bias or None; it is added exactly.
+        histogram: What calibration saw at the input.
+        multiplier: The circuit in use.
+        swap: Whether the weight is the first operand.
+    """
+
+    kind: str
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        multiplier: Multiplier,
+        *,
+        name: str = "",
+        calibrator: str = "mse",
+        per_channel: bool = True,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.weight = cast(nn.Parameter, weight)
+        self.register_parameter("bias", cast(nn.Parameter | None, bias))
+        self.calibrator = calibrator
+        self.per_channel = per_channel
+        self.histogram = Histogram()
+        self.observing = False
+        self._fixed: dict[bool, tuple[QuantParams, QuantParams]] = {}
+        self._activation: dict[bool, QuantParams] = {}
+        self._weights: dict[bool, tuple[tuple[int, int], QuantParams, Tensor]] = {}
+        self.assign(multiplier, swap=False)
+
+    def assign(self, multiplier: Multiplier, *, swap: bool) -> None:
+        """Use ``multiplier`` from now on, with the weight as first operand if ``swap``."""
+        self.multiplier = multiplier
+        self.swap = swap
+        self._table = PackedTable.of(multiplier.table.T if swap else multiplier.table)
+
+    def quantisation(self, signed: bool | None = None) -> tuple[QuantParams, QuantParams]:
+        """Parameters of the activations and of the weights.
+
+        Args:
+            signed: Kind of the circuit; that of the assigned multiplier by default.
+
+        Raises:
+            CalibrationError: If calibration saw nothing.
+        """
+        signed = self.multiplier.signed if signed is None else signed
+        if signed in self._fixed:
+            return self._fixed[signed]
+        if signed not in self._activation:
+            if self.histogram.empty:
+                raise CalibrationError(f"layer {self.name!r} was never calibrated.")
+            self._activation[signed] = activation_params(
+                self.histogram, signed=signed, calibrator=self.calibrator
+            )
+        return self._activation[signed], self._quantised_weight(signed)[0]
+
+    def fix_quantisation(
+        self, signed: bool, activation: QuantParams, weights: QuantParams
+    ) -> None:
+        """Use these parameters instead of the calibrated ones for circuits of that kind."""
+        self._fixed[signed] = (activation, weights)
+        self._weights.pop(signed, None)
+
+    def release_quantisation(self) -> None:
+        """Go back to the calibrated parameters."""
+        self._fixed.clear()
+        self._weights.clear()
+
+    def _quantised_weight(self, signed: bool) -> tuple[QuantParams, Tensor]:
+        """Parameters and indices of the weight, computed once per version of the weight."""
+        version = (self.weight._version, self.weight.data_ptr())
+        cached = self._weights.get(signed)
+        if cached is None or cached[0] != version:
+            if signed in self._fixed:
+                params = self._fixed[signed][1]
+            else:
+                params = weight_params(self.weight, signed=signed, per_channel=self.per_channel)
+            cached = (version, params, params.indices(self.weight))
+            self._weights[signed] = cached
+        return cached[1], cached[2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Emulate the layer; same shapes and dtype as the layer it stands for.
+
+        Raises:
+            CalibrationError: If the layer was never calibrated.
+        """
+        if self.observing:
+            self._observe(x)
+            return self.exact_float(x)
+        activation, weights = self.quantisation()
+        prepared = self._prepared_input(x.float())
+        sums = emulated_products(prepared, self.weight, self, activation, weights)
+        return self._with_bias(sums).to(x.dtype)
+
+    def _observe(self, x: Tensor) -> None:
+        try:
+            self.histogram.update(x)
+        except CalibrationError as error:
+            raise CalibrationError(f"layer {self.name!r}: {error}") from None
+        self._activation.clear()
+
+    def emulated(
+        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
+    ) -> Tensor:
+        """Dequantised sums of table products, without bias (see `surrogate.Products`)."""
+        indices = self._quantised_weight(self.multiplier.signed)[1]
+        sums = self.integer_sums(activation.indices(x), indices, activation, weights)
+        scale = activation.scale * weights.scale
+        return sums.float().mul_(self._per_output(scale))
+
+    def integer_sums(
+        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
+    ) -> Tensor:
+        """Sums of table products, less the zero-point terms (see docs/architecture.md).
+
+        Args:
+            x: uint8 indices of the prepared input.
+            weight: uint8 indices of the weight.
+            activation: Parameters that made ``x``.
+            weights: Parameters that made ``weight``.
+
+        Returns:
+            int32 sums for signed circuits, int64 for unsigned ones.
+        """
+        sums = self._table_sums(x, weight, self._table)
+        if self.multiplier.signed:
+            return sums
+        weight_zero = self._per_output(weights.zero_point)
+        activation_sums = self._activation_sums(x, weight)
+        weight_sums = self._per_output(weight.flatten(1).sum(1, dtype=torch.int64))
+        terms = weight[0].numel()
+        return (
+            sums.long()
+            - weight_zero * activation_sums
+            - activation.zero_point * weight_sums
+            + terms * activation.zero_point * weight_zero
+        )
+
+    def _with_bias(self, y: Tensor) -> Tensor:
+        return y if self.bias is None else y + self._per_output(self.bias.float())
+
+    @abstractmethod
+    def geometry(self) -> str:
+        """Options and shapes that, with the weights, define what the layer computes."""
+
+    @abstractmethod
+    def exact_float(self, x: Tensor) -> Tensor:
+        """The float layer, used while calibrating."""
+
+    @abstractmethod
+    def surrogate_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of the float layer, see `surrogate.Products`."""
+
+    @abstractmethod
+    def _prepared_input(self, x: Tensor) -> Tensor:
+        """The input as the products see it: padded, batched."""
+
+    @abstractmethod
+    def _table_sums(self, x: Tensor, weight: Tensor, table: PackedTable) -> Tensor:
+        """int32 sums of table products."""
+
+    @abstractmethod
+    def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Sum of the activation indices that meet in each output, broadcastable against it."""
+
+    @abstractmethod
+    def _per_output(self, values: Tensor) -> Tensor:
+        """Per-tensor or per-channel values, broadcastable against the output."""
+
+    def extra_repr(self) -> str:
+        return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"
+
+
+def first_operand_table() -> PackedTable:
+    """The table that ignores the weight: its sums are the sums of the activation indices."""
+    return PackedTable.of(torch.arange(256).view(-1, 1).expand(256, 256).numpy())

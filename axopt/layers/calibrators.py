@@ -1,0 +1,134 @@
+"""From the histogram of a tensor to the range that its quantiser covers.
+
+A calibrator takes a `Histogram` and the kind of operand and returns (low, high). Min-max keeps
+everything that was seen; the others clip rare large values for a finer step.
+
+.. [Migacz2017] S. Migacz, "8-bit Inference with TensorRT", GTC 2017 (entropy calibration).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from axopt.errors import ArgumentError, CalibrationError
+from axopt.layers.histogram import BINS, Histogram
+from axopt.layers.quantisation import QuantParams
+
+Calibrator = Callable[[Histogram, bool], tuple[float, float]]
+
+PERCENTILE = 99.99
+"""Percentage of the values that the percentile calibrator keeps, on each side."""
+
+_SHRINKAGES = torch.linspace(1.0, 0.1, 91, dtype=torch.float64).tolist()
+
+
+def activation_params(histogram: Histogram, *, signed: bool, calibrator: str) -> QuantParams:
+    """Quantisation parameters of a tensor with that histogram.
+
+    Args:
+        histogram: What calibration saw.
+        signed: Kind of the operand.
+        calibrator: A name of `CALIBRATORS`.
+
+    Raises:
+        ArgumentError: If there is no calibrator of that name.
+        CalibrationError: If the histogram is empty.
+    """
+    if calibrator not in CALIBRATORS:
+        names = ", ".join(sorted(CALIBRATORS))
+        raise ArgumentError(f"`calibrator` must be one of {names}, got {calibrator!r}.")
+    if histogram.empty:
+        raise CalibrationError("calibration saw no values")
+    low, high = CALIBRATORS[calibrator](histogram, signed)
+    return QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed)
+
+
+def minmax(histogram: Histogram, signed: bool) -> tuple[float, float]:
+    """Everything that was seen."""
+    return histogram.low, histogram.high
+
+
+def percentile(histogram: Histogram, signed: bool) -> tuple[float, float]:
+    """All but the outermost 0.01 % on each side (of the magnitudes, for signed operands)."""
+    tail = 1 - PERCENTILE / 100
+    counts = histogram.counts.double()
+    edges = histogram.edges()
+    if signed:
+        magnitudes = counts.flip(0)[: BINS // 2] + counts[BINS // 2 :]
+        kept = magnitudes.cumsum(0) >= (1 - tail) * magnitudes.sum()
+        bound = float(edges[BINS // 2 + 1 :][kept][0])
+        return histogram.clip(-bound), histogram.clip(bound)
+    cumulated = counts.cumsum(0) / counts.sum()
+    low = float(edges[:-1][cumulated > tail][0])
+    high = float(edges[1:][cumulated >= 1 - tail][0])
+    return histogram.clip(low), histogram.clip(high)
+
+
+def mse(histogram: Histogram, signed: bool) -> tuple[float, float]:
+    """The shrunk range with the least mean squared quantisation error."""
+    seen = histogram.counts > 0
+    counts, centres = histogram.counts[seen].double(), histogram.centres()[seen]
+
+    def squared_error(low: float, high: float) -> float:
+        params = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed)
+        error = params.fake_quantise(centres).double() - centres
+        return float((counts * error.square()).sum())
+
+    return _best_shrinkage(histogram, squared_error)
+
+
+def entropy(histogram: Histogram, signed: bool) -> tuple[float, float]:
+    """The shrunk range whose quantised distribution diverges least from the original.
+
+    The divergence is the Kullback-Leibler one between the clipped histogram and itself after
+    every group of bins that share an index is levelled over the bins in use ([Migacz2017]).
+    """
+    centres = histogram.centres()
+    counts = histogram.counts.double()
+
+    def divergence(low: float, high: float) -> float:
+        params = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed)
+        indices = params.indices(centres).long()
+        covered = params.inside(centres)
+        if not covered.any():
+            return math.inf
+        clipped = torch.where(covered, counts, 0.0)
+        first, last = covered.nonzero()[[0, -1], 0].tolist()
+        reference = clipped.clone()
+        reference[first] += counts[:first].sum()
+        reference[last] += counts[last + 1 :].sum()
+        used = clipped > 0
+        total = torch.zeros(256, dtype=torch.float64).index_add_(0, indices, clipped)
+        share = torch.zeros(256, dtype=torch.float64).index_add_(0, indices, used.double())
+        levelled = torch.where(used, (total / share.clamp(min=1))[indices], 0.0)
+        return _kullback_leibler(reference, levelled)
+
+    return _best_shrinkage(histogram, divergence)
+
+
+CALIBRATORS: dict[str, Calibrator] = {
+    "entropy": entropy,
+    "minmax": minmax,
+    "mse": mse,
+    "percentile": percentile,
+}
+
+
+def _best_shrinkage(
+    histogram: Histogram, loss: Callable[[float, float], float]
+) -> tuple[float, float]:
+    """The range among shrunk copies of the observed one that minimises ``loss``."""
+    ranges = [(histogram.low * s, histogram.high * s) for s in _SHRINKAGES]
+    return min(ranges, key=lambda bounds: loss(*bounds))
+
+
+def _kullback_leibler(p: Tensor, q: Tensor) -> float:
+    """Divergence of q from p, in nats, for unnormalised counts; q is smoothed where it is 0."""
+    if q.sum() == 0:
+        return math.inf
+    p = p / p.sum()
+    q = (q + 1e-9 * q.sum()) / (q.sum() * (1 + 1e-9 * len(q)))
+    used = p > 0
+    return float((p[used] * torch.log(p[used] / q[used])).sum())

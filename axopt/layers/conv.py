@@ -1,0 +1,95 @@
+"""Emulated two-dimensional convolution."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from axopt.errors import ArgumentError
+from axopt.kernels import PackedTable, conv2d_codes
+from axopt.layers.base import EmulatedLayer, first_operand_table
+from axopt.multipliers import Multiplier
+
+Pair = tuple[int, int]
+
+
+class EmulatedConv2d(EmulatedLayer):
+    """``nn.Conv2d`` whose products come from a table.
+
+    Padded positions hold the value the padding mode gives them and are multiplied like any other:
+    a zero is the activation's zero point, and a circuit with M(0, w) != 0 errs there too.
+    """
+
+    kind = "conv2d"
+
+    def __init__(self, conv: nn.Conv2d, multiplier: Multiplier, **options: Any) -> None:
+        super().__init__(conv.weight, conv.bias, multiplier, **options)
+        self.stride = cast(Pair, tuple(conv.stride))
+        self.dilation = cast(Pair, tuple(conv.dilation))
+        self.groups = conv.groups
+        self.padding_mode = conv.padding_mode
+        self.padding = _border(conv)
+
+    def geometry(self) -> str:
+        return (
+            f"weight={tuple(self.weight.shape)}, stride={self.stride}, padding={self.padding}, "
+            f"padding_mode={self.padding_mode}, dilation={self.dilation}, groups={self.groups}"
+        )
+
+    def exact_float(self, x: Tensor) -> Tensor:
+        padded = self._padded(x)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        weight = self.weight.to(x.dtype)
+        return functional.conv2d(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+    def surrogate_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
+            grad, x, weight, None, self.stride, (0, 0), self.dilation, False, (0, 0), self.groups,
+            (*needs, False),
+        )  # fmt: skip
+        return grad_x, grad_weight
+
+    def _prepared_input(self, x: Tensor) -> Tensor:
+        if x.ndim not in (3, 4):
+            raise ArgumentError(
+                f"`x` must have shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}."
+            )
+        return self._padded(x)
+
+    def _padded(self, x: Tensor) -> Tensor:
+        if not any(self.padding):
+            return x
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return functional.pad(x, self.padding, mode=mode)
+
+    def _table_sums(self, x: Tensor, weight: Tensor, table: PackedTable) -> Tensor:
+        batched = x if x.ndim == 4 else x[None]
+        sums = conv2d_codes(
+            batched, weight, table, stride=self.stride, dilation=self.dilation, groups=self.groups
+        )
+        return sums if x.ndim == 4 else sums[0]
+
+    def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
+        one_output_a_group = torch.zeros_like(weight[: self.groups])
+        sums = self._table_sums(x, one_output_a_group, first_operand_table())
+        return sums.repeat_interleave(len(weight) // self.groups, dim=-3)
+
+    def _per_output(self, values: Tensor) -> Tensor:
+        return values.view(-1, 1, 1) if values.ndim else values
+
+
+def _border(conv: nn.Conv2d) -> tuple[int, int, int, int]:
+    """Columns left and right, rows above and below that the layer pads."""
+    if conv.padding == "valid":
+        return (0, 0, 0, 0)
+    if conv.padding == "same":
+        total = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+        (top, bottom), (left, right) = ((t // 2, t - t // 2) for t in total)
+        return (left, right, top, bottom)
+    rows, columns = cast(Pair, conv.padding)
+    return (columns, columns, rows, rows)

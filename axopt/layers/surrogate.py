@@ -1,0 +1,72 @@
+"""The products of an emulated layer as a differentiable function.
+
+Forward: exact emulation on operand indices. Backward: the straight-through estimator, that is the
+gradient of the same layer computed in float on the quantised operands, set to zero where an
+operand was clipped.
+
+.. [Bengio2013] Y. Bengio, N. Leonard and A. Courville, "Estimating or Propagating Gradients
+   Through Stochastic Neurons for Conditional Computation", arXiv:1308.3432.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from axopt.layers.quantisation import QuantParams
+
+
+class Products(Protocol):
+    """The multiplications of one layer, exact on indices and differentiable in float."""
+
+    def emulated(
+        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
+    ) -> Tensor:
+        """Dequantised sums of products, without bias."""
+
+    def surrogate_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients of the float layer with respect to ``x`` and ``weight``."""
+
+
+def emulated_products(
+    x: Tensor, weight: Tensor, products: Products, activation: QuantParams, weights: QuantParams
+) -> Tensor:
+    """``products.emulated``, differentiable in ``x`` and ``weight``."""
+    result: Tensor = _StraightThrough.apply(x, weight, products, activation, weights)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        products: Products,
+        activation: QuantParams,
+        weights: QuantParams,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.products, ctx.activation, ctx.weights = products, activation, weights
+        return products.emulated(x, weight, activation, weights)
+
+    @staticmethod
+    def backward(
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        x, weight = ctx.saved_tensors
+        grad_x, grad_weight = ctx.products.surrogate_gradients(
+            grad_outputs[0],
+            ctx.activation.fake_quantise(x),
+            ctx.weights.fake_quantise(weight),
+            ctx.needs_input_grad[:2],
+        )
+        if grad_x is not None:
+            grad_x = grad_x * ctx.activation.inside(x)
+        if grad_weight is not None:
+            grad_weight = grad_weight * ctx.weights.inside(weight)
+        return grad_x, grad_weight, None, None, None
