@@ -1,0 +1,171 @@
+"""Put multipliers into the layers of an emulated model, and read them back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from axopt.errors import ArgumentError, AssignmentError, UnknownLayerError
+from axopt.layers import EmulatedLayer, QuantParams
+from axopt.model.assignment import Assignment, LayerAssignment
+from axopt.model.emulated_model import EmulatedModel
+from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+
+Choice = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
+
+
+def assign_(
+    emulated: EmulatedModel,
+    spec: Choice | Mapping[str, Choice] | Assignment,
+    *,
+    library: MultiplierLibrary | None = None,
+) -> None:
+    """Choose multipliers, in place. Either all of ``spec`` is applied, or an error and nothing.
+
+    Args:
+        emulated: A model made by `prepare`.
+        spec: A multiplier (or its name) for all layers; a mapping from layer names to
+            multipliers, the other layers keeping theirs; or an `Assignment`, which must name
+            every layer and brings its own quantisation parameters. A pair
+            (multiplier, swap) chooses the operand order too.
+        library: Where names are looked up; the bundled library by default.
+
+    Raises:
+        UnknownLayerError: If a name is not that of an emulated layer.
+        UnknownMultiplierError: If the library has no such multiplier.
+        AssignmentError: If a digest differs from the library's table, the assignment was made
+            for another model or leaves a layer out, or its quantisation is malformed.
+    """
+    library = library or load_library()
+    layers = emulated.emulated_layers
+    if isinstance(spec, Assignment):
+        _assign_all(emulated, layers, spec, library)
+        return
+    choices = spec if isinstance(spec, Mapping) else dict.fromkeys(layers, spec)
+    resolved = {name: _resolve(layers, name, c, library) for name, c in choices.items()}
+    for name, (multiplier, swap) in resolved.items():
+        layers[name].assign(multiplier, swap=swap)
+
+
+def current_assignment(
+    emulated: EmulatedModel,
+    *,
+    source: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    cost: Mapping[str, Any] | None = None,
+) -> Assignment:
+    """The assignment that reproduces the present state of ``emulated``.
+
+    Args:
+        emulated: A model made by `prepare`.
+        source: How the model and data were named, kept beside the digest.
+        metrics: Measured quality to keep with it.
+        cost: Cost figures to keep with it.
+    """
+    layers = emulated.emulated_layers
+    return Assignment(
+        layers={
+            name: LayerAssignment(m.multiplier.key, m.multiplier.digest, m.swap)
+            for name, m in layers.items()
+        },
+        model={**(source or {}), "digest": emulated.digest},
+        quantisation={name: _quantisation_entry(layer) for name, layer in layers.items()},
+        metrics=metrics or {},
+        cost=cost or {},
+    )
+
+
+def _assign_all(
+    emulated: EmulatedModel,
+    layers: dict[str, EmulatedLayer],
+    assignment: Assignment,
+    library: MultiplierLibrary,
+) -> None:
+    resolved = {n: _resolve(layers, n, c, library) for n, c in assignment.layers.items()}
+    missing = [name for name in layers if name not in resolved]
+    if missing:
+        raise AssignmentError(f"the assignment leaves out layer {missing[0]!r}.")
+    digest = assignment.model.get("digest")
+    if digest is not None and digest != emulated.digest:
+        raise AssignmentError(
+            f"the assignment was made for another model: its `model.digest` is {str(digest)[:12]}"
+            f"..., this model's is {emulated.digest[:12]}..."
+        )
+    fixed = {
+        name: _parse_quantisation(name, entry, layers)
+        for name, entry in assignment.quantisation.items()
+    }
+    for name, (multiplier, swap) in resolved.items():
+        layers[name].assign(multiplier, swap=swap)
+        layers[name].release_quantisation()
+        if name in fixed:
+            layers[name].fix_quantisation(multiplier.signed, *fixed[name])
+
+
+def _resolve(
+    layers: Mapping[str, EmulatedLayer], name: str, choice: Any, library: MultiplierLibrary
+) -> tuple[Multiplier, bool]:
+    """The circuit and operand order that ``choice`` means for the layer ``name``."""
+    if name not in layers:
+        near = difflib.get_close_matches(str(name), layers, n=3)
+        hint = f"did you mean {', '.join(map(repr, near))}?" if near else "see layers()."
+        raise UnknownLayerError(f"{name!r} is not an emulated layer; {hint}")
+    swap = False
+    if isinstance(choice, tuple) and len(choice) == 2 and isinstance(choice[1], bool):
+        choice, swap = choice
+    if isinstance(choice, Multiplier):
+        return choice, swap
+    if isinstance(choice, str):
+        return library[choice], swap
+    if not isinstance(choice, LayerAssignment):
+        raise ArgumentError(
+            f"`spec[{name!r}]` must be a multiplier or its name, got {type(choice).__name__}."
+        )
+    multiplier = library[choice.multiplier]
+    if choice.digest != multiplier.digest:
+        raise AssignmentError(
+            f"layer {name!r}: {choice.multiplier} has the digest {multiplier.digest[:12]}... in "
+            f"the library, the assignment wants {choice.digest[:12]}..."
+        )
+    return multiplier, choice.swap
+
+
+def _quantisation_entry(layer: EmulatedLayer) -> dict[str, Any]:
+    activation, weights = layer.quantisation()
+    return {
+        "activation": {
+            "scale": activation.scale.item(),
+            "zero_point": activation.zero_point.item(),
+        },
+        "weight": {
+            "scale": weights.scale.tolist(),
+            "zero_point": weights.zero_point.tolist(),
+        },
+    }
+
+
+def _parse_quantisation(
+    name: str, entry: Any, layers: Mapping[str, EmulatedLayer]
+) -> tuple[QuantParams, QuantParams]:
+    if name not in layers:
+        raise AssignmentError(f"quantisation[{name!r}] is not a layer of the model.")
+    try:
+        activation, weights = (
+            QuantParams(
+                torch.tensor(entry[operand]["scale"], dtype=torch.float32),
+                torch.tensor(entry[operand]["zero_point"], dtype=torch.int64),
+            )
+            for operand in ("activation", "weight")
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise AssignmentError(f"quantisation[{name!r}] is malformed: {error}") from None
+    channels = len(layers[name].weight)
+    if activation.per_channel or weights.scale.shape not in ((), (channels,)):
+        raise AssignmentError(
+            f"quantisation[{name!r}] must have one activation scale and 1 or {channels} weight "
+            f"scales, got shapes {list(activation.scale.shape)} and {list(weights.scale.shape)}."
+        )
+    return activation, weights

@@ -1,0 +1,156 @@
+"""Which multiplier each layer uses, as a value that can be saved and loaded.
+
+The file is JSON with sorted keys, UTF-8, written atomically. Besides the layers it carries what
+reproduces a result: the digest of the model, the quantisation parameters, metrics and cost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from axopt.errors import AssignmentError
+from axopt.files import write_text_atomically
+
+SCHEMA = 1
+
+_SECTIONS = ("model", "quantisation", "metrics", "cost")
+
+
+@dataclass(frozen=True)
+class LayerAssignment:
+    """One layer's circuit.
+
+    Attributes:
+        multiplier: Key in the library, "release/name".
+        digest: sha256 of the product table, which identifies the circuit.
+        swap: Whether the weight is the first operand.
+    """
+
+    multiplier: str
+    digest: str
+    swap: bool = False
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The circuits of all emulated layers of a model.
+
+    Attributes:
+        layers: Layer name -> its circuit, in the order of execution.
+        model: What the assignment was made for; "digest" is that of the emulated model.
+        quantisation: Layer name -> parameters of activations and weights.
+        metrics: Measured quality.
+        cost: Power, area and delay figures.
+    """
+
+    layers: Mapping[str, LayerAssignment]
+    model: Mapping[str, Any] = field(default_factory=dict)
+    quantisation: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of the file."""
+        document: dict[str, Any] = {section: getattr(self, section) for section in _SECTIONS}
+        document["schema"] = SCHEMA
+        document["layers"] = {
+            name: {"multiplier": a.multiplier, "digest": a.digest, "swap": a.swap}
+            for name, a in self.layers.items()
+        }
+        return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "assignment") -> Assignment:
+        """Parse the text of a file.
+
+        Args:
+            text: The JSON document.
+            source: How messages name it.
+
+        Raises:
+            AssignmentError: If the text is not an assignment; names the field and the value.
+        """
+        try:
+            document = json.loads(
+                text, object_pairs_hook=_unique_keys, parse_constant=_no_constants
+            )
+        except (ValueError, RecursionError) as error:
+            raise AssignmentError(f"{source}: not valid JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise AssignmentError(f"{source}: must be an object, got {_short(document)}.")
+        if document.get("schema") != SCHEMA:
+            raise AssignmentError(
+                f"{source}: `schema` must be {SCHEMA}, got {_short(document.get('schema'))}."
+            )
+        unknown = set(document) - {"schema", "layers", *_SECTIONS}
+        if unknown:
+            raise AssignmentError(f"{source}: unknown field {sorted(unknown)[0]!r}.")
+        layers = _object(document, "layers", source)
+        return cls(
+            {name: _parse_layer(name, entry, source) for name, entry in layers.items()},
+            **{section: _object(document, section, source, {}) for section in _SECTIONS},
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file atomically, replacing an existing one."""
+        write_text_atomically(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Assignment:
+        """Read a file.
+
+        Raises:
+            AssignmentError: If it is not an assignment; the message names the file and field.
+            OSError: If it cannot be read.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise AssignmentError(f"{os.fspath(path)}: not UTF-8: {error}") from None
+        return cls.from_json(text, os.fspath(path))
+
+
+def _parse_layer(name: str, entry: Any, source: str) -> LayerAssignment:
+    where = f"{source}: layers[{name!r}]"
+    if not isinstance(entry, dict):
+        raise AssignmentError(f"{where} must be an object, got {_short(entry)}.")
+    unknown = set(entry) - {"multiplier", "digest", "swap"}
+    if unknown:
+        raise AssignmentError(f"{where}: unknown field {sorted(unknown)[0]!r}.")
+    for key in ("multiplier", "digest"):
+        if not isinstance(entry.get(key), str):
+            raise AssignmentError(f"{where}.{key} must be a string, got {_short(entry.get(key))}.")
+    swap = entry.get("swap", False)
+    if not isinstance(swap, bool):
+        raise AssignmentError(f"{where}.swap must be true or false, got {_short(swap)}.")
+    return LayerAssignment(entry["multiplier"], entry["digest"], swap)
+
+
+def _object(document: dict[str, Any], key: str, source: str, default: Any = None) -> Any:
+    value = document.get(key, default)
+    if not isinstance(value, dict):
+        raise AssignmentError(f"{source}: `{key}` must be an object, got {_short(value)}.")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"duplicate key {key!r}")
+        found[key] = value
+    return found
+
+
+def _no_constants(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,100 @@
+"""The emulated model: the original's modules under their names, products from tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from axopt.layers import EmulatedLayer
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One emulated layer.
+
+    Attributes:
+        name: Its name in the original model.
+        kind: "conv2d" or "linear".
+        macs: Multiplications for one sample.
+        multiplier: Key of the circuit in use, "release/name".
+        swap: Whether the weight is the circuit's first operand.
+    """
+
+    name: str
+    kind: str
+    macs: int
+    multiplier: str
+    swap: bool
+
+
+class EmulatedModel(nn.Module):
+    """A model made by `prepare`; calling it emulates the approximate hardware.
+
+    Attributes:
+        module: The converted copy of the original; module names are the original's.
+        skipped: Name -> reason, of every module with weights that stays in float.
+        folded: Name of the layer -> name of the batch norm folded into it.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        emulated: Mapping[str, EmulatedLayer],
+        macs: Mapping[str, int],
+        *,
+        skipped: Mapping[str, str],
+        folded: Mapping[str, str],
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.macs = dict(macs)
+        self.skipped = dict(skipped)
+        self.folded = dict(folded)
+        self._names = tuple(emulated)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+    @property
+    def emulated_layers(self) -> dict[str, EmulatedLayer]:
+        """Name -> module of the emulated layers, in the order of execution."""
+        found = {}
+        for name in self._names:
+            layer = self.module.get_submodule(name)
+            if not isinstance(layer, EmulatedLayer):
+                raise TypeError(f"layer {name!r} was replaced by {type(layer).__name__}")
+            found[name] = layer
+        return found
+
+    def layers(self) -> list[LayerInfo]:
+        """The emulated layers in the order of execution."""
+        return [
+            LayerInfo(name, layer.kind, self.macs[name], layer.multiplier.key, layer.swap)
+            for name, layer in self.emulated_layers.items()
+        ]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over names, shapes, dtypes and bytes of all weights and the layers' options."""
+        digest = hashlib.sha256()
+        for name, layer in self.emulated_layers.items():
+            digest.update(f"{name} {layer.kind} {layer.geometry()}\n".encode())
+        for name, value in self.module.state_dict().items():
+            if isinstance(value, Tensor):
+                digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def quantisation_digest(self, signed: bool) -> str:
+        """sha256 over the quantisation parameters of all layers for one kind of circuit."""
+        digest = hashlib.sha256()
+        for name, layer in self.emulated_layers.items():
+            digest.update(f"{name}\n".encode())
+            for params in layer.quantisation(signed):
+                digest.update(params.scale.numpy().tobytes())
+                digest.update(params.zero_point.numpy().tobytes())
+        return digest.hexdigest()

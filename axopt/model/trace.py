@@ -1,0 +1,120 @@
+"""One forward pass observed: the order of the layers, their MACs, and who consumes what.
+
+The model itself runs, so any control flow works; nothing is parsed or compiled. Batch norms that
+directly and exclusively consume a convolution's output are found by identity of the tensors.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+@dataclass
+class Trace:
+    """What one forward pass showed.
+
+    Attributes:
+        order: Names of the layers in the order of their first call.
+        macs: Multiplications of each layer for one sample, all its calls together.
+        batch_norms: Name of the layer -> name of the batch norm that can be folded into it.
+    """
+
+    order: list[str] = field(default_factory=list)
+    macs: dict[str, int] = field(default_factory=dict)
+    batch_norms: dict[str, str] = field(default_factory=dict)
+
+
+class _UseCounter(TorchFunctionMode):
+    """Counts the operations that take each tensor; keeps the tensors alive so that ids last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uses: dict[int, int] = defaultdict(int)
+        self._alive: list[Tensor] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") not in ("__get__", "size", "dim", "numel"):
+            self.use((args, kwargs))
+        return func(*args, **kwargs)
+
+    def use(self, values: Any) -> None:
+        for tensor in _tensors(values):
+            self.uses[id(tensor)] += 1
+            self._alive.append(tensor)
+
+
+def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any) -> Trace:
+    """Run ``model`` once on ``x`` and watch the modules in ``layers``.
+
+    Args:
+        model: In evaluation mode.
+        layers: Name -> convolution or linear module to watch.
+        x: An input of the model with one sample or more.
+    """
+    result = Trace()
+    outputs: dict[int, str] = {}
+    calls: dict[str, int] = defaultdict(int)
+    folds: list[tuple[int, str]] = []
+    counter = _UseCounter()
+
+    def after_layer(name: str) -> Callable[..., None]:
+        def hook(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
+            if name not in result.macs:
+                result.order.append(name)
+                result.macs[name] = 0
+            result.macs[name] += _macs(module, inputs[0], output)
+            calls[name] += 1
+            outputs[id(output)] = name
+
+        return hook
+
+    def before_batch_norm(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            calls[name] += 1
+            folds.append((id(inputs[0]), name))
+
+        return hook
+
+    handles = [m.register_forward_hook(after_layer(n)) for n, m in layers.items()]
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.running_mean is not None:
+            handles.append(module.register_forward_pre_hook(before_batch_norm(name)))
+    try:
+        with torch.no_grad(), counter:
+            counter.use(model(x))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for tensor_id, batch_norm in folds:
+        layer = outputs.get(tensor_id)
+        if layer and counter.uses[tensor_id] == calls[layer] == calls[batch_norm] == 1:
+            result.batch_norms[layer] = batch_norm
+    return result
+
+
+def _macs(layer: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> int:
+    """Multiplications of one call, for one sample."""
+    batched = x.ndim == 4 if isinstance(layer, nn.Conv2d) else x.ndim > 1
+    samples = max(len(x), 1) if batched else 1
+    return output.numel() // samples * layer.weight[0].numel()
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]
