@@ -1,0 +1,16 @@
+"""The order of operands as bit patterns, which C tables are indexed by."""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def swap_halves(table: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """Exchange numeric order (-128..127) and bit-pattern order (0..127, -128..-1), both ways.
+
+    Args:
+        table: ``(256, 256)``, rows and columns in one of the two orders.
+
+    Returns:
+        A copy in the other order.
+    """
+    return np.roll(table, (128, 128), axis=(0, 1))

@@ -1,0 +1,258 @@
+"""`MultiplierLibrary`: named multipliers, found, filtered, saved."""
+
+import difflib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+
+from axopt.errors import (
+    ArgumentError,
+    LutFormatError,
+    MultiplierError,
+    RunExistsError,
+    UnknownMultiplierError,
+)
+from axopt.multipliers.metrics import ErrorMetrics
+from axopt.multipliers.multiplier import Multiplier, exact_digest
+from axopt.multipliers.storage import Entry, read_directory, write_pair
+
+DEFAULT_RELEASE = "v1"
+METRIC_NAMES = tuple(field.name for field in fields(ErrorMetrics))
+
+_logger = logging.getLogger(__name__)
+
+
+class MultiplierLibrary(Mapping[str, Multiplier]):
+    """Multipliers by key ``"release/name"``, immutable, in order of their files.
+
+    A bare name means release ``v1`` where that has it, else the only release that does. Tables
+    are read when a multiplier is first asked for, and checked against their digest then.
+    """
+
+    def __init__(self, multipliers: Iterable[Multiplier | Entry] = ()) -> None:
+        self._items: dict[str, Multiplier | Entry] = {}
+        for item in multipliers:
+            if item.key in self._items:
+                raise MultiplierError(f"{item.key} is in the library already.")
+            self._items[item.key] = item
+
+    def __getitem__(self, name: str) -> Multiplier:
+        """Return a multiplier by name or key.
+
+        Raises:
+            UnknownMultiplierError: If there is none, or several releases other than ``v1`` have
+                it; the message lists near misses.
+            LutFormatError: If its table is damaged.
+        """
+        return _multiplier(self._items[self._resolve(name)])
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(self._resolve(name))
+        except UnknownMultiplierError:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return f"MultiplierLibrary({len(self)} multipliers)"
+
+    def select(
+        self,
+        *,
+        names: Iterable[str] | None = None,
+        signed: bool | None = None,
+        release: str | None = None,
+        pareto: str | None = None,
+        degenerate: bool = False,
+    ) -> "MultiplierLibrary":
+        """Return the multipliers that pass every filter, in the order of the library.
+
+        Args:
+            names: Names or keys to keep; a degenerate one that is named is kept too.
+            signed: Keep the signed or the unsigned ones.
+            release: Keep one release.
+            pareto: A metric of `ErrorMetrics`: of each kind (signed, unsigned) keep what no other
+                one left matches or beats in both power and the size of that metric, better in
+                one. Of aliases at the same power only the first is kept.
+            degenerate: Keep circuits whose output is constant.
+
+        Raises:
+            ArgumentError: If `pareto` is no metric, `names` is one string, or `release` unknown.
+            UnknownMultiplierError: If one of `names` is unknown.
+        """
+        kept = dict(self._items)
+        if release is not None:
+            kept = {key: item for key, item in kept.items() if item.release == release}
+            if not kept:
+                known = ", ".join(sorted({item.release for item in self._items.values()}))
+                raise ArgumentError(f"`release` must be one of {known}, got {release!r}.")
+        if names is not None:
+            wanted = self._resolve_all(names)
+            kept = {key: item for key, item in kept.items() if key in wanted}
+        if signed is not None:
+            kept = {key: item for key, item in kept.items() if item.signed == signed}
+        if not degenerate and names is None:
+            kept = {key: item for key, item in kept.items() if not _multiplier(item).is_degenerate}
+        if pareto is not None:
+            optimal = _pareto_keys([_multiplier(item) for item in kept.values()], pareto)
+            kept = {key: item for key, item in kept.items() if key in optimal}
+        return MultiplierLibrary(kept.values())
+
+    def exact(self, signed: bool) -> Multiplier:
+        """Return the exact circuit of a kind: the reference of relative power.
+
+        A library without one falls back on the bundled circuit, whose figures are of 45 nm; this
+        is logged as a warning, because figures of another technology do not compare with it.
+        """
+        digest = exact_digest(signed)
+        found = [i for i in self._items.values() if i.signed == signed and i.digest == digest]
+        if not found:
+            bundled = _bundled().exact(signed)
+            kind = "signed" if signed else "unsigned"
+            _logger.warning(
+                "the library has no exact %s multiplier; power is relative to the bundled %s"
+                " (%.3f mW at 45 nm)",
+                kind,
+                bundled.key,
+                bundled.power_mw,
+            )
+            return bundled
+        return _multiplier(min(found, key=lambda item: item.release != DEFAULT_RELEASE))
+
+    def aliases(self, name: str) -> list[str]:
+        """Return the keys of the multipliers with the same table, ``name``'s own among them.
+
+        Raises:
+            UnknownMultiplierError: If there is no multiplier ``name``.
+        """
+        own = self._items[self._resolve(name)]
+        return [
+            key
+            for key, item in self._items.items()
+            if item.signed == own.signed and item.digest == own.digest
+        ]
+
+    def with_multiplier(self, multiplier: Multiplier) -> "MultiplierLibrary":
+        """Return a library that has one multiplier more.
+
+        Raises:
+            MultiplierError: If its key is taken.
+        """
+        return MultiplierLibrary([*self._items.values(), multiplier])
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write the library into a directory, made where it is missing; `load_library` reads it.
+
+        Raises:
+            RunExistsError: If the directory holds a library already.
+            OSError: If the directory cannot be written.
+        """
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.glob("*.csv")):
+            raise RunExistsError(f"{directory} holds a multiplier library already.")
+        write_pair(directory, "library", self.values())
+
+    def _resolve(self, name: str) -> str:
+        """Return the key of a name or key."""
+        if name in self._items:
+            return name
+        keys = [key for key, item in self._items.items() if item.name == name]
+        default = f"{DEFAULT_RELEASE}/{name}"
+        if default in keys:
+            return default
+        if len(keys) > 1:
+            raise UnknownMultiplierError(f"{name!r} is ambiguous: say {' or '.join(keys)}.")
+        if not keys:
+            raise UnknownMultiplierError(self._unknown(name))
+        return keys[0]
+
+    def _resolve_all(self, names: Iterable[str]) -> set[str]:
+        if isinstance(names, str):
+            raise ArgumentError(f"`names` must be a sequence of names, got the string {names!r}.")
+        return {self._resolve(name) for name in names}
+
+    def _unknown(self, name: str) -> str:
+        """Return the message for a name that no release has, with the nearest keys."""
+        message = f"{name!r} is not in the library of {len(self)} multipliers"
+        nearest = difflib.get_close_matches(str(name), _spellings(self._items), n=4, cutoff=0.6)
+        return f"{message}; did you mean {', '.join(nearest)}?" if nearest else f"{message}."
+
+
+def load_library(path: str | os.PathLike[str] | None = None) -> MultiplierLibrary:
+    """Load the bundled EvoApprox8b library, or a directory of the same format.
+
+    Raises:
+        LutFormatError: If the directory is no library, or a CSV of it is malformed.
+    """
+    if path is None:
+        return _bundled()
+    directory = Path(path)
+    if not directory.is_dir():
+        raise LutFormatError(f"{directory}: not a directory, expected a multiplier library.")
+    return MultiplierLibrary(read_directory(directory))
+
+
+def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) -> None:
+    """Add a multiplier to a library directory, made where it is missing.
+
+    It gets files of its own, so no other entry is touched, whatever interrupts the writing.
+
+    Raises:
+        MultiplierError: If the library has a multiplier of that release and name.
+        LutFormatError: If the directory holds a malformed library.
+        OSError: If the directory cannot be written.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.glob("*.csv")):
+        load_library(directory).with_multiplier(multiplier)
+    # "@" is in no name, so no two keys share a file
+    write_pair(directory, f"{multiplier.release}@{multiplier.name}", [multiplier])
+
+
+@cache
+def _bundled() -> MultiplierLibrary:
+    """Load the library that ships with the package, or lies beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed, checkout = package / "multiplier_lib", package.parent / "multiplier_lib"
+    return load_library(installed if installed.is_dir() else checkout)
+
+
+def _multiplier(item: Multiplier | Entry) -> Multiplier:
+    return item.multiplier if isinstance(item, Entry) else item
+
+
+def _spellings(keys: Iterable[str]) -> list[str]:
+    """Return keys and bare names: a near miss may be of either."""
+    keys = list(keys)
+    return keys + sorted({key.partition("/")[2] for key in keys})
+
+
+def _pareto_keys(multipliers: list[Multiplier], metric: str) -> set[str]:
+    """Return the keys of the Pareto-optimal multipliers in power and the size of a metric."""
+    if metric not in METRIC_NAMES:
+        raise ArgumentError(f"`pareto` must be one of {', '.join(METRIC_NAMES)}, got {metric!r}.")
+    optimal: set[str] = set()
+    for signed in (False, True):
+        kind = [m for m in multipliers if m.signed == signed]
+        points = [(m.power_mw, abs(getattr(m.metrics, metric))) for m in kind]
+        seen: set[tuple[float, str]] = set()
+        for multiplier, point in zip(kind, points, strict=True):
+            identity = (multiplier.power_mw, multiplier.digest)
+            if identity not in seen and not any(_dominates(other, point) for other in points):
+                optimal.add(multiplier.key)
+            seen.add(identity)
+    return optimal
+
+
+def _dominates(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return a != b and a[0] <= b[0] and a[1] <= b[1]

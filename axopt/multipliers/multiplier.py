@@ -1,0 +1,202 @@
+"""`Multiplier`: what one 8 x 8-bit circuit computes, and what it costs."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.errors import MultiplierError
+from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE, ErrorMetrics, exact_table
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+
+
+@dataclass(frozen=True, eq=False)
+class Multiplier:
+    """An 8 x 8-bit multiplier, immutable.
+
+    Names collide between releases, so a circuit is known by `release`, `name` and `digest`.
+
+    Attributes:
+        release: The library release that named it, such as ``"v1"``, or ``"user"``.
+        name: Its name there: letters, digits and ``_ . + -``, at most 100.
+        signed: Whether the operands are -128..127 instead of 0..255.
+        table: ``(256, 256)`` int32, read-only: ``table[i, j]`` is the product of the i-th first
+            operand and the j-th second operand, both in numeric order. Values fit in 16 bits,
+            two's complement where `signed`.
+        power_mw: Power of one multiplier in milliwatts.
+        area_um2: Its area in square micrometres.
+        delay_ns: Its critical path in nanoseconds.
+        source: Where table and figures come from.
+        published: Figures as its authors state them, by the names of
+            `ErrorMetrics.published_figures`.
+
+    Raises:
+        MultiplierError: If a field breaks its rule.
+    """
+
+    release: str
+    name: str
+    signed: bool
+    table: npt.NDArray[np.int32] = field(repr=False)
+    power_mw: float
+    area_um2: float
+    delay_ns: float
+    source: str = field(default="", repr=False)
+    published: Mapping[str, float] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for argument in ("release", "name"):
+            check_name(argument, getattr(self, argument))
+        if not isinstance(self.signed, bool):
+            raise MultiplierError(f"{self.key}: `signed` must be a bool, got {self.signed!r}.")
+        for argument in ("power_mw", "area_um2", "delay_ns"):
+            value = check_figure(f"{self.key}: `{argument}`", getattr(self, argument))
+            object.__setattr__(self, argument, value)
+        object.__setattr__(self, "table", _checked_table(self.key, self.table, self.signed))
+        object.__setattr__(self, "published", _checked_published(self.key, self.published))
+
+    @classmethod
+    def from_table(
+        cls,
+        name: str,
+        table: npt.ArrayLike,
+        *,
+        signed: bool,
+        power_mw: float,
+        area_um2: float,
+        delay_ns: float,
+        release: str = "user",
+        source: str = "",
+    ) -> Self:
+        """Make a multiplier from anything that converts to a ``(256, 256)`` integer array.
+
+        Raises:
+            MultiplierError: If an argument breaks its rule.
+        """
+        try:
+            array = np.asarray(table)
+        except ValueError as error:  # rows of different lengths
+            raise MultiplierError(f"{release}/{name}: `table` is no array: {error}.") from error
+        return cls(release, name, signed, array, power_mw, area_um2, delay_ns, source=source)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles go through the constructor: numpy would drop the read-only flag.
+        return type(self), (
+            self.release,
+            self.name,
+            self.signed,
+            self.table,
+            self.power_mw,
+            self.area_um2,
+            self.delay_ns,
+            self.source,
+            dict(self.published),
+        )
+
+    @property
+    def key(self) -> str:
+        """``"release/name"``."""
+        return f"{self.release}/{self.name}"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex of the table as little-endian 16-bit integers, in C order."""
+        return table_digest(self.table)
+
+    @cached_property
+    def metrics(self) -> ErrorMetrics:
+        """The errors against the exact product."""
+        return ErrorMetrics.of(self.table, self.signed)
+
+    @cached_property
+    def rank(self) -> int:
+        """Rank of the table as a real matrix: the fewest separable terms that sum to it."""
+        return int(np.linalg.matrix_rank(self.table.astype(np.float64)))
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every product is right."""
+        return self.digest == exact_digest(self.signed)
+
+    @cached_property
+    def is_degenerate(self) -> bool:
+        """Whether the table is constant, so that the output says nothing about the operands."""
+        return bool((self.table == self.table[0, 0]).all())
+
+    @cached_property
+    def is_commutative(self) -> bool:
+        """Whether the operands can be swapped."""
+        return np.array_equal(self.table, self.table.T)
+
+
+def table_digest(table: npt.NDArray[np.integer]) -> str:
+    """Return the SHA-256 in hex of the table as little-endian 16-bit integers, in C order."""
+    return hashlib.sha256(table.astype("<i4").astype("<u2").tobytes()).hexdigest()
+
+
+@cache
+def exact_digest(signed: bool) -> str:
+    """Return the digest of the exact products."""
+    return table_digest(exact_table(signed))
+
+
+def check_name(argument: str, value: object) -> None:
+    """Refuse a release or name that could not be part of a key.
+
+    Raises:
+        MultiplierError: If ``value`` is not a string of the allowed characters.
+    """
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise MultiplierError(
+            f"`{argument}` must be 1 to 100 of the characters A-Z a-z 0-9 _ . + - and start with"
+            f" a letter or digit, got {value!r}."
+        )
+
+
+def check_figure(what: str, value: object) -> float:
+    """Return a figure as a float.
+
+    Raises:
+        MultiplierError: If ``value`` is not a finite number >= 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise MultiplierError(f"{what} must be a number, got {value!r}.")
+    number = float(value)
+    if not math.isfinite(number) or number < 0:
+        raise MultiplierError(f"{what} must be finite and >= 0, got {value!r}.")
+    return number
+
+
+def _checked_table(key: str, table: object, signed: bool) -> npt.NDArray[np.int32]:
+    """Return a read-only int32 copy of a valid table."""
+    if not isinstance(table, np.ndarray) or table.shape != TABLE_SHAPE:
+        shape = getattr(table, "shape", type(table).__name__)
+        raise MultiplierError(f"{key}: `table` must be a (256, 256) array, got {shape}.")
+    if table.dtype.kind not in "iu":
+        raise MultiplierError(f"{key}: `table` must hold integers, got dtype {table.dtype}.")
+    low, high = (-32768, 32767) if signed else (0, 65535)
+    least, most = int(table.min()), int(table.max())
+    if least < low or most > high:
+        kind = "signed" if signed else "unsigned"
+        raise MultiplierError(
+            f"{key}: `table` of {kind} products must hold {low}..{high}, got {least}..{most}."
+        )
+    copy = np.array(table, dtype=np.int32, order="C")
+    copy.setflags(write=False)
+    return copy
+
+
+def _checked_published(key: str, published: Mapping[str, float]) -> dict[str, float]:
+    unknown = sorted(set(published) - set(PUBLISHED_NAMES))
+    if unknown:
+        raise MultiplierError(
+            f"{key}: `published` must be of {', '.join(PUBLISHED_NAMES)}, got {unknown[0]!r}."
+        )
+    return {n: check_figure(f"{key}: `published` {n}", value) for n, value in published.items()}

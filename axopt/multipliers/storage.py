@@ -1,0 +1,246 @@
+"""The format of a library directory: pairs ``NAME.csv`` (figures) and ``NAME.npz`` (tables).
+
+The CSV has one row a multiplier. Its required columns are `REQUIRED_COLUMNS`; published figures
+(`PUBLISHED_NAMES`) and ``source`` may be absent or empty, other columns are ignored.
+
+The npz has one member for each distinct table, named ``s`` or ``u`` (signed, unsigned) and the
+first 16 hex digits of the table's digest: ``(2, 256, 256)`` uint8, the low and the high byte of
+(table - exact product) modulo 65,536. Errors are small or regular, so they compress well.
+"""
+
+import csv
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.errors import LutFormatError, MultiplierError
+from axopt.files import write_atomically, write_text_atomically
+from axopt.multipliers.formats.npy import parse_npy
+from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE, exact_table
+from axopt.multipliers.multiplier import Multiplier, check_figure, check_name, table_digest
+
+FIGURE_COLUMNS = ("power_mw", "area_um2", "delay_ns")
+REQUIRED_COLUMNS = ("release", "name", "signed", *FIGURE_COLUMNS, "table_sha256")
+WRITTEN_COLUMNS = (*REQUIRED_COLUMNS, *PUBLISHED_NAMES, "source")
+
+_PLANES_SHAPE = (2, *TABLE_SHAPE)
+_MAX_MEMBER_BYTES = 2 * 65536 + 4096  # the planes and an npy header
+_MAX_CSV_BYTES = 16 << 20
+_ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One row of a library; its `multiplier` is built, and its digest checked, when first read."""
+
+    release: str
+    name: str
+    signed: bool
+    power_mw: float
+    area_um2: float
+    delay_ns: float
+    digest: str
+    source: str
+    published: dict[str, float]
+    tables: Path
+
+    @property
+    def key(self) -> str:
+        return f"{self.release}/{self.name}"
+
+    @cached_property
+    def multiplier(self) -> Multiplier:
+        """The multiplier with its table.
+
+        Raises:
+            LutFormatError: If the table is missing, damaged or of another digest.
+        """
+        return Multiplier(
+            release=self.release,
+            name=self.name,
+            signed=self.signed,
+            table=_read_table(self),
+            power_mw=self.power_mw,
+            area_um2=self.area_um2,
+            delay_ns=self.delay_ns,
+            source=self.source,
+            published=self.published,
+        )
+
+
+def read_directory(directory: Path) -> list[Entry]:
+    """Read the figures of every CSV of a directory, in order of file name and row.
+
+    Raises:
+        LutFormatError: If there is no CSV, one is malformed, its npz is absent, or two rows have
+            the same release and name.
+    """
+    files = sorted(directory.glob("*.csv"))
+    if not files:
+        raise LutFormatError(f"{directory}: not a multiplier library, expected at least one .csv.")
+    entries: dict[str, Entry] = {}
+    for file in files:
+        for entry in _read_csv(file):
+            if entry.key in entries:
+                raise LutFormatError(f"{file}: {entry.key} occurs twice in the library.")
+            entries[entry.key] = entry
+    return list(entries.values())
+
+
+def write_pair(directory: Path, stem: str, multipliers: Iterable[Multiplier]) -> None:
+    """Write ``stem.npz``, then ``stem.csv``: a crash between the two leaves no entry.
+
+    Raises:
+        OSError: If the directory cannot be written.
+    """
+    multipliers = list(multipliers)
+    write_atomically(directory / f"{stem}.npz", npz_bytes(multipliers))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, WRITTEN_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_row(multiplier) for multiplier in multipliers)
+    write_text_atomically(directory / f"{stem}.csv", text.getvalue())
+
+
+def _row(multiplier: Multiplier) -> dict[str, str]:
+    """Return the CSV row of a multiplier; floats are written so that they read back equal."""
+    figures = {column: repr(getattr(multiplier, column)) for column in FIGURE_COLUMNS}
+    published = {
+        column: repr(multiplier.published[column])
+        for column in PUBLISHED_NAMES
+        if column in multiplier.published
+    }
+    return {
+        "release": multiplier.release,
+        "name": multiplier.name,
+        "signed": str(int(multiplier.signed)),
+        **figures,
+        "table_sha256": multiplier.digest,
+        **published,
+        "source": multiplier.source,
+    }
+
+
+def npz_bytes(multipliers: Iterable[Multiplier]) -> bytes:
+    planes = {_member(m.signed, m.digest): _error_planes(m.table, m.signed) for m in multipliers}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for member, array in planes.items():
+            npy = io.BytesIO()
+            np.save(npy, array, allow_pickle=False)
+            # a fixed date, so that equal libraries are equal files
+            archive.writestr(zipfile.ZipInfo(f"{member}.npy"), npy.getvalue(), archive.compression)
+    return content.getvalue()
+
+
+def _member(signed: bool, digest: str) -> str:
+    return ("s" if signed else "u") + digest[:16]
+
+
+def _error_planes(table: npt.NDArray[np.int32], signed: bool) -> npt.NDArray[np.uint8]:
+    error = (table - exact_table(signed)) & 0xFFFF
+    return np.stack([error & 0xFF, error >> 8]).astype(np.uint8)
+
+
+def _table_of_planes(planes: npt.NDArray[np.uint8], signed: bool) -> npt.NDArray[np.int32]:
+    error = planes[0].astype(np.int32) | planes[1].astype(np.int32) << 8
+    products = (exact_table(signed) + error).astype(np.uint16)
+    table: npt.NDArray[np.int32] = (products.view(np.int16) if signed else products).astype(
+        np.int32
+    )
+    return table
+
+
+def _read_table(entry: Entry) -> npt.NDArray[np.int32]:
+    member = _member(entry.signed, entry.digest)
+    where = f"{entry.tables}[{member}]"
+    planes = parse_npy(_member_bytes(entry.tables, member, where), where, shape=_PLANES_SHAPE)
+    if planes.dtype != np.uint8:
+        raise LutFormatError(f"{where}: expected dtype uint8, got {planes.dtype}.")
+    table = _table_of_planes(planes.astype(np.uint8), entry.signed)
+    actual = table_digest(table)
+    if actual != entry.digest:
+        raise LutFormatError(
+            f"{where}: the table of {entry.key} must have digest {entry.digest}, got {actual}."
+        )
+    return table
+
+
+def _member_bytes(tables: Path, member: str, where: str) -> bytes:
+    """Return an npz member, reading no more than a table can take."""
+    try:
+        with zipfile.ZipFile(tables) as archive:
+            info = archive.getinfo(f"{member}.npy")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise LutFormatError(f"{where}: expected deflate compression.")
+            with archive.open(info) as file:
+                content = file.read(_MAX_MEMBER_BYTES + 1)
+    except KeyError:
+        raise LutFormatError(f"{where}: the table is missing.") from None
+    except _ARCHIVE_ERRORS as error:
+        raise LutFormatError(f"{where}: damaged archive: {error}.") from error
+    if len(content) > _MAX_MEMBER_BYTES:
+        raise LutFormatError(f"{where}: expected at most {_MAX_MEMBER_BYTES} bytes, got more.")
+    return content
+
+
+def _read_csv(file: Path) -> list[Entry]:
+    tables = file.with_suffix(".npz")
+    if not tables.is_file():
+        raise LutFormatError(f"{file}: its tables are missing, expected {tables.name} beside it.")
+    try:
+        if file.stat().st_size > _MAX_CSV_BYTES:
+            raise LutFormatError(f"{file}: expected at most {_MAX_CSV_BYTES} bytes.")
+        reader = csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""), strict=True)
+        missing = [c for c in REQUIRED_COLUMNS if c not in (reader.fieldnames or ())]
+        if missing:
+            raise LutFormatError(f"{file}: column `{missing[0]}` is missing.")
+        return [_entry(row, f"{file}:{reader.line_num}", tables) for row in reader]
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise LutFormatError(f"{file}: not a readable UTF-8 CSV file: {error}.") from error
+
+
+def _entry(row: dict[str, str | None], where: str, tables: Path) -> Entry:
+    if None in row:
+        raise LutFormatError(f"{where}: the row has more cells than the header.")
+    cells = {column: row.get(column) or "" for column in WRITTEN_COLUMNS}
+    try:
+        check_name("release", cells["release"])
+        check_name("name", cells["name"])
+        figures = {column: _number(cells, column) for column in FIGURE_COLUMNS}
+        published = {c: _number(cells, c) for c in PUBLISHED_NAMES if cells[c]}
+    except MultiplierError as error:
+        raise LutFormatError(f"{where}: {error}") from error
+    if cells["signed"] not in ("0", "1"):
+        raise LutFormatError(f"{where}: `signed` must be 0 or 1, got {cells['signed']!r}.")
+    digest = cells["table_sha256"]
+    if len(digest) != 64 or not _HEX_DIGITS.issuperset(digest):
+        raise LutFormatError(
+            f"{where}: `table_sha256` must be 64 lower-case hex digits, got {digest!r}."
+        )
+    return Entry(
+        release=cells["release"],
+        name=cells["name"],
+        signed=cells["signed"] == "1",
+        digest=digest,
+        source=cells["source"],
+        published=published,
+        tables=tables,
+        **figures,
+    )
+
+
+def _number(cells: dict[str, str], column: str) -> float:
+    try:
+        value = float(cells[column])
+    except ValueError:
+        raise MultiplierError(f"`{column}` must be a number, got {cells[column]!r}.") from None
+    return check_figure(f"`{column}`", value)
