@@ -95,9 +95,8 @@ class QuantParams:
             uint8 tensor of the same shape.
         """
         scale, zero_point = self._shaped(x.ndim)
-        steps = torch.round(x.detach().float() / scale).add_(zero_point)
-        nan_free = torch.where(torch.isnan(steps), zero_point, steps)
-        return nan_free.clamp_(0, 255).to(torch.uint8)
+        steps = (x.detach().float() / scale).round_().nan_to_num_(nan=0.0)
+        return steps.add_(zero_point).clamp_(0, 255).to(torch.uint8)
 
     def values(self, indices: Tensor) -> Tensor:
         """The real values (float32) that ``indices`` stand for."""
