@@ -1,0 +1,88 @@
+"""NSGA-II of pymoo behind the ask/tell interface.
+
+.. [Deb2002] Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II",
+   IEEE Transactions on Evolutionary Computation 6 (2), 2002.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.exploration.algorithm import Algorithm, register_algorithm
+from axopt.exploration.space import Genes, SearchSpace
+
+
+@register_algorithm("nsga2")
+class Nsga2(Algorithm):
+    """NSGA-II that swaps, steps and resets genes, never proposing a point twice.
+
+    Points told before the first `ask` form the initial population together with random ones.
+    Where mating finds nothing new, which happens in small spaces, random unseen points are
+    proposed instead (pymoo alone would shrink its generations for ever).
+    """
+
+    def __init__(
+        self, space: SearchSpace, *, n_objectives: int, seed: int, population: int
+    ) -> None:
+        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+        from axopt.exploration.pymoo_parts import build_nsga2  # pymoo takes a second to import
+
+        self._values: dict[Genes, tuple[float, ...]] = {}
+        self._engine = build_nsga2(
+            space,
+            n_objectives=n_objectives,
+            seed=seed,
+            population=population,
+            sample=self._initial_points,
+            is_unseen=self.unseen.__contains__,
+        )
+        self._offspring: Any = None
+
+    def ask(self) -> list[Genes]:
+        """The points of the next generation that are not known yet."""
+        while True:
+            self._offspring = self._next_offspring()
+            proposals = [g for g in _genes_of(self._offspring) if g not in self._values]
+            if proposals or not len(self._offspring):
+                break
+            self._advance()  # told points filled the initial population: all is known of it
+        for genes in proposals:
+            self.unseen.mark(genes)
+        return proposals
+
+    def tell(self, genes: Sequence[Genes], objectives: npt.NDArray[np.float64]) -> None:
+        """Complete the generation with what could be evaluated of it."""
+        for point, values in zip(genes, objectives, strict=True):
+            self.unseen.mark(point)
+            self._values[point] = tuple(float(value) for value in values)
+        if self._offspring is not None:
+            self._advance()
+
+    def _initial_points(self) -> list[Genes]:
+        """The told points, then random ones up to the population."""
+        points = list(self._values)
+        while len(points) < self.population and (drawn := self.unseen.draw()) is not None:
+            points.append(drawn)
+        return points
+
+    def _next_offspring(self) -> Any:
+        offspring = self._engine.ask()
+        if offspring is None or not len(offspring):
+            draws = (self.unseen.draw() for _ in range(self.population))
+            offspring = self._engine.new_population([g for g in draws if g is not None])
+        return offspring
+
+    def _advance(self) -> None:
+        genes = _genes_of(self._offspring)
+        known = [index for index, point in enumerate(genes) if point in self._values]
+        if known:
+            self._engine.tell(
+                self._offspring[known], np.array([self._values[genes[i]] for i in known])
+            )
+        self._offspring = None
+
+
+def _genes_of(population: Any) -> list[Genes]:
+    return [tuple(int(gene) for gene in individual.X) for individual in population]

@@ -1,0 +1,150 @@
+"""Optuna's samplers behind the ask/tell interface.
+
+Optuna repeats points, a third to a half of its trials in small spaces, and does not remember
+what they were worth. Here a repeat is told its known values at once and another point is asked
+for; after `_MAX_REPEATS` in a row an unseen neighbour of the last one is proposed instead.
+
+.. [Ozaki2022] Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 73, 2022.
+.. [Deb2002] Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II",
+   IEEE Transactions on Evolutionary Computation 6 (2), 2002.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.exploration.algorithm import Algorithm, register_algorithm
+from axopt.exploration.space import Genes, SearchSpace
+
+if TYPE_CHECKING:
+    import optuna
+
+_MAX_REPEATS = 4
+
+
+class OptunaSearch(Algorithm):
+    """One proposal at a time from an Optuna sampler, over an in-memory study."""
+
+    def __init__(
+        self, space: SearchSpace, *, n_objectives: int, seed: int, population: int
+    ) -> None:
+        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+        import optuna
+
+        self._values: dict[Genes, list[float]] = {}
+        self._pending: tuple[Genes, optuna.Trial] | None = None
+        self._distributions: dict[str, optuna.distributions.BaseDistribution] = {
+            str(layer): optuna.distributions.CategoricalDistribution(range(size))
+            for layer, size in enumerate(space.sizes)
+        }
+        with _quiet_optuna():
+            self._study = optuna.create_study(
+                directions=["minimize"] * n_objectives, sampler=self._make_sampler()
+            )
+
+    def ask(self) -> list[Genes]:
+        """One unseen point; none when the space is exhausted."""
+        with _quiet_optuna():
+            self._drop_pending()
+            for _ in range(_MAX_REPEATS):
+                trial = self._study.ask(self._distributions)
+                genes = tuple(int(trial.params[name]) for name in self._distributions)
+                if genes in self.unseen:
+                    self.unseen.mark(genes)
+                    self._pending = genes, trial
+                    return [genes]
+                self._finish(trial, self._values.get(genes))
+        substitute = self.unseen.near(genes)
+        return [] if substitute is None else [substitute]
+
+    def tell(self, genes: Sequence[Genes], objectives: npt.NDArray[np.float64]) -> None:
+        """Finish the pending trial, or add a finished one for a point of another origin."""
+        with _quiet_optuna():
+            for point, row in zip(genes, objectives, strict=True):
+                values = [float(value) for value in row]
+                self.unseen.mark(point)
+                self._values[point] = values
+                if self._pending is not None and self._pending[0] == point:
+                    self._finish(self._pending[1], values)
+                    self._pending = None
+                else:
+                    self._finish(self._adopt(point), values)
+
+    @abstractmethod
+    def _make_sampler(self) -> optuna.samplers.BaseSampler:
+        """The sampler, seeded."""
+
+    def _adopt(self, genes: Genes) -> optuna.Trial:
+        """A running trial at a point that the sampler did not choose."""
+        self._study.enqueue_trial(dict(zip(self._distributions, genes, strict=True)))
+        return self._study.ask(self._distributions)
+
+    def _drop_pending(self) -> None:
+        """Fail the last proposal if nothing was told of it."""
+        if self._pending is not None:
+            self._finish(self._pending[1], None)
+            self._pending = None
+
+    def _finish(self, trial: optuna.Trial, values: list[float] | None) -> None:
+        import optuna
+
+        if values is None:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            self._study.tell(trial, values)
+
+
+@register_algorithm("tpe")
+class Tpe(OptunaSearch):
+    """Tree-structured Parzen estimator [Ozaki2022]_ over all layers jointly; no generations."""
+
+    def _make_sampler(self) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        return optuna.samplers.TPESampler(seed=self.seed, multivariate=True)
+
+
+@register_algorithm("optuna-nsga2")
+class OptunaNsga2(OptunaSearch):
+    """NSGA-II [Deb2002]_ as Optuna does it."""
+
+    def _make_sampler(self) -> optuna.samplers.BaseSampler:
+        import optuna
+
+        self._sampler = optuna.samplers.NSGAIISampler(
+            seed=self.seed, population_size=self.population
+        )
+        return self._sampler
+
+    def _adopt(self, genes: Genes) -> optuna.Trial:
+        """As above, and make it a member of the current generation.
+
+        Optuna assigns the generation while it samples a parameter. With every parameter given
+        it samples none, and the trial would never be a parent.
+        """
+        trial = super()._adopt(genes)
+        frozen = self._study.get_trials(deepcopy=False)[trial.number]
+        self._sampler.get_trial_generation(self._study, frozen)
+        return trial
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Without Optuna's line per trial and its notes on experimental arguments."""
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

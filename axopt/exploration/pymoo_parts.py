@@ -1,0 +1,142 @@
+"""The pieces of pymoo that NSGA-II is built from. Importing this imports pymoo.
+
+Genes are categorical, their choices ordered by power: neighbours are near in power, but distances
+between indices mean nothing. So crossover swaps whole genes, and mutation steps to a neighbour
+or draws any other choice, each half of the time. Simulated binary crossover and polynomial
+mutation, pymoo's defaults, would average indices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pymoo.algorithms.moo.nsga2 import NSGA2, binary_tournament
+from pymoo.config import Config
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.mating import Mating
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.sampling import Sampling
+from pymoo.core.termination import NoTermination
+from pymoo.operators.crossover.ux import UX
+from pymoo.operators.selection.tournament import TournamentSelection
+
+from axopt.exploration.space import Genes, SearchSpace
+
+_CROSSOVER_PROBABILITY = 0.9  # pymoo's and Optuna's default
+_STEP_PROBABILITY = 0.5
+_MATING_ROUNDS = 100  # pymoo's default; each round tries to fill what is left of the generation
+
+
+class Engine:
+    """pymoo's NSGA-II reduced to ask and tell, with its seed and termination set."""
+
+    def __init__(self, algorithm: Any) -> None:
+        self._algorithm = algorithm
+
+    def ask(self) -> Any:
+        """The next generation: a pymoo Population, or None when mating found nothing new."""
+        return self._algorithm.ask()
+
+    def tell(self, population: Any, objectives: npt.NDArray[np.float64]) -> None:
+        """Let ``population``, ``(n,)``, with ``objectives``, ``(n, m)``, compete."""
+        population.set("F", objectives)
+        self._algorithm.tell(infills=population)
+
+    def new_population(self, genes: Sequence[Genes]) -> Any:
+        """Individuals with the given genes."""
+        return Population.new("X", np.array(genes, dtype=np.int64)) if genes else Population()
+
+
+def build_nsga2(
+    space: SearchSpace,
+    *,
+    n_objectives: int,
+    seed: int,
+    population: int,
+    sample: Callable[[], list[Genes]],
+    is_unseen: Callable[[Genes], bool],
+) -> Engine:
+    """NSGA-II over the indices of ``space``, set up and waiting for its first ask.
+
+    Args:
+        space: Where to search.
+        n_objectives: Number of objectives.
+        seed: Seeds the algorithm's generator, which pymoo else seeds from the system.
+        population: Individuals that survive, and offspring, of each generation.
+        sample: Gives the initial population.
+        is_unseen: Whether a point may be proposed.
+    """
+    Config.show_compile_hint = False  # a library does not print
+    algorithm = NSGA2(
+        pop_size=population,
+        sampling=_GivenSampling(sample),
+        mating=Mating(
+            TournamentSelection(func_comp=binary_tournament),
+            UX(prob=_CROSSOVER_PROBABILITY),
+            _StepOrReset(),
+            eliminate_duplicates=_SeenElimination(is_unseen),
+            n_max_iterations=_MATING_ROUNDS,
+        ),
+        eliminate_duplicates=False,  # of the initial population, which is distinct already
+        output=None,
+        seed=seed,
+    )
+    problem = Problem(
+        n_var=len(space.sizes),
+        n_obj=n_objectives,
+        xl=np.zeros(len(space.sizes), dtype=np.int64),
+        xu=np.array(space.sizes, dtype=np.int64) - 1,
+        vtype=int,
+    )
+    algorithm.setup(problem, termination=NoTermination())
+    return Engine(algorithm)
+
+
+class _GivenSampling(Sampling):  # type: ignore[misc]  # pymoo is untyped
+    """An initial population that is decided elsewhere."""
+
+    def __init__(self, sample: Callable[[], list[Genes]]) -> None:
+        super().__init__()
+        self._sample = sample
+
+    def _do(self, problem: Any, n_samples: int, *_: Any, **__: Any) -> npt.NDArray[np.int64]:
+        return np.array(self._sample(), dtype=np.int64).reshape(-1, problem.n_var)
+
+
+class _StepOrReset(Mutation):  # type: ignore[misc]  # pymoo is untyped
+    """Each gene changes with probability 1 / genes: a step up or down, or any other choice."""
+
+    def _do(
+        self,
+        problem: Any,
+        X: npt.NDArray[np.int64],
+        *_: Any,
+        random_state: np.random.Generator,
+        **__: Any,
+    ) -> npt.NDArray[np.int64]:
+        sizes = problem.xu + 1
+        step = np.clip(X + random_state.choice([-1, 1], size=X.shape), 0, problem.xu)
+        reset = (X + random_state.integers(1, np.maximum(sizes, 2), size=X.shape)) % sizes
+        change = np.where(random_state.random(X.shape) < _STEP_PROBABILITY, step, reset)
+        return np.where(random_state.random(X.shape) < 1 / problem.n_var, change, X)
+
+
+class _SeenElimination(DuplicateElimination):  # type: ignore[misc]  # pymoo is untyped
+    """Drops points proposed earlier, not only those that pymoo's population still holds."""
+
+    def __init__(self, is_unseen: Callable[[Genes], bool]) -> None:
+        super().__init__()
+        self._is_unseen = is_unseen
+
+    def do(self, pop: Any, *others: Any, **_: Any) -> Any:
+        taken = {tuple(individual.X) for other in others for individual in other}
+        kept = []
+        for index, individual in enumerate(pop):
+            genes = tuple(int(gene) for gene in individual.X)
+            if genes not in taken and self._is_unseen(genes):
+                taken.add(genes)
+                kept.append(index)
+        return pop[kept]

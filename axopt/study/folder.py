@@ -1,0 +1,110 @@
+"""The run folder: what a search writes, and how it is found again.
+
+study.sqlite                  every evaluation, committed before it counts
+record.json                   what the report is made from
+front.csv, pareto.png, report.html
+assignments/point-NN.json
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from axopt import report
+from axopt.errors import ArgumentError, RunExistsError
+from axopt.exploration import Store
+from axopt.files import write_text_atomically
+from axopt.model import Assignment
+
+_STORE = "study.sqlite"
+_RECORD = "record.json"
+_OUTPUTS = (_RECORD, "front.csv", "pareto.png", "report.html")
+_ASSIGNMENTS = "assignments"
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: The folder, ``runs/<name>``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def check_free(self, *, resume: bool, force: bool) -> None:
+        """Refuse what would overwrite or mix runs; writes nothing.
+
+        Raises:
+            RunExistsError: If the folder holds a run and neither flag is set.
+            ArgumentError: If both flags are set, there is nothing to resume, or the path is not
+                a folder.
+        """
+        if resume and force:
+            raise ArgumentError("`resume` and `force` must not both be set.")
+        if self.path.exists() and not self.path.is_dir():
+            raise ArgumentError(f"`out` must be a folder, got the file {self.path}.")
+        if resume and not (self.path / _STORE).exists():
+            raise ArgumentError(f"`resume`: there is no search in {self.path}.")
+        if not resume and not force:
+            for name in (_STORE, *_OUTPUTS):
+                if (self.path / name).exists():
+                    raise RunExistsError(
+                        f"{self.path / name} exists; resume that search or force a new one."
+                    )
+
+    def open_store(self, identity: Mapping[str, Any], *, resume: bool, force: bool) -> Store:
+        """Open the evaluation store; with ``force``, outputs of the earlier run are removed.
+
+        Raises:
+            RunExistsError: See `check_free`.
+            StoreError: If the store is of another search, damaged, or in use.
+        """
+        self.check_free(resume=resume, force=force)
+        self.path.mkdir(parents=True, exist_ok=True)
+        store = Store.open(self.path / _STORE, identity, resume=resume, overwrite=force)
+        if force:
+            self._remove_outputs()
+        return store
+
+    def write(self, record: report.RunRecord, assignments: Mapping[str, Assignment]) -> None:
+        """Write the record, the assignments and the report.
+
+        Args:
+            record: What the run found.
+            assignments: File name relative to the folder -> assignment of a point of the front.
+        """
+        (self.path / _ASSIGNMENTS).mkdir(exist_ok=True)
+        for name, assignment in assignments.items():
+            assignment.save(self.path / name)
+        for stale in self._assignment_files():
+            if stale.relative_to(self.path).as_posix() not in assignments:
+                stale.unlink()
+        write_text_atomically(self.path / _RECORD, record.to_json())
+        report.write_report(record, self.path)
+
+    def record(self) -> report.RunRecord:
+        """The record of a finished run.
+
+        Raises:
+            ArgumentError: If there is none, or it is damaged; names the file.
+        """
+        file = self.path / _RECORD
+        if not file.is_file():
+            raise ArgumentError(f"{file}: there is no finished run in this folder.")
+        try:
+            return report.RunRecord.from_json(file.read_text("utf-8"))
+        except ValueError as error:
+            raise ArgumentError(f"{file}: {error}") from error
+
+    def _assignment_files(self) -> list[Path]:
+        return sorted((self.path / _ASSIGNMENTS).glob("point-*.json"))
+
+    def _remove_outputs(self) -> None:
+        for name in _OUTPUTS:
+            (self.path / name).unlink(missing_ok=True)
+        for file in self._assignment_files():
+            file.unlink()

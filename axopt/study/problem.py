@@ -1,0 +1,142 @@
+"""Per-layer choice of multipliers as a problem of genes and objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from axopt.data import Split
+from axopt.errors import ArgumentError
+from axopt.evaluation import Evaluation, evaluate
+from axopt.exploration import Genes, Outcome, SearchSpace
+from axopt.model import Cost, EmulatedModel, assign_, cost
+from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+
+OBJECTIVES = ("rel_power", "rel_area", "delay_ns")
+"""Cost figures that a search can minimise beside the error."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one gene value means: a circuit and its operand order."""
+
+    multiplier: Multiplier
+    swap: bool
+
+
+def default_library() -> MultiplierLibrary:
+    """The multipliers that a search chooses from unless told: the signed ones of release v1."""
+    return load_library().select(release="v1", signed=True)
+
+
+def choices_of(
+    library: MultiplierLibrary | Iterable[str] | None, operand_order: bool
+) -> tuple[Choice, ...]:
+    """The meaning of the gene values, by falling power, so that neighbours are alike.
+
+    Args:
+        library: Multipliers or names in the bundled library; the default library if None.
+        operand_order: Whether non-commutative circuits count twice, once for each order.
+
+    Raises:
+        ArgumentError: If the library is empty or one name instead of a list.
+        UnknownMultiplierError: If a name is unknown.
+    """
+    if library is None:
+        library = default_library()
+    elif not isinstance(library, MultiplierLibrary):
+        library = load_library().select(names=library)
+    if not library:
+        raise ArgumentError("`library` must hold at least one multiplier, got none.")
+    ordered = sorted(library.values(), key=lambda m: (-m.power_mw, m.key))
+    return tuple(
+        Choice(multiplier, swap)
+        for multiplier in ordered
+        for swap in (False, True)
+        if not swap or (operand_order and not multiplier.is_commutative)
+    )
+
+
+class AssignmentProblem:
+    """Per-layer choice of multipliers as a problem for the search room.
+
+    The objectives are the validation error in percent and the cost figures asked for.
+    """
+
+    def __init__(
+        self,
+        emulated: EmulatedModel,
+        split: Split,
+        choices: Sequence[Choice],
+        *,
+        reference: Multiplier | None = None,
+        metric: str = "top1",
+        costs: Sequence[str] = ("rel_power",),
+        batch_size: int = 250,
+    ) -> None:
+        wrong = [name for name in costs if name not in OBJECTIVES]
+        if wrong or len(set(costs)) != len(costs):
+            raise ArgumentError(
+                f"`objectives` must be distinct and of {', '.join(OBJECTIVES)}, got {list(costs)}."
+            )
+        if reference is None:
+            signed = any(choice.multiplier.signed for choice in choices)
+            reference = load_library().exact(signed=signed)
+        self.emulated = emulated
+        self.split = split
+        self.choices = tuple(choices)
+        self.reference = reference
+        self.metric = metric
+        self.costs = tuple(costs)
+        self.batch_size = batch_size
+        names = tuple(info.name for info in emulated.layers())
+        self._space = SearchSpace(names, (len(self.choices),) * len(names))
+
+    @property
+    def space(self) -> SearchSpace:
+        return self._space
+
+    @property
+    def objective_names(self) -> tuple[str, ...]:
+        return ("error_pct", *self.costs)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that objectives depend on, as plain values."""
+        kinds = sorted({choice.multiplier.signed for choice in self.choices})
+        return {
+            "model": self.emulated.digest,
+            "quantisation": [self.emulated.quantisation_digest(signed) for signed in kinds],
+            "validation": self.split.digest,
+            "metric": self.metric,
+            "objectives": list(self.objective_names),
+            "reference": self.reference.key,
+            "layers": list(self._space.names),
+            "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.choices],
+        }
+
+    def uniform(self) -> dict[Genes, Choice]:
+        """The points that use one choice in every layer."""
+        layers = len(self._space.names)
+        return {(gene,) * layers: choice for gene, choice in enumerate(self.choices)}
+
+    def apply(self, genes: Genes) -> None:
+        """Assign the circuits that ``genes`` stand for."""
+        chosen = [self.choices[gene] for gene in genes]
+        spec = {n: (c.multiplier, c.swap) for n, c in zip(self._space.names, chosen, strict=True)}
+        assign_(self.emulated, spec)
+
+    def measure(self, split: Split) -> Evaluation:
+        """Quality of the present assignment on ``split``."""
+        return evaluate(self.emulated, split, self.metric, batch_size=self.batch_size)
+
+    def cost(self) -> Cost:
+        """Cost of the present assignment."""
+        return cost(self.emulated, reference=self.reference)
+
+    def evaluate(self, genes: Genes) -> Outcome:
+        self.apply(genes)
+        figures = self.cost()
+        quality = self.measure(self.split)
+        objectives = (100 - quality.value, *(getattr(figures, name) for name in self.costs))
+        return Outcome(objectives, {"quality": asdict(quality), "rel_power": figures.rel_power})

@@ -1,0 +1,188 @@
+"""`search`: from an emulated model and a data set to a run folder with a Pareto front.
+
+This module only composes: it turns layers and multipliers into genes, lets the exploration room
+search them on the validation split, measures the front on the test split and hands a record to
+the report room.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axopt import report
+from axopt.data import Dataset, Split
+from axopt.errors import ArgumentError
+from axopt.evaluation import Evaluation
+from axopt.exploration import (
+    SearchOutcome,
+    Store,
+    Trial,
+    create_algorithm,
+    run_search,
+)
+from axopt.model import EmulatedModel
+from axopt.multipliers import MultiplierLibrary
+from axopt.study.folder import RunFolder
+from axopt.study.held_out import HeldOut, quality_of
+from axopt.study.problem import AssignmentProblem, choices_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        front: One row a point, as in front.csv: quality on the test split with its interval.
+        record: Everything the report shows.
+        outcome: Counts and the reason why the search stopped.
+        out: The run folder, None if none was asked for.
+    """
+
+    front: pd.DataFrame
+    record: report.RunRecord
+    outcome: SearchOutcome
+    out: Path | None
+
+
+def search(
+    emulated: EmulatedModel,
+    data: Dataset,
+    *,
+    library: MultiplierLibrary | Iterable[str] | None = None,
+    algorithm: str = "nsga2",
+    budget: int = 500,
+    seed: int = 0,
+    population: int = 24,
+    operand_order: bool = False,
+    objectives: Sequence[str] = ("rel_power",),
+    metric: str = "top1",
+    validation_samples: int | None = None,
+    test_samples: int | None = None,
+    batch_size: int = 250,
+    out: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    float_quality: Evaluation | None = None,
+    source: Mapping[str, Any] | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> SearchResult:
+    """Search which multiplier each layer should use.
+
+    Uniform assignments are evaluated first. The search sees the validation split only; the
+    points of its front are then measured on the test split.
+
+    Args:
+        emulated: A model made by `prepare`; its assignment is not kept.
+        data: Splits of samples.
+        library: Multipliers to choose from, or their names in the bundled library; by default
+            the 13 signed circuits of release v1.
+        algorithm: A name of `axopt.exploration.list_algorithms`.
+        budget: Distinct assignments to evaluate.
+        seed: Seed of the algorithm.
+        population: Points of one generation, for algorithms that have generations.
+        operand_order: Whether the operand order of non-commutative circuits is searched too.
+        objectives: Cost figures to minimise beside the error, of rel_power, rel_area, delay_ns.
+        metric: "top1" or "top5".
+        validation_samples: How many validation samples to use, balanced over the classes; all by
+            default.
+        test_samples: How many test samples; all by default.
+        batch_size: Samples at a time; results do not depend on it.
+        out: Run folder, made if missing; nothing is written without it.
+        resume: Go on with the search in ``out``.
+        force: Replace the search in ``out``.
+        float_quality: Quality of the float model on the test split, for the plot.
+        source: How model and data are named, kept in every assignment.
+        on_trial: Called after each new evaluation.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule.
+        RunExistsError: If ``out`` holds a search and neither ``resume`` nor ``force`` is set.
+        StoreError: If the search in ``out`` is another one, damaged, or in use.
+    """
+    started = time.monotonic()
+    folder = None if out is None else RunFolder(out)
+    if folder is not None:
+        folder.check_free(resume=resume, force=force)
+    validation = _subset(data.validation, validation_samples, "validation_samples")
+    test = _subset(data.test, test_samples, "test_samples")
+    problem = AssignmentProblem(
+        emulated,
+        validation,
+        choices_of(library, operand_order),
+        metric=metric,
+        costs=objectives,
+        batch_size=batch_size,
+    )
+    explorer = create_algorithm(
+        algorithm,
+        problem.space,
+        n_objectives=len(problem.objective_names),
+        seed=seed,
+        population=population,
+    )
+    settings = {"algorithm": algorithm, "seed": seed, "population": population}
+    identity = {**problem.identity(), **settings}
+    store = (
+        Store.in_memory(identity)
+        if folder is None
+        else folder.open_store(identity, resume=resume, force=force)
+    )
+    with store:
+        outcome = run_search(
+            problem,
+            explorer,
+            store,
+            budget=budget,
+            seeds=list(problem.uniform()),
+            on_trial=on_trial,
+        )
+    source = dict(source or {})
+    name = str(source.get("model") or type(emulated.module).__name__)
+    held_out = HeldOut(problem, test, {**source, "test_samples": test_samples})
+    record = report.RunRecord(
+        title=f"{name} on {data.name}",
+        model=name,
+        data=data.spec,
+        metric=metric,
+        unit="%",
+        n_validation=len(validation),
+        n_test=len(test),
+        algorithm=algorithm,
+        seed=seed,
+        budget=budget,
+        n_evaluated=len(outcome.trials),
+        n_cached=outcome.n_cached,
+        n_failed=outcome.n_failed,
+        stop_reason=outcome.stop_reason,
+        seconds=time.monotonic() - started,
+        reference=problem.reference.key,
+        layers=tuple(report.Layer(info.name, info.kind, info.macs) for info in emulated.layers()),
+        exact=held_out.exact(),
+        float_quality=None if float_quality is None else quality_of(float_quality),
+        uniform=tuple(held_out.uniform()),
+        front=tuple(held_out.front(outcome)),
+        trials=tuple(map(_trial_row, outcome.trials)),
+    )
+    if folder is not None:
+        folder.write(record, held_out.assignments)
+    return SearchResult(report.front_table(record), record, outcome, folder and folder.path)
+
+
+def _subset(split: Split, n: int | None, argument: str) -> Split:
+    if n is None:
+        return split
+    if not 1 <= n <= len(split):
+        raise ArgumentError(f"`{argument}` must be in 1..{len(split)}, got {n}.")
+    return split.take(n)
+
+
+def _trial_row(trial: Trial) -> report.Trial:
+    quality = trial.info.get("quality", {}).get("value")
+    return report.Trial(trial.number, str(trial.state), quality, trial.info.get("rel_power"))

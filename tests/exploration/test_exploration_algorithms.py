@@ -1,0 +1,194 @@
+"""The algorithms: the contract, and what each of them promises on top."""
+
+import logging
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import axopt
+from axopt.errors import ArgumentError
+from axopt.exploration import (
+    Algorithm,
+    SearchSpace,
+    Store,
+    create_algorithm,
+    hypervolume,
+    list_algorithms,
+    register_algorithm,
+    run_search,
+)
+from axopt.exploration import algorithm as registry
+from axopt.exploration.testing import TinyProblem, check_algorithm
+
+SPACE = SearchSpace(tuple("abcdef"), (50,) * 6)
+GENETIC = ["nsga2", "optuna-nsga2"]
+
+
+@pytest.mark.parametrize("name", list_algorithms())
+def test_contract(name):
+    check_algorithm(name)
+
+
+def test_list_and_unknown_names():
+    assert list_algorithms() == ["exhaustive", "nsga2", "optuna-nsga2", "random", "tpe"]
+    with pytest.raises(ArgumentError, match="got 'ngsa2'; did you mean 'nsga2'"):
+        create_algorithm("ngsa2", SPACE, n_objectives=2)
+    with pytest.raises(ArgumentError, match="known are exhaustive, nsga2, optuna"):
+        create_algorithm("annealing", SPACE, n_objectives=2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("n_objectives", 0), ("seed", -1), ("population", 1)]
+)
+def test_bad_arguments_are_refused(argument, value):
+    arguments = {"n_objectives": 2, "seed": 0, "population": 8} | {argument: value}
+    with pytest.raises(ArgumentError, match=f"`{argument}` must be .*, got {value}"):
+        create_algorithm("nsga2", SPACE, **arguments)
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    list_algorithms()
+    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_plug_in_is_registered_and_checked():
+    @register_algorithm("stuck")
+    class Stuck(Algorithm):
+        def ask(self):
+            return [(0,) * len(self.space.sizes)]
+
+        def tell(self, genes, objectives):
+            pass
+
+    assert "stuck" in list_algorithms()
+    with pytest.raises(AssertionError, match="'stuck' breaks a rule: it spends a budget"):
+        check_algorithm("stuck")
+    with pytest.raises(ArgumentError, match="must not be registered already, got 'tpe'"):
+        register_algorithm("tpe")(Stuck)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_contract_finds_an_algorithm_that_does_not_repeat():
+    @register_algorithm("unseeded")
+    class Unseeded(create_algorithm("random", SPACE, n_objectives=2).__class__):
+        def __init__(self, space, *, n_objectives, seed, population):
+            fresh = int(np.random.default_rng().integers(1 << 30))
+            super().__init__(space, n_objectives=n_objectives, seed=fresh, population=population)
+
+    with pytest.raises(AssertionError, match="repeats with its seed"):
+        check_algorithm("unseeded")
+
+
+def objectives_of(points):
+    return np.array([(sum(genes), -sum(genes)) for genes in points], dtype=float)
+
+
+@pytest.mark.parametrize("name", GENETIC)
+@pytest.mark.parametrize("n_seeds", [8, 20])
+def test_told_points_are_the_parents(name, n_seeds):
+    """Uniform seeds with few values: children keep to these values, random points would not."""
+    algorithm = create_algorithm(name, SPACE, n_objectives=2, population=8)
+    seeds = [(choice,) * 6 for choice in range(20, 20 + n_seeds)]
+    algorithm.tell(seeds, objectives_of(seeds))
+    children = []
+    while len(children) < 8:  # the first generation, before mutations add up
+        batch = algorithm.ask()
+        children += batch
+        algorithm.tell(batch, objectives_of(batch))
+    inherited = [gene in range(20, 20 + n_seeds) for genes in children for gene in genes]
+    assert np.mean(inherited) > 0.75  # by chance: n_seeds / 50
+    assert not set(children) & set(seeds)
+
+
+def test_told_points_are_members_of_optunas_first_generation():
+    algorithm = create_algorithm("optuna-nsga2", SPACE, n_objectives=2, population=8)
+    seeds = [(choice,) * 6 for choice in range(5)]
+    algorithm.tell(seeds, objectives_of(seeds))
+    members = algorithm._sampler.get_population(algorithm._study, 0)
+    assert [tuple(member.params.values()) for member in members] == seeds
+
+
+def test_told_points_steer_tpe():
+    """Good seeds share one choice in every layer; without them a gene has it once in 50."""
+    algorithm = create_algorithm("tpe", SPACE, n_objectives=2)
+    good = [(7,) * layer + (layer,) + (7,) * (5 - layer) for layer in range(6)]
+    bad = [(choice,) * 6 for choice in range(20, 40)]
+    algorithm.tell(good, np.zeros((6, 2)))
+    algorithm.tell(bad, np.ones((20, 2)))
+    genes = []
+    for _ in range(20):
+        (point,) = algorithm.ask()
+        genes += point
+        algorithm.tell([point], np.ones((1, 2)))
+    assert Counter(genes).most_common(1)[0][0] == 7
+
+
+@pytest.mark.parametrize("name", ["nsga2", "tpe", "optuna-nsga2"])
+def test_no_point_is_proposed_twice_until_the_space_is_exhausted(name):
+    problem = TinyProblem((3, 3, 3))
+    algorithm = create_algorithm(name, problem.space, n_objectives=2, population=6)
+    proposed = []
+    while batch := algorithm.ask():
+        proposed += batch
+        values = np.array([problem.evaluate(genes).objectives for genes in batch])
+        algorithm.tell(batch, values)
+    assert len(proposed) == len(set(proposed)) == 27
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nsga2_finds_most_of_the_front_with_few_points(seed):
+    problem = TinyProblem((6, 6, 6, 6, 6))
+    reference = (100.0, 16.0)
+    outcomes = {}
+    for name in ("nsga2", "random"):
+        algorithm = create_algorithm(name, problem.space, n_objectives=2, seed=seed)
+        seeds = [(choice,) * 5 for choice in range(6)]
+        outcome = run_search(problem, algorithm, Store.in_memory(), budget=500, seeds=seeds)
+        outcomes[name] = hypervolume([t.objectives for t in outcome.front], reference)
+    best = hypervolume(list(problem.true_front()), reference)
+    assert 0.95 * best <= outcomes["nsga2"] <= best  # with 500 of 7,776 points
+    assert outcomes["random"] < outcomes["nsga2"]
+
+
+@pytest.mark.parametrize("name", list_algorithms())
+def test_search_prints_and_logs_nothing_and_leaves_settings(name, capfd, caplog):
+    import optuna
+
+    verbosity = optuna.logging.get_verbosity()
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    problem = TinyProblem()
+    algorithm = create_algorithm(name, problem.space, n_objectives=2, population=4)
+    with caplog.at_level(logging.INFO):
+        run_search(problem, algorithm, Store.in_memory(), budget=30)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    assert optuna.logging.get_verbosity() == verbosity
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_pymoo_and_optuna_are_imported_when_used_only():
+    code = (
+        "import sys, axopt.exploration as s, axopt.exploration.testing\n"
+        "space = s.SearchSpace(('a',), (2,))\n"
+        "s.create_algorithm('random', space, n_objectives=1)\n"
+        "s.list_algorithms()\n"
+        "print(sorted({'pymoo', 'optuna', 'torch'} & sys.modules.keys()))"
+    )
+    path = str(Path(axopt.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert run.stdout == "[]\n"

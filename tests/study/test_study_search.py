@@ -1,0 +1,249 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import axopt
+from axopt.data import Dataset, Split
+from axopt.errors import ArgumentError, RunExistsError, StoreError, UnknownMultiplierError
+from axopt.study import RunFolder, choices_of
+
+NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"]
+
+
+def make_split(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n) % 3
+    images = torch.rand(n, 1, 6, 6, generator=generator)
+    for i, target in enumerate(targets.tolist()):
+        images[i, 0, 2 * target : 2 * target + 2] += 0.25
+    return Split(images.clamp(0, 1), targets)
+
+
+@pytest.fixture(scope="module")
+def data():
+    splits = [make_split(n, seed) for seed, n in enumerate((120, 60, 90))]
+    return Dataset("stripes", "stripes", *splits, classes=("a", "b", "c"))
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    """A small network that has learnt the stripes."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16, 3),
+    )
+    optimizer = torch.optim.Adam(net.parameters(), 0.02)
+    for _ in range(80):
+        loss = nn.functional.cross_entropy(net(data.train.inputs), data.train.targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.eval()
+
+
+@pytest.fixture
+def emulated(model, data):
+    return axopt.prepare(model, data.train.batches(50))
+
+
+def search(emulated, data, **options):
+    options = {"library": NAMES, "budget": 12, "population": 6, "seed": 3, **options}
+    return axopt.search(emulated, data, **options)
+
+
+def test_run_folder_holds_what_the_result_says(emulated, data, tmp_path):
+    out = tmp_path / "runs" / "x"
+    result = search(emulated, data, out=out, source={"model": "net", "data": "stripes"})
+    expected = {"study.sqlite", "record.json", "front.csv", "pareto.png", "report.html"}
+    assert {path.name for path in out.iterdir()} == expected | {"assignments"}
+    front = pd.read_csv(out / "front.csv")
+    pd.testing.assert_frame_equal(front, result.front, check_exact=True, check_dtype=False)
+    assert list(front.columns) == [
+        "point",
+        "quality",
+        "quality_low",
+        "quality_high",
+        "rel_power",
+        "rel_area",
+        "delay_ns",
+        "assignment",
+        "split",
+    ]
+    assert set(front["split"]) == {"test"}
+    assert len(result.outcome.trials) == 12
+    assert RunFolder(out).record() == result.record
+
+
+def test_every_saved_point_gives_the_quality_of_the_front_exactly(emulated, data, model, tmp_path):
+    result = search(emulated, data, out=tmp_path / "x")
+    fresh = axopt.prepare(model, data.train.batches(50))
+    assert len(result.front) > 1
+    for row in result.front.itertuples():
+        axopt.assign_(fresh, axopt.Assignment.load(tmp_path / "x" / row.assignment))
+        quality = axopt.evaluate(fresh, data.test)
+        assert (quality.value, quality.low, quality.high) == (
+            row.quality,
+            row.quality_low,
+            row.quality_high,
+        )
+        assert axopt.cost(fresh).rel_power == row.rel_power
+
+
+def test_front_is_what_the_validation_split_says(emulated, data):
+    """Recomputed by brute force over all 27 assignments."""
+    result = search(emulated, data, budget=27)
+    assert result.outcome.stop_reason == "exhausted"
+    choices = choices_of(NAMES, False)
+    points = {}
+    for trial in result.outcome.trials:
+        names = (choices[gene].multiplier.key for gene in trial.genes)
+        axopt.assign_(emulated, dict(zip(["0", "2", "5"], names, strict=True)))
+        error = 100 - axopt.evaluate(emulated, data.validation).value
+        points[trial.genes] = (error, axopt.cost(emulated).rel_power)
+        assert trial.objectives == points[trial.genes]
+    best = {
+        point
+        for point in points.values()
+        if not any(o != point and o[0] <= point[0] and o[1] <= point[1] for o in points.values())
+    }
+    assert {(100 - p.validation.value, p.rel_power) for p in result.record.front} == best
+    powers = [point.rel_power for point in result.record.front]
+    assert powers == sorted(powers, reverse=True)
+
+
+def test_uniform_assignments_come_first(emulated, data):
+    result = search(emulated, data)
+    assert [t.genes for t in result.outcome.trials[:3]] == [(0,) * 3, (1,) * 3, (2,) * 3]
+    assert [p.label for p in result.record.uniform] == [f"v1/{name}" for name in NAMES]
+
+
+@pytest.mark.parametrize("algorithm", ["nsga2", "tpe", "optuna-nsga2", "random"])
+def test_same_seed_same_trials_other_seed_other_trials(emulated, data, algorithm):
+    first, again, other = (
+        search(emulated, data, algorithm=algorithm, seed=seed).outcome.trials for seed in (1, 1, 2)
+    )
+    assert [(t.genes, t.objectives) for t in first] == [(t.genes, t.objectives) for t in again]
+    assert [t.genes for t in first] != [t.genes for t in other]
+
+
+def test_operand_order_is_a_gene_where_it_matters(emulated, data, library):
+    names = ["mul8s_1L2H", "mul8s_1KVL"]
+    choices = choices_of(names, operand_order=True)
+    expected = [("v1/mul8s_1L2H", False), ("v1/mul8s_1KVL", False), ("v1/mul8s_1KVL", True)]
+    assert library["mul8s_1L2H"].is_commutative
+    assert [(c.multiplier.key, c.swap) for c in choices] == expected
+    result = search(emulated, data, library=names, operand_order=True, budget=27)
+    assert len(result.outcome.trials) == 27
+    assert any(choice.swap for point in result.record.front for choice in point.layers)
+
+
+def test_cost_objectives(emulated, data):
+    result = search(emulated, data, objectives=("rel_area", "delay_ns"))
+    for trial in result.outcome.trials:
+        assert len(trial.objectives) == 3
+    with pytest.raises(ArgumentError, match="`objectives`.*'speed'"):
+        search(emulated, data, objectives=("speed",))
+
+
+def test_existing_run_is_kept_unless_forced(emulated, data, tmp_path):
+    search(emulated, data, out=tmp_path)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with pytest.raises(RunExistsError, match="study.sqlite"):
+        search(emulated, data, out=tmp_path)
+    with pytest.raises(ArgumentError, match="`resume` and `force`"):
+        search(emulated, data, out=tmp_path, resume=True, force=True)
+    with pytest.raises(StoreError, match="seed"):
+        search(emulated, data, out=tmp_path, resume=True, seed=4)
+    with pytest.raises(StoreError, match="choices"):
+        search(emulated, data, out=tmp_path, resume=True, library=NAMES[:2])
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    search(emulated, data, out=tmp_path, force=True, library=NAMES[:2], budget=4)
+    record = RunFolder(tmp_path).record()
+    assert len(record.uniform) == 2
+    assert len(list((tmp_path / "assignments").iterdir())) == len(record.front)
+
+
+def test_resume_with_a_larger_budget_extends_the_same_search(emulated, data, tmp_path):
+    search(emulated, data, out=tmp_path, budget=7)
+    extended = search(emulated, data, out=tmp_path, budget=14, resume=True)
+    direct = search(emulated, data, budget=14)
+    assert [t.genes for t in extended.outcome.trials] == [t.genes for t in direct.outcome.trials]
+    pd.testing.assert_frame_equal(extended.front, direct.front, check_exact=True)
+    assert extended.outcome.n_evaluated == 7
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"library": []}, ArgumentError, "at least one"),
+        ({"library": ["mul8s_nope"]}, UnknownMultiplierError, "mul8s_nope"),
+        ({"budget": 0}, ArgumentError, "`budget`"),
+        ({"algorithm": "nsga9"}, ArgumentError, "nsga9"),
+        ({"validation_samples": 61}, ArgumentError, r"`validation_samples` must be in 1..60"),
+        ({"test_samples": 0}, ArgumentError, "`test_samples`"),
+        ({"metric": "auc"}, ArgumentError, "auc"),
+        ({"resume": True}, ArgumentError, "no search in"),
+        ({"population": 1}, ArgumentError, "`population`"),
+    ],
+)
+def test_bad_arguments_write_nothing(emulated, data, tmp_path, options, error, message):
+    with pytest.raises(error, match=message):
+        search(emulated, data, out=tmp_path / "x", **options)
+    assert not (tmp_path / "x").exists()
+
+
+KILLED_SEARCH = """
+import sys, axopt
+model, data = axopt.create_model("digits_cnn"), axopt.load_data("digits")
+emulated = axopt.prepare(model, [data.train.take(100).inputs])
+axopt.search(emulated, data, library=["mul8s_1KV8", "mul8s_1L2D", "mul8s_1L1G", "mul8s_1KR6"],
+             budget=40, population=8, seed=5, validation_samples=100, test_samples=50,
+             out=sys.argv[1], resume=sys.argv[2] == "resume")
+"""
+
+
+def run_killed_search(out, mode, kill_when=None):
+    command = [sys.executable, "-c", KILLED_SEARCH, str(out), mode]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "2"})
+    while kill_when is not None and process.poll() is None:
+        if kill_when():
+            process.send_signal(signal.SIGKILL)
+            break
+        time.sleep(0.01)
+    return process.wait(timeout=300)
+
+
+def committed(out):
+    wal = out / "study.sqlite-wal"
+    return wal.stat().st_size if wal.exists() else 0
+
+
+def test_search_killed_with_signal_9_and_resumed_gives_the_same_front(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_killed_search(whole, "new") == 0
+    sizes = [60_000, 120_000]
+    for mode, size in zip(("new", "resume"), sizes, strict=True):
+        code = run_killed_search(killed, mode, lambda size=size: committed(killed) > size)
+        assert code == -signal.SIGKILL
+        assert not (killed / "front.csv").exists()
+    assert run_killed_search(killed, "resume") == 0
+    assert (killed / "front.csv").read_bytes() == (whole / "front.csv").read_bytes()
+    records = [RunFolder(out).record() for out in (whole, killed)]
+    assert records[0].trials == records[1].trials
+    for file in (whole / "assignments").iterdir():
+        assert json.loads(file.read_text()) == json.loads(
+            (killed / "assignments" / file.name).read_text()
+        )
