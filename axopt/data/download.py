@@ -1,0 +1,93 @@
+"""Download of the official CIFAR-10 archive, verified before it gets its name.
+
+Address and checksum: https://www.cs.toronto.edu/~kriz/cifar.html, "CIFAR-10 binary version".
+"""
+
+import hashlib
+import http.client
+import logging
+import os
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import IO
+
+from axopt.errors import DatasetError
+
+CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
+CIFAR10_URL = f"https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE}"
+CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
+_MAX_BYTES = (
+    256 << 20
+)  # the archive has 162 MiB; a server that sends more is not stopped otherwise
+_TIMEOUT_S = 30.0
+_CHUNK = 1 << 20
+
+_logger = logging.getLogger(__name__)
+
+
+def download_cifar10(directory: str | os.PathLike[str]) -> Path:
+    """Fetch the CIFAR-10 binary archive, unless it is there already.
+
+    Args:
+        directory: Folder of the archive, made if missing.
+
+    Returns:
+        Path of the archive; its checksum is right.
+
+    Raises:
+        DatasetError: If there is no network, the folder cannot be written, or what arrived is not
+            the archive. Nothing is left behind then.
+    """
+    directory = Path(directory)
+    archive = directory / CIFAR10_ARCHIVE
+    try:
+        if archive.is_file() and _md5(archive) == CIFAR10_MD5:
+            return archive
+        directory.mkdir(parents=True, exist_ok=True)
+        _logger.info("downloading %s to %s", CIFAR10_URL, archive)
+        _fetch(archive)
+    except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
+        reason = getattr(error, "reason", None) or error
+        raise DatasetError(
+            f"{CIFAR10_URL}: cannot be downloaded to {archive}: {reason}; "
+            f"fetch it by other means and put it there."
+        ) from error
+    return archive
+
+
+def _fetch(archive: Path) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{archive.name}.", dir=archive.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            with urllib.request.urlopen(CIFAR10_URL, timeout=_TIMEOUT_S) as response:
+                received = _copy(response, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if received != CIFAR10_MD5:
+            raise DatasetError(
+                f"{CIFAR10_URL}: MD5 must be {CIFAR10_MD5}, what arrived has {received}."
+            )
+        os.chmod(temporary, 0o644)  # mkstemp keeps others from reading; the images are public
+        os.replace(temporary, archive)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _copy(source: IO[bytes], target: IO[bytes]) -> str:
+    """Copy a stream in pieces; the MD5 of what was copied."""
+    digest = hashlib.md5(usedforsecurity=False)
+    total = 0
+    while piece := source.read(_CHUNK):
+        total += len(piece)
+        if total > _MAX_BYTES:
+            raise DatasetError(f"{CIFAR10_URL}: sends more than {_MAX_BYTES} bytes.")
+        target.write(piece)
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,0 +1,125 @@
+"""IDX files as of MNIST and the data sets made in its image: ten classes, plain or gzip.
+
+.. [LeCun1998] Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits", 1998:
+   a big-endian magic number 0x08DD (0x08: uint8, DD: dimensions), one 32-bit size per dimension,
+   then the values.
+"""
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from axopt.data.dataset import Dataset, Split
+from axopt.data.limits import MAX_DECODED_BYTES
+from axopt.data.registry import register_reader
+from axopt.data.splitting import hold_out, split_three_ways
+from axopt.errors import DatasetError
+
+CLASSES = tuple(str(label) for label in range(10))
+_UINT8 = 0x08
+_CHUNK = 1 << 20
+
+
+@register_reader("idx")
+def read_idx(path: Path) -> Dataset:
+    """Read ``train-*`` and ``t10k-*`` of a folder; images ``(1, H, W)`` uint8.
+
+    With both pairs of files, validation is held out of train by `hold_out`. Where only one pair is
+    there, `split_three_ways` splits it.
+
+    Args:
+        path: Folder with ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, each plain or ``.gz``.
+
+    Raises:
+        DatasetError: If a file is missing or damaged, or the files do not fit each other.
+    """
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder of IDX files.")
+    pairs = [_read_pair(path, part) for part in ("train", "t10k") if _find(path, part, "images")]
+    if not pairs:
+        raise DatasetError(f"{path}: no train-images-idx3-ubyte or t10k-images-idx3-ubyte in it.")
+    if len(pairs) == 2:
+        train, validation = hold_out(*pairs[0], source=path)
+        test = Split(*pairs[1])
+    else:
+        train, validation, test = split_three_ways(*pairs[0], source=path)
+    name = path.resolve().name
+    return Dataset(name, f"idx:{path}", train, validation, test, CLASSES)
+
+
+def _find(folder: Path, part: str, kind: str) -> Path | None:
+    stem = f"{part}-{kind}-idx{3 if kind == 'images' else 1}-ubyte"
+    candidates = (folder / stem, folder / f"{stem}.gz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _read_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
+    """Images ``(N, 1, H, W)`` uint8 and labels ``(N,)`` int64 of "train" or "t10k"."""
+    images_path, labels_path = _find(folder, part, "images"), _find(folder, part, "labels")
+    if images_path is None or labels_path is None:
+        raise DatasetError(f"{folder}: {part}-labels-idx1-ubyte is missing beside the images.")
+    images, labels = _read_array(images_path, 3), _read_array(labels_path, 1)
+    if len(images) != len(labels):
+        raise DatasetError(
+            f"{labels_path}: {len(labels)} labels, but {len(images)} images in {images_path.name}."
+        )
+    wrong = np.flatnonzero(labels >= len(CLASSES))
+    if wrong.size:
+        raise DatasetError(
+            f"{labels_path}: label {labels[wrong[0]]} at offset {8 + wrong[0]} is not in 0..9."
+        )
+    return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
+
+
+def _read_array(path: Path, ndim: int) -> np.ndarray:
+    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    try:
+        with opened as stream:
+            return _parse(cast(BinaryIO, stream), path, ndim)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DatasetError(f"{path}: damaged gzip: {error}") from error
+
+
+def _parse(stream: BinaryIO, path: Path, ndim: int) -> np.ndarray:
+    header_bytes = 4 + 4 * ndim
+    header = stream.read(header_bytes)
+    if len(header) < header_bytes:
+        raise DatasetError(f"{path}: truncated at offset {len(header)}, inside the header.")
+    magic, *shape = struct.unpack(f">{1 + ndim}I", header)
+    if magic != _UINT8 << 8 | ndim:
+        raise DatasetError(
+            f"{path}: magic number at offset 0 must be {_UINT8 << 8 | ndim:#010x}, "
+            f"got {magic:#010x}."
+        )
+    size = math.prod(shape)
+    if not 0 < size <= MAX_DECODED_BYTES:
+        raise DatasetError(
+            f"{path}: sizes at offset 4 must hold 1..{MAX_DECODED_BYTES} values, got {shape}."
+        )
+    content = _read_up_to(stream, size + 1)
+    if len(content) < size:
+        raise DatasetError(
+            f"{path}: truncated at offset {header_bytes + len(content)}, "
+            f"{header_bytes + size} bytes are due."
+        )
+    if len(content) > size:
+        raise DatasetError(f"{path}: goes on after offset {header_bytes + size}, its end.")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_up_to(stream: BinaryIO, size: int) -> bytearray:
+    """Read in pieces: a false header then costs no more memory than the file has bytes."""
+    content = bytearray()
+    while len(content) < size:
+        piece = stream.read(min(_CHUNK, size - len(content)))
+        if not piece:
+            break
+        content += piece
+    return content

@@ -1,0 +1,134 @@
+"""Where the image files of a data set lie: in a folder or in a zip of one."""
+
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Protocol
+
+from axopt.data.limits import MAX_IMAGE_FILE_BYTES
+from axopt.errors import DatasetError
+
+PARTS = ("train", "validation", "test")
+SUFFIXES = (".jpg", ".jpeg", ".png")
+
+
+class ImageFile(NamedTuple):
+    """One image; sorting puts it in its place in the data set."""
+
+    part: str
+    class_name: str
+    file_name: str
+    key: str  # what the source calls it
+
+
+class ImageSource(Protocol):
+    """A set of image files below ``path``."""
+
+    path: Path
+
+    def files(self) -> list[ImageFile]:
+        """All image files, sorted.
+
+        Raises:
+            DatasetError: If something in a class folder is not an image file.
+        """
+
+    def read(self, file: ImageFile) -> bytes:
+        """The content of one of `files`; any exception means that it cannot be read."""
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[ImageSource]:
+    """The source at ``path``, a folder or a ``.zip``.
+
+    Raises:
+        DatasetError: If it is neither.
+    """
+    if path.is_dir():
+        yield _Folder(path)
+        return
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such folder or .zip of images.")
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise DatasetError(f"{path}: not a readable .zip: {error}") from error
+    with archive:
+        yield _Zip(path, archive)
+
+
+def _image_file(source: Path, parts: tuple[str, ...], key: str) -> ImageFile:
+    """The file at ``parts`` below the root; ``parts[0]`` is one of `PARTS`."""
+    if len(parts) != 3 or not parts[-1].lower().endswith(SUFFIXES):
+        raise DatasetError(
+            f"{source / key}: must be {parts[0]}/<class>/<name> with <name> ending in "
+            f"{', '.join(SUFFIXES)}."
+        )
+    return ImageFile(*parts, key)
+
+
+def _is_hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def files(self) -> list[ImageFile]:
+        return sorted(
+            _image_file(self.path, parts, str(PurePosixPath(*parts)))
+            for part in PARTS
+            for parts in self._below(part)
+            if not _is_hidden(parts)
+        )
+
+    def _below(self, part: str) -> Iterator[tuple[str, ...]]:
+        """Paths two levels below a part; what lies elsewhere has itself as its path."""
+        if not (self.path / part).is_dir():
+            return
+        for entry in (self.path / part).iterdir():
+            inside = list(entry.iterdir()) if entry.is_dir() else []
+            if not inside:
+                yield part, entry.name
+            for file in inside:
+                yield (part, entry.name, file.name, *(("",) if file.is_dir() else ()))
+
+    def read(self, file: ImageFile) -> bytes:
+        path = self.path / file.key
+        _check_size(path, path.stat().st_size)
+        return path.read_bytes()
+
+
+class _Zip:
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self.path, self.archive = path, archive
+
+    def files(self) -> list[ImageFile]:
+        names = [name for name in self.archive.namelist() if not name.endswith("/")]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise DatasetError(f"{self.path / twice[0]}: is in the .zip more than once.")
+        placed = {name: PurePosixPath(name).parts for name in names}
+        placed = {name: parts for name, parts in placed.items() if not _is_hidden(parts)}
+        top = {parts[0] for parts in placed.values()}
+        if len(top) == 1 and "train" not in top:  # the folder itself was zipped
+            placed = {name: parts[1:] for name, parts in placed.items()}
+        return sorted(
+            _image_file(self.path, parts, name)
+            for name, parts in placed.items()
+            if parts and parts[0] in PARTS
+        )
+
+    def read(self, file: ImageFile) -> bytes:
+        _check_size(self.path / file.key, self.archive.getinfo(file.key).file_size)
+        return self.archive.read(file.key)
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > MAX_IMAGE_FILE_BYTES:
+        raise DatasetError(
+            f"{path}: has {size} bytes, more than {MAX_IMAGE_FILE_BYTES} are refused."
+        )

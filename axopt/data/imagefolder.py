@@ -1,0 +1,128 @@
+"""Image files in folders named after their class: ``train/<class>/*`` and ``test/<class>/*``."""
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from axopt.data.dataset import Dataset, Split
+from axopt.data.image_files import PARTS, ImageFile, ImageSource, open_source
+from axopt.data.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS
+from axopt.data.registry import register_reader
+from axopt.data.splitting import hold_out
+from axopt.errors import DatasetError
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Pillow's 8-bit modes; the others would be clipped silently."""
+
+_FORMATS = ("JPEG", "PNG")
+_FILES_PER_TASK = 256
+_MAX_THREADS = 8
+
+
+@register_reader("imagefolder")
+def read_imagefolder(path: Path) -> Dataset:
+    """Read JPEG and PNG files of one size; images ``(3, H, W)`` uint8 RGB.
+
+    Samples are in the order of (class name, file name), classes are numbered in sorted order.
+    Without a folder ``validation/<class>/``, `hold_out` takes validation out of train. Alpha
+    channels and the orientation tag are ignored, hidden files passed over.
+
+    Args:
+        path: Folder with ``train/<class>/`` and ``test/<class>/``, or a ``.zip`` of that.
+
+    Raises:
+        DatasetError: If a part is missing or empty, a class of another part is not in train, or a
+            file is damaged, of another size, or no image.
+    """
+    with open_source(path) as source:
+        files = source.files()
+        by_part = {part: [file for file in files if file.part == part] for part in PARTS}
+        classes = _classes(path, by_part)
+        size = _decode(source, by_part["train"][0]).shape[:2]
+        splits = {
+            part: (_images(source, of_part, size), _targets(of_part, classes))
+            for part, of_part in by_part.items()
+            if of_part
+        }
+    if "validation" in splits:
+        train, validation = Split(*splits["train"]), Split(*splits["validation"])
+    else:
+        train, validation = hold_out(*splits["train"], source=path)
+    test = Split(*splits["test"])
+    name = path.resolve().stem
+    return Dataset(name, f"imagefolder:{path}", train, validation, test, tuple(classes))
+
+
+def _classes(path: Path, by_part: Mapping[str, Sequence[ImageFile]]) -> list[str]:
+    """The classes of train, sorted; those of the other parts must be among them."""
+    for part in ("train", "test"):
+        if not by_part[part]:
+            raise DatasetError(f"{path}: no image in {part}/<class>/.")
+    classes = sorted({file.class_name for file in by_part["train"]})
+    for file in chain(by_part["validation"], by_part["test"]):
+        if file.class_name not in classes:
+            raise DatasetError(f"{path / file.key}: class {file.class_name!r} is not in train/.")
+    return classes
+
+
+def _targets(files: Sequence[ImageFile], classes: Sequence[str]) -> Tensor:
+    number = {name: index for index, name in enumerate(classes)}
+    return torch.tensor([number[file.class_name] for file in files], dtype=torch.int64)
+
+
+def _images(source: ImageSource, files: Sequence[ImageFile], size: tuple[int, ...]) -> Tensor:
+    """Decode all ``files``, which must have ``size`` (H, W), into ``(N, 3, H, W)`` uint8."""
+    height, width = size
+    shape = (len(files), 3, height, width)
+    if math.prod(shape) > MAX_DECODED_BYTES:
+        raise DatasetError(
+            f"{source.path}: unpacks to {math.prod(shape)} bytes, "
+            f"more than {MAX_DECODED_BYTES} are refused."
+        )
+    images = np.empty(shape, np.uint8)
+
+    def decode_from(start: int) -> None:
+        for index in range(start, min(start + _FILES_PER_TASK, len(files))):
+            pixels = _decode(source, files[index])
+            if pixels.shape[:2] != size:
+                raise DatasetError(
+                    f"{source.path / files[index].key}: is {pixels.shape[1]} x {pixels.shape[0]}, "
+                    f"the images before are {width} x {height}."
+                )
+            images[index] = pixels.transpose(2, 0, 1)
+
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as executor:
+        try:
+            list(executor.map(decode_from, range(0, len(files), _FILES_PER_TASK)))
+        except BaseException:
+            executor.shutdown(cancel_futures=True)
+            raise
+    return torch.from_numpy(images)
+
+
+def _decode(source: ImageSource, file: ImageFile) -> np.ndarray:
+    """Pixels ``(H, W, 3)`` uint8."""
+    where = source.path / file.key
+    try:
+        with Image.open(BytesIO(source.read(file)), formats=_FORMATS) as image:
+            if image.width * image.height > MAX_IMAGE_PIXELS:
+                raise DatasetError(
+                    f"{where}: is {image.width} x {image.height}, "
+                    f"more than {MAX_IMAGE_PIXELS} pixels are refused."
+                )
+            if image.mode not in _MODES:
+                raise DatasetError(f"{where}: must have 8 bits a channel, is {image.mode}.")
+            return np.asarray(image.convert("RGB"))
+    except DatasetError:
+        raise
+    except Exception as error:  # zipfile and Pillow raise a dozen types for damaged files
+        raise DatasetError(f"{where}: damaged image: {error}") from error

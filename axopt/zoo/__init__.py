@@ -1,0 +1,22 @@
+"""Models with trained weights, each with a card; and models of the user."""
+
+from axopt.zoo import digits, resnet  # noqa: F401 - they register models
+from axopt.zoo.registry import (
+    create_model,
+    default_data,
+    list_models,
+    model_card,
+    register_model,
+)
+from axopt.zoo.user_models import load_model
+from axopt.zoo.weights_io import load_weights_
+
+__all__ = [
+    "create_model",
+    "default_data",
+    "list_models",
+    "load_model",
+    "load_weights_",
+    "model_card",
+    "register_model",
+]

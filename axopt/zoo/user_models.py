@@ -1,0 +1,76 @@
+"""Models that are not in the zoo: a factory of the user, named ``package.module:factory``."""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch import nn
+
+from axopt.errors import ModelError
+from axopt.zoo.registry import create_model
+from axopt.zoo.weights_io import load_weights_
+
+
+def load_model(spec: str, weights: str | os.PathLike[str] | None = None) -> nn.Module:
+    """A model of the zoo or of the user, in evaluation mode.
+
+    Args:
+        spec: Name in the zoo, or ``package.module:factory``. The module is imported, so its code
+            runs, from the current directory or from where Python finds modules; the factory is
+            called without arguments and returns an `nn.Module`.
+        weights: File for `load_weights_`. None stands for the trained weights of a model of the
+            zoo; those of the user's model are then what the factory sets.
+
+    Raises:
+        ModelError: If the model is unknown, its module or factory fails or returns no module, or
+            the weights are missing or do not fit.
+    """
+    if ":" in spec:
+        model = _call_factory(spec)
+    else:
+        model = create_model(spec, pretrained=weights is None)
+    if weights is not None:
+        load_weights_(model, weights)
+    return model.eval()
+
+
+def _call_factory(spec: str) -> nn.Module:
+    module_name, _, factory_name = spec.partition(":")
+    if not module_name or not factory_name:
+        raise ModelError(f"`model` must be package.module:factory, got {spec!r}.")
+    with _importable(Path.cwd()):
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:  # whatever the user's code raises
+            raise _failure(f"module {module_name!r} cannot be imported", error) from error
+        factory = getattr(module, factory_name, None)
+        if not callable(factory):
+            found = "is not callable" if hasattr(module, factory_name) else "does not exist"
+            raise ModelError(f"{spec}: {factory_name!r} of {module_name!r} {found}.")
+        try:
+            model = factory()
+        except Exception as error:  # as above
+            raise _failure(f"{spec}: {factory_name!r} failed", error) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{spec}: must return an nn.Module, returned {type(model).__name__}.")
+    return model
+
+
+def _failure(what: str, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n", 1)[0]
+    return ModelError(f"{what}: {type(error).__name__}: {reason}")
+
+
+@contextmanager
+def _importable(directory: Path) -> Iterator[None]:
+    """Put ``directory`` first on the path of imports, as ``python -m`` does."""
+    entry = str(directory)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:  # the user's code may have changed the path
+            sys.path.remove(entry)

@@ -1,0 +1,232 @@
+"""The training loop that the zoo's weights come from.
+
+SGD with Nesterov momentum and a one-cycle learning rate; random crops and, where a mirrored image
+keeps its class, flips. Only the train split is trained on: the validation split that searches use
+stays unseen. A checkpoint is written after every epoch, and a run goes on from it.
+"""
+
+import argparse
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR
+
+from axopt.data import Dataset, Split, to_float
+from axopt.files import write_atomically
+from axopt.zoo import create_model, load_weights_
+
+WARM_UP = 0.2  # part of the steps in which the learning rate rises
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run depends on, besides model, data and machine.
+
+    Args:
+        epochs: Passes over the train split.
+        batch: Samples per step; what is left of a pass is dropped.
+        lr: Peak learning rate.
+        weight_decay: Of weights; biases and batch norm are not decayed.
+        padding: Pixels around an image before it is cropped at random.
+        mirror: Mirror half of the images.
+        bfloat16: Run the forward pass in bfloat16 autocast where oneDNN is built in.
+        seed: Of the initial weights, the order and the augmentation.
+        start: Weights of an earlier run to start from; random weights by default.
+    """
+
+    epochs: int
+    batch: int
+    lr: float
+    weight_decay: float
+    padding: int
+    mirror: bool
+    bfloat16: bool
+    seed: int = 0
+    start: str | None = None
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, default: Recipe) -> None:
+    """Add the options that `recipe_of` reads to a command line."""
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument("--lr", type=float, default=default.lr, help="peak learning rate")
+    parser.add_argument("--weight-decay", type=float, default=default.weight_decay)
+    parser.add_argument(
+        "--padding", type=int, default=default.padding, help="pixels around random crops"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--start", help="weights to start from, for another cycle")
+
+
+def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
+    """The default recipe, changed by the options of `add_recipe_options`."""
+    return Recipe(
+        epochs=args.epochs,
+        batch=default.batch,
+        lr=args.lr,
+        weight_decay=args.weight_decay,
+        padding=args.padding,
+        mirror=default.mirror,
+        bfloat16=default.bfloat16,
+        seed=args.seed,
+        start=args.start,
+    )
+
+
+def augment(images: Tensor, padding: int, mirror: bool, generator: torch.Generator) -> Tensor:
+    """Crop each image at random from its zero-padded self; mirror half of them if asked.
+
+    Args:
+        images: ``(N, C, H, W)``.
+        padding: Pixels added on every side before cropping.
+        mirror: Whether a mirrored image keeps its class.
+        generator: Source of randomness.
+
+    Returns:
+        ``(N, C, H, W)`` of the same dtype.
+    """
+    n, _, height, width = images.shape
+    padded = functional.pad(images, (padding,) * 4)
+    offset = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
+    rows = offset[0] + torch.arange(height)
+    columns = offset[1] + torch.arange(width)
+    if mirror:
+        mirrored = torch.rand((n, 1), generator=generator) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    batch = torch.arange(n).view(-1, 1, 1)
+    cropped = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
+    return cropped.permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def accuracy_pct(model: nn.Module, split: Split) -> float:
+    """Top-1 accuracy in percent, float model."""
+    model.eval()
+    correct = 0
+    for images, labels in split.batches(500):
+        correct += int((model(images).argmax(1) == labels).sum())
+    return 100 * correct / len(split)
+
+
+class Trainer:
+    """A model on its way through a recipe.
+
+    Args:
+        model_name: Model of the zoo.
+        train: Training samples.
+        recipe: How to train.
+    """
+
+    def __init__(self, model_name: str, train: Split, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.train, self.recipe = train, recipe
+        model = create_model(model_name, pretrained=False)
+        if recipe.start is not None:
+            load_weights_(model, recipe.start)
+        self.model = model.to(memory_format=torch.channels_last)
+        self.epoch = 0
+        self.steps_per_epoch = len(train) // recipe.batch
+        parameters = list(self.model.parameters())
+        groups = [
+            {
+                "params": [p for p in parameters if p.ndim > 1],
+                "weight_decay": recipe.weight_decay,
+            },
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
+        self.schedule = OneCycleLR(
+            self.optimizer,
+            recipe.lr,
+            total_steps=recipe.epochs * self.steps_per_epoch,
+            pct_start=WARM_UP,
+        )
+
+    def train_epoch(self) -> float:
+        """One pass over the samples in random order; the mean loss."""
+        self.model.train()
+        batch = self.recipe.batch
+        order = torch.randperm(len(self.train), generator=self.generator)
+        total = 0.0
+        for step in range(self.steps_per_epoch):
+            total += self._step(order[step * batch : (step + 1) * batch])
+        self.epoch += 1
+        return total / self.steps_per_epoch
+
+    def _step(self, index: Tensor) -> float:
+        recipe = self.recipe
+        images = augment(self.train.stored[index], recipe.padding, recipe.mirror, self.generator)
+        images = to_float(images).to(memory_format=torch.channels_last)
+        autocast = recipe.bfloat16 and torch.backends.mkldnn.is_available()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            logits = self.model(images)
+        loss = functional.cross_entropy(logits.float(), self.train.targets[index])
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return float(loss.detach())
+
+    def save_checkpoint(self, path: Path) -> None:
+        """Write everything that `load_checkpoint` needs to go on, atomically."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "generator": self.generator.get_state(),
+            "epoch": self.epoch,
+            "recipe": asdict(self.recipe),
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        os.replace(temporary, path)
+
+    def load_checkpoint(self, path: Path) -> None:
+        """Go on from where `save_checkpoint` was called.
+
+        Raises:
+            ValueError: If the checkpoint is of another recipe.
+        """
+        state = torch.load(path, weights_only=True)
+        if state["recipe"] != asdict(self.recipe):
+            raise ValueError(f"{path} is of recipe {state['recipe']}; delete it to start anew.")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.generator.set_state(state["generator"])
+        self.epoch = state["epoch"]
+
+
+def train_and_save(model_name: str, data: Dataset, recipe: Recipe, out: Path) -> None:
+    """Train a model of the zoo, print its progress, write ``<model_name>.safetensors``.
+
+    Args:
+        model_name: Model of the zoo.
+        data: Trained on ``train``; accuracy on ``validation`` after each epoch, on ``test`` once.
+        recipe: How to train.
+        out: Folder of the checkpoint and the weights, made if missing.
+    """
+    trainer = Trainer(model_name, data.train, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / f"{model_name}.checkpoint.pt"
+    if checkpoint.exists():
+        trainer.load_checkpoint(checkpoint)
+    while trainer.epoch < recipe.epochs:
+        start = time.perf_counter()
+        loss = trainer.train_epoch()
+        trainer.save_checkpoint(checkpoint)
+        validation = accuracy_pct(trainer.model, data.validation)
+        print(
+            f"epoch {trainer.epoch}/{recipe.epochs} loss {loss:.4f} "
+            f"validation {validation:.2f} % {time.perf_counter() - start:.0f} s",
+            flush=True,
+        )
+    weights = {name: value.contiguous() for name, value in trainer.model.state_dict().items()}
+    write_atomically(out / f"{model_name}.safetensors", save(weights))
+    print(f"test {accuracy_pct(trainer.model, data.test):.2f} %")

@@ -1,0 +1,143 @@
+import pytest
+import torch
+
+from axopt.data import Dataset, Split
+from axopt.data.splitting import hold_out, split_three_ways
+from axopt.errors import ArgumentError, DatasetError
+
+
+def labelled(*targets):
+    """A split whose one-pixel images are numbered, so that samples can be told apart."""
+    numbers = torch.arange(len(targets), dtype=torch.uint8)
+    return Split(numbers.view(-1, 1, 1, 1), torch.tensor(targets))
+
+
+def numbers(split):
+    return split.stored.flatten().tolist()
+
+
+def test_batches_keep_the_order_and_the_remainder():
+    batches = list(labelled(0, 1, 2, 3, 4).batches(2))
+    assert [len(images) for images, _ in batches] == [2, 2, 1]
+    assert torch.cat([targets for _, targets in batches]).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_uint8_becomes_float_over_255():
+    split = Split(torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8), torch.tensor([0]))
+    ((images, _),) = split.batches(8)
+    assert images.dtype == torch.float32
+    assert torch.equal(images, torch.tensor([[[[0, 51, 255]]]]) / 255)
+    assert torch.equal(images, split.inputs)
+
+
+def test_float_is_taken_as_it_is():
+    split = Split(torch.full((1, 1, 1, 1), 7.5), torch.tensor([0]))
+    assert split.inputs.item() == 7.5
+    with pytest.raises(DatasetError, match="not as uint8"):
+        _ = split.inputs_uint8
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_batches_refuse_sizes_below_one(size):
+    with pytest.raises(ArgumentError, match="`size` must be >= 1"):
+        labelled(0).batches(size)
+
+
+def test_take_goes_round_classes_of_one_size():
+    split = labelled(1, 1, 1, 0, 0, 0)
+    assert numbers(split.take(4)) == [3, 0, 4, 1]
+    assert split.take(4).targets.tolist() == [0, 1, 0, 1]
+
+
+def test_take_keeps_the_proportions_of_unequal_classes():
+    split = labelled(*[0] * 30, *[1] * 10, *[2] * 10)
+    for n in (10, 25, 40):
+        counts = torch.bincount(split.take(n).targets, minlength=3)
+        expected = torch.tensor([0.6, 0.2, 0.2]) * n
+        assert ((counts - expected).abs() <= 1).all()
+
+
+def test_every_take_is_a_prefix_of_the_next_and_the_last_holds_all():
+    split = labelled(2, 0, 0, 1, 2, 2, 0)
+    taken = [numbers(split.take(n)) for n in range(1, 8)]
+    assert all(longer[:-1] == shorter for shorter, longer in zip(taken, taken[1:], strict=False))
+    assert sorted(taken[-1]) == list(range(7))
+
+
+@pytest.mark.parametrize("n", [0, -1, 4])
+def test_take_refuses_what_it_does_not_have(n):
+    with pytest.raises(ArgumentError, match=r"`n` must be in 1\.\.3"):
+        labelled(0, 1, 2).take(n)
+
+
+def test_digest_depends_on_values_shape_dtype_and_targets_only():
+    images, targets = torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2), torch.tensor([0, 1])
+    digest = Split(images, targets).digest
+    assert digest == Split(images.clone(), targets.clone()).digest
+    strided = images.clone(memory_format=torch.contiguous_format).permute(0, 1, 3, 2)
+    assert digest == Split(strided.contiguous().permute(0, 1, 3, 2), targets).digest
+    others = [
+        Split(images + 1, targets),
+        Split(images.view(2, 1, 1, 4), targets),
+        Split(images.float(), targets),
+        Split(images, targets.flip(0)),
+    ]
+    assert digest not in {split.digest for split in others}
+
+
+@pytest.mark.parametrize(
+    ("stored", "targets", "message"),
+    [
+        (torch.zeros(2, 1, dtype=torch.float64), torch.zeros(2, dtype=torch.int64), "`stored`"),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.int64), "`stored`"),
+        (torch.zeros(2, 1), torch.zeros(2, dtype=torch.int32), "`targets`"),
+        (torch.zeros(2, 1), torch.zeros(3, dtype=torch.int64), "`targets`"),
+        (torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64), "hold a sample"),
+    ],
+)
+def test_split_checks_its_tensors(stored, targets, message):
+    with pytest.raises(ArgumentError, match=message):
+        Split(stored, targets)
+
+
+@pytest.mark.parametrize(
+    ("test_split", "message"),
+    [
+        (Split(torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.tensor([0])), "samples of test"),
+        (Split(torch.zeros(1, 1, 1, 1), torch.tensor([0])), "samples of test"),
+        (labelled(0, 2), r"labels of test must be in 0\.\.1, got 2"),
+        (labelled(0, -1), r"labels of test must be in 0\.\.1, got -1"),
+    ],
+)
+def test_dataset_checks_that_splits_fit(test_split, message):
+    with pytest.raises(DatasetError, match=message):
+        Dataset("d", "d:path", labelled(0, 1), labelled(1), test_split, ("a", "b"))
+
+
+def test_hold_out_takes_every_tenth():
+    split = labelled(*[0] * 25)
+    train, validation = hold_out(split.stored, split.targets, source="s")
+    assert numbers(validation) == [9, 19]
+    assert numbers(train) == [i for i in range(25) if i not in (9, 19)]
+
+
+def test_hold_out_needs_ten_samples():
+    split = labelled(*[0] * 9)
+    with pytest.raises(DatasetError, match="some/path: .* got 9"):
+        hold_out(split.stored, split.targets, source="some/path")
+
+
+def test_split_three_ways_is_stratified_and_loses_nothing():
+    split = labelled(*[1, 0] * 50)
+    parts = split_three_ways(split.stored, split.targets, source="s")
+    assert [len(part) for part in parts] == [60, 20, 20]
+    assert [int(part.targets.sum()) for part in parts] == [30, 10, 10]
+    assert sorted(sum(map(numbers, parts), [])) == list(range(100))
+    assert all(numbers(part) == sorted(numbers(part)) for part in parts)
+    assert numbers(parts[1])[:2] == [6, 7]  # the fourth sample of each class
+
+
+def test_split_three_ways_needs_five_samples():
+    split = labelled(0, 0, 0, 0)
+    with pytest.raises(DatasetError, match="some/path: .* got 4"):
+        split_three_ways(split.stored, split.targets, source="some/path")
