@@ -1,0 +1,234 @@
+"""Matrix products and convolutions of operand codes, exact in int32."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import axopt._lut_gemm as _lut_gemm
+from axopt.errors import AccumulatorError, ArgumentError
+from axopt.kernels.dispatch import active_index
+from axopt.kernels.table import PackedTable
+
+if TYPE_CHECKING:
+    from axopt.multipliers import Multiplier
+
+_MAX_BYTES = 2**63 - 1
+_MAX_STEP = 2**31 - 1
+
+
+def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
+    """Sum products of activation codes and weight codes.
+
+    Args:
+        a: Activation codes, ``(m, k)`` uint8 on the CPU, any strides.
+        w: Weight codes, ``(n, k)`` uint8 on the CPU, any strides.
+        table: The products.
+
+    Returns:
+        ``(m, n)`` int32: entry ``[i, j]`` is the sum over p of ``table[a[i, p], w[j, p]]``.
+        Zeros where ``k`` is 0. The result does not depend on threads or instruction set.
+
+    Raises:
+        ArgumentError: If a tensor has another dtype, device or number of axes, or ``k`` differs.
+        AccumulatorError: If ``k`` products may leave int32.
+        MemoryError: If the result or a tile cannot be allocated.
+    """
+    _check_codes("a", a, 2)
+    _check_codes("w", w, 2)
+    (m, k), (n, w_k) = a.shape, w.shape
+    if k != w_k:
+        raise ArgumentError(f"`a` and `w` must agree in their last axis, got {k} and {w_k}.")
+    _check_depth(k, table)
+    out = _new_output((m, n), empty=min(m, n, k) == 0)
+    if min(m, n, k) > 0:
+        _lut_gemm.gemm(
+            active_index(),
+            torch.get_num_threads(),
+            table.columns,
+            table.planes,
+            table.bias,
+            _as_array(a),
+            _as_array(w),
+            out.numpy(),
+        )
+    return out
+
+
+def conv2d_codes(
+    x: Tensor,
+    w: Tensor,
+    table: PackedTable,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlate activation codes with weight codes.
+
+    Args:
+        x: Activation codes, padded already, ``(images, channels, height, width)`` uint8 on the
+            CPU, any strides.
+        w: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
+        table: The products.
+        stride: Rows and columns between windows.
+        dilation: Rows and columns between the taps of a window.
+        groups: Independent groups of channels; divides ``channels`` and ``out_channels``.
+
+    Returns:
+        ``(images, out_channels, out_height, out_width)`` int32. Zeros where there are no input
+        channels.
+
+    Raises:
+        ArgumentError: If a tensor has another dtype, device or number of axes, the shapes do not
+            fit each other, or a step is not a positive integer.
+        AccumulatorError: If the products of one window may leave int32.
+        MemoryError: If the result or a tile cannot be allocated.
+    """
+    _check_codes("x", x, 4)
+    _check_codes("w", w, 4)
+    _check_steps("stride", stride)
+    _check_steps("dilation", dilation)
+    _check_groups(x, w, groups)
+    images, out_channels, depth = x.shape[0], w.shape[0], math.prod(w.shape[1:])
+    out_height = _out_size("height", x.shape[2], w.shape[2], stride[0], dilation[0])
+    out_width = _out_size("width", x.shape[3], w.shape[3], stride[1], dilation[1])
+    _check_depth(depth, table)
+    empty = min(images, out_channels, depth) == 0
+    out = _new_output((images, out_channels, out_height, out_width), empty=empty)
+    if not empty:
+        _lut_gemm.conv2d(
+            active_index(),
+            torch.get_num_threads(),
+            table.columns,
+            table.planes,
+            table.bias,
+            _as_array(x),
+            _as_array(w),
+            stride,
+            dilation,
+            groups,
+            out.numpy(),
+        )
+    return out
+
+
+def lut_gemm(
+    a: NDArray[np.integer] | Tensor,
+    w: NDArray[np.integer] | Tensor,
+    multiplier: "Multiplier",
+) -> NDArray[np.int32]:
+    """Multiply matrices of operand values on an approximate multiplier.
+
+    Args:
+        a: First operands, ``(m, k)`` integers: -128..127 for a signed circuit, else 0..255.
+        w: Second operands, ``(k, n)`` integers of the same range.
+        multiplier: The circuit that forms every product; sums are exact.
+
+    Returns:
+        ``(m, n)`` int32, bit-exact.
+
+    Raises:
+        ArgumentError: If an operand is not a matrix of integers in range or ``k`` differs.
+        AccumulatorError: If ``k`` products may leave int32.
+    """
+    a_codes = _codes_of("a", a, multiplier.signed)
+    w_codes = _codes_of("w", w, multiplier.signed)
+    if a_codes.shape[1] != w_codes.shape[0]:
+        raise ArgumentError(
+            "`a` must have as many columns as `w` has rows, "
+            f"got {tuple(a_codes.shape)} and {tuple(w_codes.shape)}."
+        )
+    table = PackedTable.of(multiplier.table)
+    result: NDArray[np.int32] = gemm_codes(a_codes, w_codes.T, table).numpy()
+    return result
+
+
+def _codes_of(name: str, values: Any, signed: bool) -> Tensor:
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.ndim != 2 or array.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"`{name}` must be a matrix of integers, got {array.dtype} {array.shape}."
+        )
+    low, high = (-128, 127) if signed else (0, 255)
+    if array.size and not low <= int(array.min()) <= int(array.max()) <= high:
+        raise ArgumentError(
+            f"`{name}` must lie in {low}..{high} for {'a signed' if signed else 'an unsigned'} "
+            f"multiplier, got {array.min()}..{array.max()}."
+        )
+    return torch.from_numpy((array.astype(np.int16) - low).astype(np.uint8))
+
+
+def _check_codes(name: str, tensor: Any, axes: int) -> None:
+    if not isinstance(tensor, Tensor):
+        raise ArgumentError(f"`{name}` must be a torch.Tensor, got {type(tensor).__name__}.")
+    if (
+        tensor.dtype != torch.uint8
+        or tensor.device.type != "cpu"
+        or tensor.layout != torch.strided
+        or tensor.ndim != axes
+    ):
+        raise ArgumentError(
+            f"`{name}` must be a dense uint8 CPU tensor with {axes} axes, got {tensor.dtype} "
+            f"{tuple(tensor.shape)} on {tensor.device}."
+        )
+
+
+def _check_steps(name: str, steps: tuple[int, int]) -> None:
+    fits = (
+        isinstance(steps, tuple)
+        and len(steps) == 2
+        and all(isinstance(step, int) and 1 <= step <= _MAX_STEP for step in steps)
+    )
+    if not fits:
+        raise ArgumentError(f"`{name}` must be two integers in 1..{_MAX_STEP}, got {steps!r}.")
+
+
+def _check_groups(x: Tensor, w: Tensor, groups: int) -> None:
+    if not isinstance(groups, int) or groups < 1:
+        raise ArgumentError(f"`groups` must be a positive integer, got {groups!r}.")
+    if x.shape[1] != w.shape[1] * groups or w.shape[0] % groups != 0:
+        raise ArgumentError(
+            f"`groups` = {groups} must divide the output channels of `w` {tuple(w.shape)}, and "
+            f"times its second axis give the channels of `x` {tuple(x.shape)}."
+        )
+
+
+def _out_size(axis: str, size: int, kernel: int, stride: int, dilation: int) -> int:
+    if kernel < 1:
+        raise ArgumentError(f"`w` must have a kernel {axis} of at least 1, got {kernel}.")
+    extent = (kernel - 1) * dilation + 1
+    if size < extent:
+        raise ArgumentError(
+            f"`x` must have a padded {axis} of at least the kernel's {extent}, got {size}."
+        )
+    return (size - extent) // stride + 1
+
+
+def _check_depth(k: int, table: PackedTable) -> None:
+    if k > table.k_max:
+        raise AccumulatorError(
+            f"a sum of K = {k} products may leave int32: this table allows K <= {table.k_max}."
+        )
+
+
+def _new_output(shape: tuple[int, ...], *, empty: bool) -> Tensor:
+    """Allocate the result; zeros where no product enters it."""
+    n_bytes = math.prod(shape) * torch.int32.itemsize
+    if n_bytes > _MAX_BYTES:
+        raise ArgumentError(f"the result of shape {shape} must be under 2**63 bytes.")
+    try:
+        return (torch.zeros if empty else torch.empty)(shape, dtype=torch.int32)
+    except RuntimeError as error:  # what torch raises where memory is short
+        raise MemoryError(f"no memory for a result of shape {shape} ({n_bytes} bytes)") from error
+
+
+def _as_array(codes: Tensor) -> NDArray[np.uint8]:
+    try:
+        array: NDArray[np.uint8] = codes.detach().contiguous().numpy()
+    except RuntimeError as error:
+        raise MemoryError(f"no memory to copy codes of shape {tuple(codes.shape)}") from error
+    return array
