@@ -107,6 +107,8 @@ def search(
         StoreError: If the search in ``out`` is another one, damaged, or in use.
     """
     started = time.monotonic()
+    if budget < 1:
+        raise ArgumentError(f"`budget` must be >= 1, got {budget}.")
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_free(resume=resume, force=force)
@@ -128,13 +130,7 @@ def search(
         population=population,
     )
     settings = {"algorithm": algorithm, "seed": seed, "population": population}
-    identity = {**problem.identity(), **settings}
-    store = (
-        Store.in_memory(identity)
-        if folder is None
-        else folder.open_store(identity, resume=resume, force=force)
-    )
-    with store:
+    with _open_store(folder, {**problem.identity(), **settings}, resume, force) as store:
         outcome = run_search(
             problem,
             explorer,
@@ -144,12 +140,10 @@ def search(
             on_trial=on_trial,
         )
     source = dict(source or {})
-    name = str(source.get("model") or type(emulated.module).__name__)
-    held_out = HeldOut(problem, test, {**source, "test_samples": test_samples})
+    held_out = HeldOut(problem, test, source)
     record = report.RunRecord(
-        title=f"{name} on {data.name}",
-        model=name,
-        data=data.spec,
+        **_names(emulated, data, source),
+        **_counts(outcome),
         metric=metric,
         unit="%",
         n_validation=len(validation),
@@ -157,10 +151,6 @@ def search(
         algorithm=algorithm,
         seed=seed,
         budget=budget,
-        n_evaluated=len(outcome.trials),
-        n_cached=outcome.n_cached,
-        n_failed=outcome.n_failed,
-        stop_reason=outcome.stop_reason,
         seconds=time.monotonic() - started,
         reference=problem.reference.key,
         layers=tuple(report.Layer(info.name, info.kind, info.macs) for info in emulated.layers()),
@@ -172,7 +162,30 @@ def search(
     )
     if folder is not None:
         folder.write(record, held_out.assignments)
-    return SearchResult(report.front_table(record), record, outcome, folder and folder.path)
+    out = None if folder is None else folder.path
+    return SearchResult(report.front_table(record), record, outcome, out)
+
+
+def _open_store(
+    folder: RunFolder | None, identity: Mapping[str, Any], resume: bool, force: bool
+) -> Store:
+    if folder is None:
+        return Store.in_memory(identity)
+    return folder.open_store(identity, resume=resume, force=force)
+
+
+def _names(emulated: EmulatedModel, data: Dataset, source: Mapping[str, Any]) -> dict[str, Any]:
+    model = str(source.get("model") or type(emulated.module).__name__)
+    return {"title": f"{model} on {data.name}", "model": model, "data": data.spec}
+
+
+def _counts(outcome: SearchOutcome) -> dict[str, Any]:
+    return {
+        "n_evaluated": len(outcome.trials),
+        "n_cached": outcome.n_cached,
+        "n_failed": outcome.n_failed,
+        "stop_reason": outcome.stop_reason,
+    }
 
 
 def _subset(split: Split, n: int | None, argument: str) -> Split:
