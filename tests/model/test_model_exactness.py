@@ -1,0 +1,70 @@
+"""Whole networks: the same bits on every instruction set, thread count and batch split."""
+
+import pytest
+import torch
+
+import axopt
+from axopt import kernels
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = axopt.load_data("digits")
+    return axopt.create_model("digits_cnn"), data
+
+
+@pytest.fixture(scope="module")
+def emulated(digits):
+    model, data = digits
+    return axopt.prepare(model, [data.train.take(128).inputs])
+
+
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KX2", "mul8s_1L1G", "mul8u_2HH"])
+def test_same_bits_everywhere(name, digits, emulated):
+    images = digits[1].test.take(37).inputs
+    axopt.assign_(emulated, name)
+    threads = torch.get_num_threads()
+    outputs = []
+    try:
+        for isa in kernels.available():
+            for n in (1, 3):
+                torch.set_num_threads(n)
+                with torch.no_grad(), kernels.force_isa(isa):
+                    outputs.append(emulated(images))
+                    outputs.append(torch.cat([emulated(part) for part in images.split(5)]))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(outputs) >= 8
+    assert all(torch.equal(output, outputs[0]) for output in outputs)
+
+
+def test_exact_multiplier_keeps_the_accuracy_and_poor_ones_lose_it(digits, emulated):
+    """Guards against an emulation that ignores its multiplier: qualities must differ."""
+    model, data = digits
+    quality = {}
+    for name in ("mul8s_1KV8", "mul8u_1JFF", "mul8s_1L2D", "mul8s_1L1G", "mul8s_1KR3"):
+        axopt.assign_(emulated, name)
+        quality[name] = axopt.evaluate(emulated, data.test).value
+    float_quality = axopt.evaluate(model, data.test).value
+    assert abs(quality["mul8s_1KV8"] - float_quality) <= 0.6
+    assert abs(quality["mul8u_1JFF"] - float_quality) <= 0.6
+    assert quality["mul8s_1KV8"] > quality["mul8s_1L2D"] > quality["mul8s_1L1G"] + 10
+    assert quality["mul8s_1KR3"] < 30
+
+
+def test_approximate_digits_improve_when_trained_through_the_emulation(digits):
+    """The straight-through gradient points downhill on a circuit that costs accuracy."""
+    model, data = digits
+    emulated = axopt.prepare(model, [data.train.take(128).inputs])
+    axopt.assign_(emulated, "mul8s_1L1G")
+    optimizer = torch.optim.SGD(emulated.parameters(), 0.01, momentum=0.9)
+    train = data.train.take(256)
+    losses = []
+    for _ in range(6):
+        for images, targets in train.batches(64):
+            loss = torch.nn.functional.cross_entropy(emulated(images), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    assert sum(losses[-4:]) < 0.5 * sum(losses[:4])
