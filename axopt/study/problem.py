@@ -8,7 +8,7 @@ from typing import Any
 
 from axopt.data import Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import Evaluation, evaluate
+from axopt.evaluation import METRICS, Evaluation, evaluate
 from axopt.exploration import Genes, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, assign_, cost
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
@@ -31,22 +31,26 @@ def default_library() -> MultiplierLibrary:
 
 
 def choices_of(
-    library: MultiplierLibrary | Iterable[str] | None, operand_order: bool
+    library: MultiplierLibrary | Iterable[str | Multiplier] | None, operand_order: bool
 ) -> tuple[Choice, ...]:
     """The meaning of the gene values, by falling power, so that neighbours are alike.
 
     Args:
-        library: Multipliers or names in the bundled library; the default library if None.
+        library: Multipliers, or their names in the bundled library; the default library if None.
         operand_order: Whether non-commutative circuits count twice, once for each order.
 
     Raises:
         ArgumentError: If the library is empty or one name instead of a list.
+        MultiplierError: If a multiplier is listed twice.
         UnknownMultiplierError: If a name is unknown.
     """
     if library is None:
         library = default_library()
+    elif isinstance(library, str):
+        raise ArgumentError(f"`library` must be a list of multipliers, got {library!r}.")
     elif not isinstance(library, MultiplierLibrary):
-        library = load_library().select(names=library)
+        bundled = load_library()
+        library = MultiplierLibrary(bundled[m] if isinstance(m, str) else m for m in library)
     if not library:
         raise ArgumentError("`library` must hold at least one multiplier, got none.")
     ordered = sorted(library.values(), key=lambda m: (-m.power_mw, m.key))
@@ -75,6 +79,8 @@ class AssignmentProblem:
         costs: Sequence[str] = ("rel_power",),
         batch_size: int = 250,
     ) -> None:
+        if metric not in METRICS:
+            raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
         wrong = [name for name in costs if name not in OBJECTIVES]
         if wrong or len(set(costs)) != len(costs):
             raise ArgumentError(

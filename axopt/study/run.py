@@ -25,7 +25,7 @@ from axopt.exploration import (
     run_search,
 )
 from axopt.model import EmulatedModel
-from axopt.multipliers import MultiplierLibrary
+from axopt.multipliers import Multiplier, MultiplierLibrary
 from axopt.study.folder import RunFolder
 from axopt.study.held_out import HeldOut, quality_of
 from axopt.study.problem import AssignmentProblem, choices_of
@@ -55,7 +55,7 @@ def search(
     emulated: EmulatedModel,
     data: Dataset,
     *,
-    library: MultiplierLibrary | Iterable[str] | None = None,
+    library: MultiplierLibrary | Iterable[str | Multiplier] | None = None,
     algorithm: str = "nsga2",
     budget: int = 500,
     seed: int = 0,

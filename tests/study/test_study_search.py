@@ -12,7 +12,14 @@ from torch import nn
 
 import axopt
 from axopt.data import Dataset, Split
-from axopt.errors import ArgumentError, RunExistsError, StoreError, UnknownMultiplierError
+from axopt.errors import (
+    ArgumentError,
+    MultiplierError,
+    RunExistsError,
+    StoreError,
+    UnknownMultiplierError,
+)
+from axopt.multipliers import Multiplier
 from axopt.study import RunFolder, choices_of
 
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"]
@@ -150,6 +157,17 @@ def test_operand_order_is_a_gene_where_it_matters(emulated, data, library):
     assert any(choice.swap for point in result.record.front for choice in point.layers)
 
 
+def test_multipliers_of_the_user_are_searched(emulated, data, library):
+    exact = library["mul8s_1KV8"]
+    mine = Multiplier.from_table(
+        "mine", exact.table // 2 * 2, signed=True, power_mw=0.2, area_um2=300, delay_ns=1
+    )
+    result = search(emulated, data, library=["mul8s_1KV8", mine], budget=8)
+    used = {choice.multiplier for point in result.record.front for choice in point.layers}
+    assert "user/mine" in used
+    assert result.record.reference == "v1/mul8s_1KV8"
+
+
 def test_cost_objectives(emulated, data):
     result = search(emulated, data, objectives=("rel_area", "delay_ns"))
     for trial in result.outcome.trials:
@@ -189,6 +207,8 @@ def test_resume_with_a_larger_budget_extends_the_same_search(emulated, data, tmp
     ("options", "error", "message"),
     [
         ({"library": []}, ArgumentError, "at least one"),
+        ({"library": "mul8s_1L2H"}, ArgumentError, "a list of multipliers"),
+        ({"library": ["mul8s_1L2H", "v1/mul8s_1L2H"]}, MultiplierError, "already"),
         ({"library": ["mul8s_nope"]}, UnknownMultiplierError, "mul8s_nope"),
         ({"budget": 0}, ArgumentError, "`budget`"),
         ({"algorithm": "nsga9"}, ArgumentError, "nsga9"),
