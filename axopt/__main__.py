@@ -1,0 +1,7 @@
+"""``python -m axopt``."""
+
+import sys
+
+from axopt.cli import main
+
+sys.exit(main())

@@ -1,0 +1,91 @@
+"""``axopt evaluate``: the quality and cost of one assignment."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from axopt.cli import loading
+from axopt.cli.arguments import MAX_SAMPLES, add_common, add_library, add_threads, integer, path
+from axopt.cli.console import inform, print_result
+from axopt.errors import AssignmentError
+
+if TYPE_CHECKING:
+    from axopt.model import Assignment
+
+METRICS = ("top1", "top5")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument(
+        "--assignment",
+        type=path,
+        metavar="FILE",
+        required=True,
+        help="as a search writes it: runs/NAME/assignments/point-NN.json",
+    )
+    loading.add_model(parser, default=None)
+    add_library(parser)
+    parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument(
+        "--samples",
+        type=integer(1, MAX_SAMPLES),
+        metavar="N",
+        help="of the split (default: as many as the assignment was measured on)",
+    )
+    parser.add_argument("--metric", choices=METRICS, help="(default: that of the assignment)")
+    add_threads(parser)
+    add_common(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the assignment, print quality and cost."""
+    from axopt.evaluation import evaluate
+    from axopt.model import Assignment, assign_, cost
+    from axopt.multipliers import load_library
+
+    loading.start(options.threads)
+    assignment = Assignment.load(options.assignment)
+    given = {name: getattr(options, name) for name in ("model", "weights", "data", "library")}
+    source = loading.source_of(assignment.model, str(options.assignment), given)
+    library = load_library(source.library)
+    metric, n = _measured(options, assignment)
+    model, data = loading.load(source)
+    split = loading.first_samples(getattr(data, options.split), n, "samples")
+    emulated = loading.emulate(source, model, data)
+    assign_(emulated, assignment, library=library)
+    inform(options, f"{len(split)} samples of {source.data} ({options.split})")
+    quality = evaluate(emulated, split, metric)
+    reference = str(assignment.cost.get("reference"))
+    price = cost(emulated, reference=library[reference] if reference in library else None)
+    result = {
+        "assignment": str(options.assignment),
+        "split": options.split,
+        "quality": asdict(quality),
+        "cost": asdict(price),
+    }
+    print_result(
+        options,
+        result,
+        f"{quality.metric}     {quality.value:.2f} % [{quality.low:.2f}, {quality.high:.2f}]"
+        f" on {quality.n} {options.split} samples\n"
+        f"power    {price.rel_power:.4f} of {price.reference}\n"
+        f"area     {price.rel_area:.4f} of {price.reference}\n"
+        f"delay    {price.delay_ns:.2f} ns",
+    )
+    return 0
+
+
+def _measured(options: argparse.Namespace, assignment: Assignment) -> tuple[str, int | None]:
+    """Return the metric and the number of samples: the options', else the assignment's."""
+    metric = options.metric or assignment.metrics.get("metric", METRICS[0])
+    earlier = assignment.metrics.get(options.split)
+    n = options.samples or (earlier.get("n") if isinstance(earlier, dict) else None)
+    if metric not in METRICS or not (n is None or (type(n) is int and n > 0)):
+        raise AssignmentError(
+            f"{options.assignment}: `metrics` must name top1 or top5 and a number of samples >= 1,"
+            f" got {metric!r} and {n!r}."
+        )
+    return metric, n

@@ -1,0 +1,304 @@
+"""From what the user names on the command line to models, data, calibration and multipliers."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import NoneType
+from typing import TYPE_CHECKING, Any
+
+from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
+from axopt.errors import ArgumentError, AssignmentError, ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from axopt.data import Dataset, Split
+    from axopt.model import EmulatedModel
+    from axopt.multipliers import MultiplierLibrary
+
+CALIBRATORS = ("minmax", "percentile", "mse", "entropy")
+WEIGHT_SCALES = ("per-channel", "per-tensor")
+CALIBRATION_SAMPLES = 512
+CALIBRATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """All that rebuilds an emulated model; a search stores it in every assignment.
+
+    ``calibration_samples`` None means `CALIBRATION_SAMPLES`, or all if there are fewer.
+    """
+
+    model: str
+    weights: str | None
+    data: str
+    calibrator: str = "mse"
+    weight_scales: str = "per-channel"
+    calibration_samples: int | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    library: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add the options that name a model and data."""
+    shown = f" (default: {default})" if default else " (default: that of the assignment)"
+    parser.add_argument(
+        "--model",
+        type=word,
+        metavar="NAME",
+        default=default,
+        help="model of the zoo, or package.module:factory" + shown,
+    )
+    parser.add_argument(
+        "--weights",
+        type=path,
+        metavar="FILE",
+        help="state_dict, .safetensors or .pt (default: those of the zoo)",
+    )
+    parser.add_argument(
+        "--data",
+        type=word,
+        metavar="READER[:PATH]",
+        help="digits, cifar10:PATH, imagefolder:PATH, idx:PATH, npz:PATH",
+    )
+
+
+def add_quantisation(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the conversion to 8 bits."""
+    group = parser.add_argument_group("quantisation")
+    group.add_argument(
+        "--calibrator",
+        choices=CALIBRATORS,
+        default=Source.calibrator,
+        help="how activation ranges are chosen (default: %(default)s)",
+    )
+    group.add_argument(
+        "--calibration-samples",
+        type=integer(1, MAX_SAMPLES),
+        metavar="N",
+        help=f"of the train split (default: {CALIBRATION_SAMPLES}, or all if fewer)",
+    )
+    group.add_argument(
+        "--weight-scales",
+        choices=WEIGHT_SCALES,
+        default=Source.weight_scales,
+        help="(default: %(default)s)",
+    )
+    group.add_argument(
+        "--include",
+        type=names,
+        metavar="LAYER,...",
+        default=[],
+        help="emulate only layers that match a name or pattern",
+    )
+    group.add_argument(
+        "--exclude",
+        type=names,
+        metavar="LAYER,...",
+        default=[],
+        help="leave layers that match a name or pattern in float",
+    )
+
+
+def load_model(name: str, weights: str | os.PathLike[str] | None) -> nn.Module:
+    """Build a model of the zoo, or call the user's factory.
+
+    Args:
+        name: Name in the zoo, or ``package.module:factory``; the module is looked for in the
+            current directory too.
+        weights: State dict to load instead of the zoo's weights.
+
+    Raises:
+        ModelError: If there is no such model, the factory fails or the weights do not fit.
+    """
+    from axopt.zoo import create_model, load_weights_
+
+    model = _call_factory(name) if ":" in name else create_model(name, pretrained=weights is None)
+    if weights is not None:
+        load_weights_(model, weights)
+    return model.eval()
+
+
+def _call_factory(spec: str) -> nn.Module:
+    from torch import nn
+
+    module_name, _, attribute = spec.partition(":")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        model = getattr(importlib.import_module(module_name), attribute)()
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(f"`--model` {spec!r}: {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"`--model` {spec!r} must return a torch.nn.Module, got {type(model).__name__}."
+        )
+    return model
+
+
+def default_data(model: str) -> str:
+    """Return the data that a model of the zoo is used with.
+
+    Raises:
+        ArgumentError: If it has none, or the model is not of the zoo.
+    """
+    from axopt import zoo
+
+    data = None if ":" in model else zoo.default_data(model)
+    if data is None:
+        raise ArgumentError(f"`--data` must be given: {model} has no data of its own.")
+    return data
+
+
+def load(source: Source) -> tuple[nn.Module, Dataset]:
+    """Build the float model and read the data that a source names.
+
+    Raises:
+        AxoptError: If one of them cannot be loaded.
+    """
+    from axopt.data import load_data
+
+    return load_model(source.model, source.weights), load_data(source.data)
+
+
+def emulate(source: Source, model: nn.Module, data: Dataset) -> EmulatedModel:
+    """Convert the model as the source says, the exact multiplier everywhere.
+
+    Raises:
+        AxoptError: If the options do not fit the model or the data.
+    """
+    from axopt.model import prepare
+
+    n = source.calibration_samples or min(CALIBRATION_SAMPLES, len(data.train))
+    calibration = first_samples(data.train, n, "calibration-samples")
+    return prepare(
+        model,
+        calibration.batches(CALIBRATION_BATCH),
+        calibrator=source.calibrator,
+        weight_scales=source.weight_scales,
+        include=source.include or None,
+        exclude=source.exclude,
+    )
+
+
+def first_samples(split: Split, n: int | None, option: str) -> Split:
+    """Return ``n`` samples of a split, all for None.
+
+    Raises:
+        ArgumentError: If the split has fewer; names the option.
+    """
+    if n is None:
+        return split
+    if n > len(split):
+        raise ArgumentError(f"`--{option}` must be at most {len(split)} here, got {n}.")
+    return split.take(n)
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "model": str,
+    "weights": (str, NoneType),
+    "data": str,
+    "calibrator": str,
+    "weight_scales": str,
+    "calibration_samples": (int, NoneType),
+    "include": list,
+    "exclude": list,
+    "library": (str, NoneType),
+}
+
+
+def source_of(document: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Source:
+    """Read a source back from the ``model`` section of an assignment.
+
+    Args:
+        document: The section.
+        where: The file's name, for messages.
+        given: Fields that the user gives instead, None where not. A file cannot make us import
+            code: a factory that it names is called only if the user names it too.
+
+    Raises:
+        AssignmentError: If a field is malformed, or model or data are in neither.
+    """
+    instead = {name: str(value) for name, value in given.items() if value is not None}
+    fields = {name: document[name] for name in _KINDS if name in document} | instead
+    for name, value in fields.items():
+        if not isinstance(value, _KINDS[name]):
+            raise AssignmentError(f"{where}: `model.{name}` is malformed: {value!r}.")
+    for name in ("model", "data"):
+        if name not in fields:
+            raise AssignmentError(f"{where}: does not name its {name}: give `--{name}`.")
+    if ":" in fields["model"] and "model" not in instead:
+        raise AssignmentError(
+            f"{where}: made with the factory {fields['model']!r}, which a file must not start:"
+            " give `--model` yourself."
+        )
+    for name in {"include", "exclude"} & fields.keys():
+        fields[name] = tuple(map(str, fields[name]))
+    return Source(**{"weights": None, **fields})
+
+
+def choose_multipliers(
+    library: MultiplierLibrary, patterns: Sequence[str] | None
+) -> MultiplierLibrary:
+    """Return the multipliers to search among, those of equal tables once.
+
+    Args:
+        library: Where they are looked up.
+        patterns: Names (what ``library[name]`` means) and patterns (``mul8s_1K*``,
+            ``v2022/mul8s_*``) that match keys, or names where they have no slash. None means
+            all signed circuits; for the bundled library that is the 13 of release v1.
+
+    Raises:
+        UnknownMultiplierError: If a name is unknown.
+        ArgumentError: If a pattern matches nothing.
+    """
+    if patterns is None:
+        return library.select(names=_distinct(library, library.select(signed=True)))
+    keys: list[str] = []
+    for pattern in patterns:
+        if not any(c in pattern for c in "*?["):
+            keys.append(library[pattern].key)
+            continue
+        form = pattern if "/" in pattern else f"*/{pattern}"
+        matching = fnmatch.filter(library.select(), form)
+        if not matching:
+            raise ArgumentError(f"`--multipliers`: nothing in the library matches {pattern!r}.")
+        keys += matching
+    return library.select(names=_distinct(library, keys))
+
+
+def _distinct(library: MultiplierLibrary, keys: Iterable[str]) -> list[str]:
+    """Drop the keys whose table is that of an earlier one."""
+    first: dict[tuple[bool, str], str] = {}
+    for key in keys:
+        first.setdefault((library[key].signed, library[key].digest), key)
+    return list(first.values())
+
+
+def start(threads: int | None) -> None:
+    """Settle what computes, before anything is read or written.
+
+    Args:
+        threads: How many threads; torch's choice for None.
+
+    Raises:
+        IsaError: If ``AXOPT_ISA`` asks for an instruction set that is not there.
+    """
+    import torch
+
+    from axopt import kernels
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    kernels.active()

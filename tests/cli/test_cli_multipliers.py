@@ -1,0 +1,107 @@
+"""``axopt multipliers``: list, show, import, check, export."""
+
+import json
+
+import numpy as np
+import pytest
+
+from axopt.multipliers import load_library
+
+FIGURES = ("--power", "0.2", "--area", "400", "--delay", "1.1")
+
+
+def test_list_prints_a_row_a_circuit(axopt):
+    done = axopt("multipliers", "list", "--signed", "--release", "v1")
+    assert done.code == 0
+    assert len(done.out.splitlines()) == 14  # a header and 13 circuits
+    assert "v1/mul8s_1L2H  signed  0.301" in done.out
+
+
+def test_list_as_json_has_figures_and_metrics(axopt, library):
+    done = axopt("multipliers", "list", "--pareto", "mae", "--unsigned", "--json")
+    listed = {entry["multiplier"]: entry for entry in json.loads(done.out)}
+    expected = library.select(signed=False, pareto="mae")
+    assert list(listed) == list(expected)
+    assert all(entry["metrics"]["mae"] == expected[k].metrics.mae for k, entry in listed.items())
+
+
+def test_list_leaves_out_constant_circuits_unless_asked(axopt):
+    assert "v1/mul8u_E9R" not in axopt("multipliers", "list").out
+    assert "v1/mul8u_E9R" in axopt("multipliers", "list", "--degenerate").out
+
+
+def test_show_names_aliases_and_source(axopt):
+    done = axopt("multipliers", "show", "mul8s_1L2H", "--json")
+    shown = json.loads(done.out)
+    assert shown["aliases"] == ["v2022/mul8s_1L2J"]
+    assert shown["rank"] == 1
+    assert shown["commutative"] is True
+    assert "doi" in shown["source"]
+    assert "v2022/mul8s_1L2J" in axopt("multipliers", "show", "mul8s_1L2H").out
+
+
+@pytest.mark.parametrize("suffix", [".h", ".bin", ".npy"])
+@pytest.mark.parametrize("name", ["mul8s_1L2H", "mul8u_2HH"])
+def test_export_then_import_keeps_kind_and_table(axopt, library, suffix, name):
+    assert axopt("multipliers", "export", name, f"mine{suffix}").code == 0
+    done = axopt("multipliers", "import", f"mine{suffix}", *FIGURES, "--to", "lib", "--json")
+    assert done.code == 0, done.err
+    assert done.err == ""
+    imported = load_library("lib")["user/mine"]
+    assert imported.signed == library[name].signed
+    assert imported.digest == library[name].digest == json.loads(done.out)["digest"]
+    assert (imported.power_mw, imported.area_um2, imported.delay_ns) == (0.2, 400.0, 1.1)
+
+
+def test_a_new_library_starts_with_the_bundled_circuits(axopt, library):
+    axopt("multipliers", "export", "mul8s_1L2H", "mine.npy")
+    assert axopt("multipliers", "import", "mine.npy", *FIGURES).code == 0
+    made = load_library("user_multipliers")
+    assert set(made) == {*library, "user/mine"}
+    assert axopt("multipliers", "import", "mine.npy", *FIGURES, "--name", "two").code == 0
+    assert set(load_library("user_multipliers")) == {*made, "user/two"}
+
+
+def test_the_kind_can_be_forced(axopt):
+    axopt("multipliers", "export", "mul8u_2HH", "mine.bin")
+    assert axopt("multipliers", "import", "mine.bin", *FIGURES, "--signed").code == 0
+    assert load_library("user_multipliers")["user/mine"].signed
+
+
+def test_a_header_of_the_broken_converter_warns_in_one_line(axopt, library, tmp_path):
+    table = library["mul8s_1L1G"].table.copy()
+    values = np.arange(-128, 0)
+    mirrored = np.where(values == -128, -128, -values) + 128
+    table[:128, :128] = table[np.ix_(mirrored, mirrored)]
+    rows = np.roll(table, (128, 128), (0, 1))
+    text = ",\n".join("{" + ",".join(map(str, row)) + "}" for row in rows.tolist())
+    (tmp_path / "broken.h").write_text(f"const int16_t lut [256][256] = {{{text}}};\n")
+    done = axopt("multipliers", "import", "broken.h", *FIGURES)
+    assert done.code == 0
+    assert done.err.startswith("axopt multipliers: warning: broken.h: ")
+    assert done.err.count("\n") == 1
+
+
+def test_check_passes_the_bundled_library(axopt):
+    done = axopt("multipliers", "check", "--json")
+    assert done.code == 0
+    assert json.loads(done.out) == {"checked": 99, "problems": {}}
+
+
+def test_check_finds_a_wrong_figure_and_fails(axopt, tmp_path):
+    load_library().select(names=["mul8s_1L2H", "mul8s_1KV8"]).save(tmp_path / "lib")
+    csv = tmp_path / "lib" / "library.csv"
+    csv.write_text(csv.read_text().replace(",53.0,", ",63.0,", 1))
+    done = axopt("multipliers", "check", "--library", "lib")
+    assert done.code == 1
+    assert "v1/mul8s_1L2H: published mae is 63" in done.out
+    assert "1 of 2 multipliers agree" in done.out
+
+
+def test_export_keeps_an_existing_file_unless_forced(axopt, tmp_path):
+    (tmp_path / "mine.npy").write_text("precious")
+    done = axopt("multipliers", "export", "mul8s_1L2H", "mine.npy")
+    assert done.code == 2
+    assert (tmp_path / "mine.npy").read_text() == "precious"
+    assert axopt("multipliers", "export", "mul8s_1L2H", "mine.npy", "--force").code == 0
+    assert np.load("mine.npy", allow_pickle=False).shape == (256, 256)

@@ -1,0 +1,253 @@
+"""search, evaluate, export and report: the main job through the command line."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from axopt.cli import main
+from axopt.multipliers import load_library
+
+QUICK = (
+    *("--multipliers", "mul8s_1KV8,mul8s_1L2H,mul8s_1KTY,mul8s_1KR3"),
+    *("--validation-samples", "60", "--test-samples", "70", "--calibration-samples", "40"),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The folder of a small finished search."""
+    out = tmp_path_factory.mktemp("search") / "run"
+    assert main(["search", *QUICK, "--budget", "12", "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+def front(run):
+    with open(run / "front.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def contents(run):
+    return {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+
+
+def test_a_run_folder_holds_what_is_promised(run):
+    points = front(run)
+    assert points
+    for name in ("study.sqlite", "pareto.png", "report.html"):
+        assert (run / name).stat().st_size > 0
+    written = sorted(f"assignments/{file.name}" for file in (run / "assignments").iterdir())
+    assert written == [point["assignment"] for point in points]
+    assert {point["split"] for point in points} == {"test"}
+
+
+def test_evaluate_gives_the_quality_and_cost_of_the_front(run, axopt):
+    for point in front(run):
+        done = axopt("evaluate", "--assignment", run / point["assignment"], "--json", "--quiet")
+        assert (done.code, done.err) == (0, "")
+        result = json.loads(done.out)
+        assert result["quality"]["n"] == 70
+        for figure, column in (("value", ""), ("low", "_low"), ("high", "_high")):
+            assert result["quality"][figure] == float(point[f"quality{column}"])
+        for figure in ("rel_power", "rel_area", "delay_ns"):
+            assert result["cost"][figure] == float(point[figure])
+
+
+def test_evaluate_takes_other_samples_and_metrics(run, axopt):
+    file = run / "assignments" / "point-00.json"
+    done = axopt("evaluate", "--assignment", file, "--samples", "30", "--metric", "top5", "--json")
+    assert json.loads(done.out)["quality"]["n"] == 30
+    assert json.loads(done.out)["quality"]["metric"] == "top5"
+    done = axopt("evaluate", "--assignment", file, "--split", "validation")
+    assert "on 60 validation samples" in done.out
+
+
+def test_evaluate_fills_in_what_the_file_does_not_name(run, axopt, tmp_path):
+    document = json.loads((run / "assignments" / "point-00.json").read_text("utf-8"))
+    document["model"] = {"digest": document["model"]["digest"]}
+    (tmp_path / "bare.json").write_text(json.dumps(document))
+    words = ("--model", "digits_cnn", "--data", "digits", "--json")
+    done = axopt("evaluate", "--assignment", "bare.json", *words)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["quality"]["value"] == float(front(run)[0]["quality"])
+
+
+def test_an_existing_run_is_never_overwritten(run, axopt):
+    before = contents(run)
+    done = axopt("search", *QUICK, "--out", run)
+    assert done.code == 2
+    assert str(run) in done.err
+    assert done.err.count("\n") == 1
+    assert contents(run) == before
+
+
+def test_resuming_with_other_settings_is_refused(run, axopt):
+    before = front(run)
+    done = axopt("search", *QUICK, "--out", run, "--resume", "--seed", "5", "--quiet")
+    assert done.code == 2
+    assert "`seed`" in done.err
+    assert done.err.count("\n") == 1
+    assert front(run) == before
+
+
+def test_stopping_and_resuming_changes_nothing(run, axopt, tmp_path):
+    out = tmp_path / "two"
+    assert axopt("search", *QUICK, "--budget", "5", "--out", out).code == 0
+    done = axopt("search", *QUICK, "--budget", "12", "--out", out, "--resume", "--json")
+    result = json.loads(done.out)
+    assert (result["evaluated"], result["cached"] >= 5) == (7, True)
+    assert (out / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
+    assert [str(point["quality"]) for point in result["front"]] == [
+        point["quality"] for point in front(out)
+    ]
+
+
+def test_force_replaces_a_run(axopt, tmp_path):
+    out = tmp_path / "again"
+    assert axopt("search", *QUICK, "--budget", "4", "--out", out).code == 0
+    (out / "assignments" / "point-99.json").write_text("stale")
+    done = axopt("search", *QUICK, "--budget", "5", "--out", out, "--force", "--json")
+    assert json.loads(done.out)["evaluated"] == 5
+    assert not (out / "assignments" / "point-99.json").exists()
+
+
+def test_progress_goes_to_stderr_and_can_be_silenced(axopt):
+    done = axopt("search", *QUICK, "--budget", "3", "--out", "one")
+    assert "search: 3 of 3\n" in done.err
+    assert "point-00" in done.out
+    done = axopt("search", *QUICK, "--budget", "3", "--out", "two", "--quiet")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_report_is_made_again_from_the_record(run, axopt):
+    before = contents(run)
+    for name in ("front.csv", "pareto.png", "report.html"):
+        (run / name).unlink()
+    done = axopt("report", run, "--json")
+    assert done.code == 0
+    files = json.loads(done.out)["files"]
+    assert files == [str(run / name) for name in ("front.csv", "pareto.png", "report.html")]
+    after = contents(run)
+    assert after.keys() == before.keys()
+    assert after[run / "front.csv"] == before[run / "front.csv"]
+    assert after[run / "report.html"] == before[run / "report.html"]
+
+
+def test_export_as_csv_and_json(run, axopt, tmp_path):
+    assert axopt("export", run, "--point", "0", "--out", "layers.csv").code == 0
+    with open(tmp_path / "layers.csv", encoding="utf-8", newline="") as file:
+        rows = {row["layer"]: row for row in csv.DictReader(file)}
+    file = run / "assignments" / "point-00.json"
+    layers = json.loads(file.read_text())["layers"]
+    assert rows.keys() == layers.keys()
+    assert all(rows[name]["multiplier"] == layers[name]["multiplier"] for name in layers)
+    assert axopt("export", file, "--out", "point.json").code == 0
+    assert json.loads((tmp_path / "point.json").read_text()) == json.loads(file.read_text())
+
+
+def test_search_among_imported_multipliers(axopt, library):
+    axopt("multipliers", "export", "mul8s_1L2H", "mine.npy")
+    figures = ("--power", "0.1", "--area", "300", "--delay", "1")
+    assert axopt("multipliers", "import", "mine.npy", *figures, "--to", "lib").code == 0
+    words = (*QUICK, "--multipliers", "user/*", "--library", "lib", "--budget", "1")
+    done = axopt("search", *words, "--out", "run", "--quiet")
+    assert done.code == 0, done.err
+    file = Path("run/assignments/point-00.json")
+    layers = json.loads(file.read_text("utf-8"))["layers"].values()
+    assert {layer["multiplier"] for layer in layers} == {"user/mine"}
+    assert {layer["digest"] for layer in layers} == {library["mul8s_1L2H"].digest}
+    done = axopt("evaluate", "--assignment", file, "--json")
+    rel_power = json.loads(done.out)["cost"]["rel_power"]
+    assert rel_power == float(front_row("run", "point-00")["rel_power"])
+    assert rel_power == pytest.approx(0.1 / library.exact(signed=True).power_mw)
+
+
+def front_row(run, point):
+    with open(os.path.join(run, "front.csv"), encoding="utf-8", newline="") as file:
+        return next(row for row in csv.DictReader(file) if row["point"] == point)
+
+
+def test_default_multipliers_are_the_13_signed_circuits():
+    from axopt.cli.loading import choose_multipliers
+
+    bundled = load_library()
+    chosen = choose_multipliers(bundled, None)
+    assert set(chosen) == set(bundled.select(release="v1", signed=True))
+    assert len(chosen) == 13
+
+
+def test_patterns_take_equal_tables_once():
+    from axopt.cli.loading import choose_multipliers
+
+    bundled = load_library()
+    # v2022's 1L2J, 1L2L, 1L2N and 1L12 are v1's 1L2H, 1L2D, 1L1G and 1KR3 under other names
+    assert set(choose_multipliers(bundled, ["mul8s_1L*"])) == {
+        *("v1/mul8s_1L2H", "v1/mul8s_1L2D", "v1/mul8s_1L1G"),
+        "v2022/mul8s_1L12",
+    }
+    assert len(choose_multipliers(bundled, ["mul8s_*"])) == 13
+    assert list(choose_multipliers(bundled, ["mul8s_1KV8", "v2022/mul8s_1KV8"])) == [
+        *("v1/mul8s_1KV8", "v2022/mul8s_1KV8"),
+    ]
+    assert "v1/mul8u_E9R" not in choose_multipliers(bundled, ["mul8u_*"])
+
+
+@pytest.fixture
+def own_model(tmp_path):
+    """A model, weights and data of the user in the current directory."""
+    (tmp_path / "own_net_for_tests.py").write_text(
+        "from torch import nn\n\n\ndef make():\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(),"
+        " nn.Linear(64, 3))\n"
+    )
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    torch.save(model.state_dict(), tmp_path / "own.pt")
+    images = np.random.default_rng(0).integers(0, 256, (90, 1, 6, 6), dtype=np.uint8)
+    labels = np.arange(90) % 3
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return "own_net_for_tests:make"
+
+
+def test_own_model_weights_and_data(axopt, own_model):
+    words = ("--model", own_model, "--weights", "own.pt", "--data", "npz:own.npz")
+    done = axopt("search", *words, "--budget", "15", "--quiet")
+    assert done.code == 0, done.err
+    run = "runs/own_net_for_tests-make"
+    file = f"{run}/assignments/point-00.json"
+    done = axopt("evaluate", "--assignment", file, "--model", own_model, "--json")
+    assert json.loads(done.out)["quality"]["value"] == float(front_row(run, "point-00")["quality"])
+
+
+def test_a_file_alone_never_imports_code(axopt, own_model):
+    words = ("--model", own_model, "--weights", "own.pt", "--data", "npz:own.npz")
+    assert axopt("search", *words, "--budget", "1", "--out", "run").code == 0
+    sys.modules.pop("own_net_for_tests")
+    done = axopt("evaluate", "--assignment", "run/assignments/point-00.json")
+    assert done.code == 2
+    assert "give `--model`" in done.err
+    assert "own_net_for_tests" not in sys.modules
+
+
+def test_ctrl_c_ends_with_130_and_the_search_resumes(axopt, tmp_path):
+    command = [sys.executable, "-m", "axopt", "search", *QUICK, "--out", "run"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        next(line for line in process.stderr if line.startswith("search: "))
+        process.send_signal(signal.SIGINT)
+        last_line = process.stderr.read().splitlines()[-1]
+    assert process.returncode == 130
+    assert last_line == "axopt search: interrupted"
+    done = axopt("search", *QUICK, "--out", "run", "--resume", "--budget", "12", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["cached"] >= 1

@@ -1,0 +1,49 @@
+"""Fixtures that every room's tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+# Before torch loads its OpenMP runtime: see axopt/cli/__init__.py.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch  # noqa: E402
+
+if TYPE_CHECKING:
+    from axopt.multipliers import MultiplierLibrary
+
+TORCH_THREADS = 2  # what the test machines have; more threads than cores only slow the suite
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _torch_threads() -> None:
+    torch.set_num_threads(TORCH_THREADS)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A fresh generator with a fixed seed."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets, which is not part of the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    path = Path(os.environ.get("AXOPT_SHARED_DATA", default))
+    if not path.is_dir():
+        pytest.skip(f"needs real data: no folder {path} (set AXOPT_SHARED_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def library() -> MultiplierLibrary:
+    """The bundled multiplier library."""
+    from axopt.multipliers import load_library
+
+    return load_library()

@@ -1,0 +1,163 @@
+"""The rules of docs/architecture.md that a program can check, read from the sources with ast."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "axopt"
+MAX_LINES = 500
+
+_BASE = {"errors", "files"}
+_EMULATION = _BASE | {"multipliers", "kernels", "layers", "model"}
+_ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": {"errors"},
+    "multipliers": _BASE,
+    "_lut_gemm": set(),
+    "kernels": _BASE | {"multipliers", "_lut_gemm"},
+    "layers": _BASE | {"multipliers", "kernels"},
+    "model": _EMULATION - {"model"},
+    "data": _BASE,
+    "zoo": _BASE,
+    "evaluation": _EMULATION | {"data", "zoo"},
+    "exploration": _BASE,  # knows genes, objectives and the store, never models
+    "report": _ALL_BUT_CLI - {"report"},
+    "study": _ALL_BUT_CLI,
+    "cli": _ALL_BUT_CLI | {"study", "axopt", "_lut_gemm"},
+    "__init__": _ALL_BUT_CLI | {"study"},
+    "__main__": {"cli"},
+}
+"""What each room may import besides itself; "axopt" stands for the names of the package."""
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """The room a file belongs to: the first part of its path inside the package."""
+    return Path(path.relative_to(PACKAGE).parts[0]).stem
+
+
+def imported_rooms(source: str, package: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Rooms of axopt that ``source`` imports, deferred imports included, with line numbers.
+
+    Args:
+        source: Python text.
+        package: The package that the module is in, as ("axopt", "cli"); resolves leading dots.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join((*base, *(node.module.split(".") if node.module else ())))
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "axopt":
+                inside = len(parts) > 1 and parts[1] in MAY_IMPORT
+                yield parts[1] if inside else "axopt", node.lineno
+
+
+def dangers(source: str) -> Iterator[str]:
+    """What could run code from data, or print from the library, in ``source``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [alias.name for alias in node.names]
+            modules.append(getattr(node, "module", None) or "")
+            for name in {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}:
+                if name in modules:
+                    yield f"line {node.lineno}: imports {name}"
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        if called in {"eval", "exec", "compile", "__import__"}:
+            yield f"line {node.lineno}: calls {called}"
+        if given.get("allow_pickle", "False") != "False":
+            yield f"line {node.lineno}: allow_pickle={given['allow_pickle']}"
+        if called == "torch.load" and given.get("weights_only") != "True":
+            yield f"line {node.lineno}: torch.load without weights_only=True"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_import_only_from_their_left(path):
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"{room} is a new room: give it a place in docs/architecture.md"
+    package = ("axopt", *path.relative_to(PACKAGE).parent.parts)
+    allowed = MAY_IMPORT[room] | {room}
+    wrong = [
+        f"line {line}: {room} imports {other}"
+        for other, line in imported_rooms(path.read_text("utf-8"), package)
+        if other not in allowed
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_code_runs_from_data(path):
+    assert not list(dangers(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_the_command_line_prints(path):
+    tree = ast.parse(path.read_text("utf-8"))
+    prints = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    ]
+    assert room_of(path) == "cli" or not prints
+
+
+def test_modules_stay_short():
+    sources = [*MODULES, *PACKAGE.glob("*.pyx"), *PACKAGE.glob("csrc/*.[ch]")]
+    lines = {path: len(path.read_text("utf-8").splitlines()) for path in sources}
+    assert not {str(path): n for path, n in lines.items() if n > MAX_LINES}
+
+
+@pytest.mark.parametrize(
+    ("source", "rooms"),
+    [
+        ("import axopt.model.cost", ["model"]),
+        ("from axopt.model import cost", ["model"]),
+        ("from axopt import model", ["model"]),
+        ("from axopt import prepare", ["axopt"]),
+        ("from ..model import cost", ["model"]),
+        ("from .. import model", ["model"]),
+        ("from . import main", ["cli"]),
+        ("def f():\n    from axopt.study import search", ["study"]),
+        ("import json, numpy", []),
+    ],
+)
+def test_the_checker_sees_every_form_of_import(source, rooms):
+    assert [room for room, _ in imported_rooms(source, ("axopt", "cli"))] == rooms
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import load",
+        "eval('1')",
+        "exec(text)",
+        "numpy.load(f, allow_pickle=True)",
+        "numpy.load(f, allow_pickle=trusted)",
+        "torch.load(f)",
+        "torch.load(f, weights_only=False)",
+    ],
+)
+def test_the_checker_sees_every_danger(source):
+    assert list(dangers(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["model.eval()", "torch.load(f, weights_only=True)", "np.load(f, allow_pickle=False)"],
+)
+def test_the_checker_lets_the_harmless_pass(source):
+    assert not list(dangers(source))
