@@ -1,0 +1,128 @@
+"""What the README shows runs, and what it names exists."""
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+
+import axopt
+from axopt.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+MAX_IMAGE_BYTES = 150_000
+SMALL_DEMO = "search --out runs/demo --budget 16 --population 8 --validation-samples 60 --quiet"
+NOT_RUN = {  # the whole default search; a placeholder for the file's name
+    "python -m axopt search",
+    "python -m axopt evaluate --assignment FILE",
+}
+DOCTOR = "python -m axopt doctor"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def commands():
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines += re.findall(r"`(python -m axopt[^`]*)`", README)
+    return [line.partition(" #")[0].strip() for line in lines]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with the files that the README takes for granted."""
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(folder)
+        (module,) = (block for block in blocks("python") if block.startswith("# mine.py\n"))
+        Path("mine.py").write_text(module)
+        network = runpy.run_path("mine.py")["network"]()
+        save_file(network.state_dict(), "mine.safetensors")
+        generator = np.random.default_rng(0)
+        arrays = {}
+        for part in ("train", "test"):
+            arrays[f"x_{part}"] = generator.random((100, 3, 16, 16), dtype=np.float32)
+            arrays[f"y_{part}"] = np.arange(100) % 10
+        np.savez("mine.npz", **arrays)
+        assert main(SMALL_DEMO.split()) == 0
+        yield folder
+    sys.modules.pop("mine", None)
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_block_runs(workplace, number):
+    script = workplace / f"block_{number}.py"
+    script.write_text(blocks("python")[number])
+    runpy.run_path(str(script))
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python -m axopt")])
+def test_command_runs(workplace, command, capsys):
+    if command in NOT_RUN:
+        assert main([*command.split()[3:4], "--help"]) == 0
+        return
+    if command == DOCTOR:  # it judges what its process has loaded
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        words = [sys.executable, *shlex.split(command)[1:]]
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+        return
+    assert main(shlex.split(command)[3:]) == 0, capsys.readouterr().err
+
+
+def test_blocks_and_commands_were_found():
+    assert len(blocks("python")) == 3
+    assert len(set(commands()) - NOT_RUN) >= 10
+    assert set(commands()) >= NOT_RUN
+
+
+def test_make_targets_exist():
+    targets = [c.split()[1] for c in commands() if c.startswith("make ")]
+    assert targets == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_run_folder_holds_what_the_readme_lists(workplace):
+    listed = re.findall(r"^\| `([\w./-]+\.[a-z]+)` \|", README, re.MULTILINE)
+    assert len(listed) == 6
+    names = [name.replace("NN", "00") for name in listed]
+    assert all((workplace / "runs" / "demo" / name).is_file() for name in names)
+    found = {path.name for path in (workplace / "runs" / "demo").iterdir()}
+    assert found == {name.partition("/")[0] for name in names}
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(([^)#\s]+)\)", README))
+def test_link_leads_somewhere(target):
+    if "://" not in target:
+        assert (ROOT / target).exists()
+
+
+def test_images_are_small():
+    images = [ROOT / target for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README)]
+    assert images
+    assert all(image.stat().st_size < MAX_IMAGE_BYTES for image in images)
+
+
+def test_figures_of_the_library_are_true(library):
+    assert "99 circuits" in README
+    assert len(library) == 99
+    assert "the 13 signed circuits of v1" in README
+    assert len(library.select(signed=True, release="v1")) == 13
+    assert "0.425 mW" in README
+    assert library.exact(signed=True).power_mw == 0.425
+    assert "0.391 mW" in README
+    assert library.exact(signed=False).power_mw == 0.391
+
+
+def test_models_and_layers_that_are_named_exist():
+    assert set(re.findall(r'create_model\("(\w+)"\)', README)) <= set(axopt.list_models())

@@ -1,0 +1,112 @@
+"""The notebooks run from top to bottom in an empty folder, and are kept without outputs."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+
+import axopt
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+CELL_TIMEOUT_S = 600  # the cells take seconds; a busy machine must not fail the test
+
+KERNEL_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(sys.path),
+    "OMP_NUM_THREADS": "1",  # two threads wait for each other for long on a busy machine
+}
+
+
+def read(name):
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Execute a notebook in an empty folder; returns it with its outputs, and the folder."""
+    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    cwd = tmp_path / "cwd"
+    cwd.mkdir()
+
+    def execute(name):
+        notebook = read(name)
+        # no folder of kernels: "python3" is then this interpreter, whatever else is installed
+        manager = AsyncKernelManager(
+            kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
+        )
+        client = NotebookClient(
+            notebook,
+            km=manager,
+            timeout=CELL_TIMEOUT_S,
+            resources={"metadata": {"path": str(cwd)}},
+        )
+        client.execute(cleanup_kc=True, env={**os.environ, **KERNEL_ENVIRONMENT})
+        return notebook, cwd
+
+    return execute
+
+
+def results(notebook):
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def warnings_in(notebook):
+    streams = [output.text for output in results(notebook) if output.output_type == "stream"]
+    return [text for text in streams if "Warning" in text]
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS == ["pareto.ipynb", "quickstart.ipynb"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_is_kept_clean(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in code_cells(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+    assert all(cell.metadata == {} for cell in notebook.cells)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_links_of_a_notebook_lead_somewhere(name):
+    text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (FOLDER / target).exists(), target
+
+
+def test_quickstart(run):
+    notebook, cwd = run("quickstart.ipynb")
+    assert any("image/png" in output.get("data", {}) for output in results(notebook))
+    assert not warnings_in(notebook)
+    assert len(pd.read_csv(cwd / "runs" / "quickstart" / "front.csv")) > 1
+
+
+def test_pareto(run):
+    notebook, cwd = run("pareto.ipynb")
+    assert any("image/png" in output.get("data", {}) for output in results(notebook))
+    assert not warnings_in(notebook)
+    front = pd.read_csv(cwd / "runs" / "pareto" / "front.csv")
+    exported = axopt.Assignment.load(cwd / "chosen.json")
+    (row,) = (
+        row
+        for row in front.itertuples()
+        if axopt.Assignment.load(cwd / "runs" / "pareto" / row.assignment) == exported
+    )
+    shown = code_cells(notebook)[-1].outputs[-1]["data"]["text/plain"]
+    assert float(re.search(r"\bvalue=([\d.]+)", shown)[1]) == pytest.approx(row.quality, rel=1e-15)
+    assert set(pd.read_csv(cwd / "chosen.csv").layer) == set(exported.layers)
