@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import importlib
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
-from axopt.errors import ArgumentError, AssignmentError, ModelError
+from axopt.errors import ArgumentError, AssignmentError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -111,42 +108,6 @@ def add_quantisation(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_model(name: str, weights: str | os.PathLike[str] | None) -> nn.Module:
-    """Build a model of the zoo, or call the user's factory.
-
-    Args:
-        name: Name in the zoo, or ``package.module:factory``; the module is looked for in the
-            current directory too.
-        weights: State dict to load instead of the zoo's weights.
-
-    Raises:
-        ModelError: If there is no such model, the factory fails or the weights do not fit.
-    """
-    from axopt.zoo import create_model, load_weights_
-
-    model = _call_factory(name) if ":" in name else create_model(name, pretrained=weights is None)
-    if weights is not None:
-        load_weights_(model, weights)
-    return model.eval()
-
-
-def _call_factory(spec: str) -> nn.Module:
-    from torch import nn
-
-    module_name, _, attribute = spec.partition(":")
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        model = getattr(importlib.import_module(module_name), attribute)()
-    except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"`--model` {spec!r}: {type(error).__name__}: {error}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"`--model` {spec!r} must return a torch.nn.Module, got {type(model).__name__}."
-        )
-    return model
-
-
 def default_data(model: str) -> str:
     """Return the data that a model of the zoo is used with.
 
@@ -168,6 +129,7 @@ def load(source: Source) -> tuple[nn.Module, Dataset]:
         AxoptError: If one of them cannot be loaded.
     """
     from axopt.data import load_data
+    from axopt.zoo import load_model
 
     return load_model(source.model, source.weights), load_data(source.data)
 

@@ -95,18 +95,20 @@ def run(options: argparse.Namespace) -> int:
     loading.start(options.threads)
     out = options.out or Path("runs") / re.sub(r"[^\w.-]", "-", options.model)
     RunFolder(out).check_free(resume=options.resume, force=options.force)
-    library = loading.choose_multipliers(load_library(options.library), options.multipliers)
+    library = load_library(options.library)
+    chosen = loading.choose_multipliers(library, options.multipliers)
     source = _source(options)
-    inform(options, f"preparing {source.model} for {source.data}, {len(library)} multipliers")
+    inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
     loading.first_samples(data.validation, options.validation_samples, "validation-samples")
     test = loading.first_samples(data.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
-    with Progress(options, "search") as progress:
+    with Progress(options, "search") as progress, Progress(options, "test") as tested:
         result = search(
             emulated,
             data,
-            library=library,
+            library=chosen,
+            reference=library.exact(signed=any(m.signed for m in chosen.values())),
             algorithm=options.algorithm,
             budget=options.budget,
             seed=options.seed,
@@ -120,6 +122,7 @@ def run(options: argparse.Namespace) -> int:
             float_quality=evaluate(model, test),
             source=source.as_json(),
             on_trial=lambda trial: progress(trial.number + 1, options.budget),
+            on_point=tested,
         )
     print_result(options, _as_json(result), _as_text(result))
     return 0

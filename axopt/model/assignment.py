@@ -41,7 +41,8 @@ class Assignment:
     """The circuits of all emulated layers of a model.
 
     Attributes:
-        layers: Layer name -> its circuit, in the order of execution.
+        layers: Layer name -> its circuit: in the order of execution when made from a model,
+            sorted by name when read from a file.
         model: What the assignment was made for; "digest" is that of the emulated model.
         quantisation: Layer name -> parameters of activations and weights.
         metrics: Measured quality.

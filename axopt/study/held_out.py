@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from axopt.data import Split
 from axopt.evaluation import Evaluation
 from axopt.exploration import Genes, SearchOutcome
 from axopt.model import Assignment, assign_, current_assignment
-from axopt.study.problem import AssignmentProblem
+from axopt.study.problem import AssignmentProblem, Choice
 
 
 class HeldOut:
@@ -21,13 +21,24 @@ class HeldOut:
         problem: Turns genes into assignments.
         test: The samples to measure on.
         source: How model and data are named, kept in every assignment.
+        outcome: The search that found the front.
+        on_point: Called after each measurement with the number done and that of all.
 
     Attributes:
         assignments: File name, relative to the run folder -> assignment, of the front's points.
     """
 
-    def __init__(self, problem: AssignmentProblem, test: Split, source: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        problem: AssignmentProblem,
+        test: Split,
+        source: Mapping[str, Any],
+        outcome: SearchOutcome,
+        on_point: Callable[[int, int], None] | None = None,
+    ) -> None:
         self.assignments: dict[str, Assignment] = {}
+        self._outcome = outcome
+        self._on_point = on_point
         self._problem = problem
         self._test = test
         self._source = source
@@ -40,16 +51,12 @@ class HeldOut:
 
     def uniform(self) -> list[report.Point]:
         """The uniform assignments, labelled with their circuit; swapped orders are left out."""
-        return [
-            self._of(genes, choice.multiplier.key)
-            for genes, choice in self._problem.uniform().items()
-            if not choice.swap
-        ]
+        return [self._of(genes, choice.multiplier.key) for genes, choice in self._uniform()]
 
-    def front(self, outcome: SearchOutcome) -> list[report.Point]:
+    def front(self) -> list[report.Point]:
         """The front that the search saw, by falling power; fills `assignments`."""
         ordered = sorted(
-            outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number)
+            self._outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number)
         )
         points = []
         for index, trial in enumerate(ordered):
@@ -64,10 +71,16 @@ class HeldOut:
             )
         return points
 
+    def _uniform(self) -> list[tuple[Genes, Choice]]:
+        return [(g, choice) for g, choice in self._problem.uniform().items() if not choice.swap]
+
     def _of(self, genes: Genes, label: str) -> report.Point:
         if genes not in self._known:
             self._problem.apply(genes)
             self._known[genes] = self._measured(label)
+            if self._on_point is not None:
+                wanted = {g for g, _ in self._uniform()} | {t.genes for t in self._outcome.front}
+                self._on_point(len(self._known), len(wanted))
         return replace(self._known[genes], label=label)
 
     def _measured(self, label: str) -> report.Point:

@@ -86,13 +86,10 @@ class AssignmentProblem:
             raise ArgumentError(
                 f"`objectives` must be distinct and of {', '.join(OBJECTIVES)}, got {list(costs)}."
             )
-        if reference is None:
-            signed = any(choice.multiplier.signed for choice in choices)
-            reference = load_library().exact(signed=signed)
         self.emulated = emulated
         self.split = split
         self.choices = tuple(choices)
-        self.reference = reference
+        self.reference = reference or _default_reference(choices)
         self.metric = metric
         self.costs = tuple(costs)
         self.batch_size = batch_size
@@ -146,3 +143,12 @@ class AssignmentProblem:
         quality = self.measure(self.split)
         objectives = (100 - quality.value, *(getattr(figures, name) for name in self.costs))
         return Outcome(objectives, {"quality": asdict(quality), "rel_power": figures.rel_power})
+
+
+def _default_reference(choices: Sequence[Choice]) -> Multiplier:
+    """The exact circuit of the kind searched, signed where both are."""
+    signed = any(choice.multiplier.signed for choice in choices)
+    for choice in choices:
+        if choice.multiplier.is_exact and choice.multiplier.signed == signed:
+            return choice.multiplier
+    return load_library().exact(signed=signed)

@@ -56,6 +56,7 @@ def search(
     data: Dataset,
     *,
     library: MultiplierLibrary | Iterable[str | Multiplier] | None = None,
+    reference: Multiplier | None = None,
     algorithm: str = "nsga2",
     budget: int = 500,
     seed: int = 0,
@@ -72,6 +73,7 @@ def search(
     float_quality: Evaluation | None = None,
     source: Mapping[str, Any] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
+    on_point: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
     """Search which multiplier each layer should use.
 
@@ -83,6 +85,8 @@ def search(
         data: Splits of samples.
         library: Multipliers to choose from, or their names in the bundled library; by default
             the 13 signed circuits of release v1.
+        reference: The exact circuit that power and area are relative to; by default the one
+            among those to choose from, else the bundled one, signed if any choice is.
         algorithm: A name of `axopt.exploration.list_algorithms`.
         budget: Distinct assignments to evaluate.
         seed: Seed of the algorithm.
@@ -100,6 +104,8 @@ def search(
         float_quality: Quality of the float model on the test split, for the plot.
         source: How model and data are named, kept in every assignment.
         on_trial: Called after each new evaluation.
+        on_point: Called after each point measured on the test split, with the number of points
+            done and of all.
 
     Raises:
         ArgumentError: If an argument breaks its rule.
@@ -118,6 +124,7 @@ def search(
         emulated,
         validation,
         choices_of(library, operand_order),
+        reference=reference,
         metric=metric,
         costs=objectives,
         batch_size=batch_size,
@@ -140,7 +147,7 @@ def search(
             on_trial=on_trial,
         )
     source = dict(source or {})
-    held_out = HeldOut(problem, test, source)
+    held_out = HeldOut(problem, test, source, outcome, on_point)
     record = report.RunRecord(
         **_names(emulated, data, source),
         **_counts(outcome),
@@ -157,7 +164,7 @@ def search(
         exact=held_out.exact(),
         float_quality=None if float_quality is None else quality_of(float_quality),
         uniform=tuple(held_out.uniform()),
-        front=tuple(held_out.front(outcome)),
+        front=tuple(held_out.front()),
         trials=tuple(map(_trial_row, outcome.trials)),
     )
     if folder is not None:

@@ -45,17 +45,18 @@ def _call_factory(spec: str) -> nn.Module:
         try:
             module = importlib.import_module(module_name)
         except Exception as error:  # whatever the user's code raises
-            raise _failure(f"module {module_name!r} cannot be imported", error) from error
+            what = f"{spec!r}: module {module_name!r} cannot be imported"
+            raise _failure(what, error) from error
         factory = getattr(module, factory_name, None)
         if not callable(factory):
             found = "is not callable" if hasattr(module, factory_name) else "does not exist"
-            raise ModelError(f"{spec}: {factory_name!r} of {module_name!r} {found}.")
+            raise ModelError(f"{spec!r}: {factory_name!r} of {module_name!r} {found}.")
         try:
             model = factory()
         except Exception as error:  # as above
-            raise _failure(f"{spec}: {factory_name!r} failed", error) from error
+            raise _failure(f"{spec!r}: {factory_name!r} failed", error) from error
     if not isinstance(model, nn.Module):
-        raise ModelError(f"{spec}: must return an nn.Module, returned {type(model).__name__}.")
+        raise ModelError(f"{spec!r}: must return an nn.Module, returned {type(model).__name__}.")
     return model
 
 

@@ -168,6 +168,28 @@ def test_multipliers_of_the_user_are_searched(emulated, data, library):
     assert result.record.reference == "v1/mul8s_1KV8"
 
 
+def test_exact_circuit_of_the_users_technology_is_the_reference(emulated, data, library):
+    table = library["mul8s_1KV8"].table
+    figures = {"signed": True, "area_um2": 10, "delay_ns": 1}
+    mine = Multiplier.from_table("mine", table, power_mw=0.1, **figures)
+    half = Multiplier.from_table("half", table // 4 * 4, power_mw=0.05, **figures)
+    result = search(emulated, data, library=[mine, half], budget=8)
+    assert result.record.reference == "user/mine"
+    assert sorted({point.rel_power for point in result.record.uniform}) == [0.5, 1.0]
+    other = search(emulated, data, library=[half], reference=mine, budget=1)
+    assert other.record.uniform[0].rel_power == 0.5
+
+
+def test_every_measurement_is_reported(emulated, data):
+    trials, points = [], []
+    result = search(
+        emulated, data, on_trial=trials.append, on_point=lambda *done: points.append(done)
+    )
+    assert [trial.number for trial in trials] == list(range(12))
+    assert points[-1][0] == points[-1][1] == len(points)
+    assert len(points) <= len(result.front) + len(NAMES)
+
+
 def test_cost_objectives(emulated, data):
     result = search(emulated, data, objectives=("rel_area", "delay_ns"))
     for trial in result.outcome.trials:
