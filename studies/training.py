@@ -22,6 +22,8 @@ from axopt.files import write_atomically
 from axopt.zoo import create_model, load_weights_
 
 WARM_UP = 0.2  # part of the steps in which the learning rate rises
+DISTILLED = 0.7  # weight of the teachers' predictions against the labels
+TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Recipe:
         bfloat16: Run the forward pass in bfloat16 autocast where oneDNN is built in.
         seed: Of the initial weights, the order and the augmentation.
         start: Weights of an earlier run to start from; random weights by default.
+        teachers: Weights of earlier runs whose mean prediction is learnt beside the labels
+            (distillation: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
     """
 
     epochs: int
@@ -49,6 +53,7 @@ class Recipe:
     bfloat16: bool
     seed: int = 0
     start: str | None = None
+    teachers: tuple[str, ...] = ()
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, default: Recipe) -> None:
@@ -61,6 +66,9 @@ def add_recipe_options(parser: argparse.ArgumentParser, default: Recipe) -> None
     )
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--start", help="weights to start from, for another cycle")
+    parser.add_argument(
+        "--teachers", nargs="+", default=(), help="weights whose mean prediction is learnt too"
+    )
 
 
 def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
@@ -75,6 +83,7 @@ def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
         bfloat16=default.bfloat16,
         seed=args.seed,
         start=args.start,
+        teachers=tuple(args.teachers),
     )
 
 
@@ -113,6 +122,19 @@ def accuracy_pct(model: nn.Module, split: Split) -> float:
     return 100 * correct / len(split)
 
 
+def _teacher(model_name: str, path: str) -> nn.Module:
+    teacher = create_model(model_name, pretrained=False)
+    load_weights_(teacher, path)
+    return teacher.eval().to(memory_format=torch.channels_last)
+
+
+def _distillation_loss(logits: Tensor, predictions: Tensor) -> Tensor:
+    """Divergence from the teachers' softened predictions, scaled as gradients of labels are."""
+    log_probabilities = functional.log_softmax(logits / TEMPERATURE, 1)
+    divergence = functional.kl_div(log_probabilities, predictions, reduction="batchmean")
+    return divergence * TEMPERATURE**2
+
+
 class Trainer:
     """A model on its way through a recipe.
 
@@ -129,6 +151,7 @@ class Trainer:
         model = create_model(model_name, pretrained=False)
         if recipe.start is not None:
             load_weights_(model, recipe.start)
+        self.teachers = [_teacher(model_name, path) for path in recipe.teachers]
         self.model = model.to(memory_format=torch.channels_last)
         self.epoch = 0
         self.steps_per_epoch = len(train) // recipe.batch
@@ -165,13 +188,24 @@ class Trainer:
         images = to_float(images).to(memory_format=torch.channels_last)
         autocast = recipe.bfloat16 and torch.backends.mkldnn.is_available()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            logits = self.model(images)
-        loss = functional.cross_entropy(logits.float(), self.train.targets[index])
+            logits = self.model(images).float()
+            predictions = self._mean_prediction(images)
+        loss = functional.cross_entropy(logits, self.train.targets[index])
+        if predictions is not None:
+            loss = (1 - DISTILLED) * loss + DISTILLED * _distillation_loss(logits, predictions)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self.schedule.step()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _mean_prediction(self, images: Tensor) -> Tensor | None:
+        """Mean softened probabilities of the teachers, ``(N, classes)``; None without any."""
+        if not self.teachers:
+            return None
+        logits = [teacher(images).float() for teacher in self.teachers]
+        return torch.stack([functional.softmax(z / TEMPERATURE, 1) for z in logits]).mean(0)
 
     def save_checkpoint(self, path: Path) -> None:
         """Write everything that `load_checkpoint` needs to go on, atomically."""
