@@ -1,6 +1,8 @@
 """Threads: torch's count, torch's runtime, the same integers."""
 
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -58,7 +60,13 @@ def test_python_threads_share_inputs(isa, rng):
 
 
 @pytest.mark.skipif(not MAPS.exists(), reason="needs the list of loaded libraries of Linux")
-def test_one_openmp_runtime_is_loaded():
-    libraries = {line.split()[-1] for line in MAPS.read_text().splitlines() if "/" in line}
+def test_kernels_share_the_openmp_runtime_of_torch():
+    """In a process of its own: other packages, such as scikit-learn, bring runtimes along."""
+    program = f"import axopt.kernels; print(open({str(MAPS)!r}).read())"
+    maps = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    libraries = {line.split()[-1] for line in maps.splitlines() if "/" in line}
+    assert any("_lut_gemm" in path for path in libraries)
     runtimes = [path for path in libraries if os.path.basename(path).startswith("libgomp")]
     assert len(runtimes) == 1, runtimes
