@@ -29,8 +29,8 @@ def assign_(
         emulated: A model made by `prepare`.
         spec: A multiplier (or its name) for all layers; a mapping from layer names to
             multipliers, the other layers keeping theirs; or an `Assignment`, which must name
-            every layer and brings its own quantisation parameters. A pair
-            (multiplier, swap) chooses the operand order too.
+            every layer and brings its own quantisation parameters, which stay until the next
+            `Assignment`. A pair (multiplier, swap) chooses the operand order too.
         library: Where names are looked up; the bundled library by default.
 
     Raises:
