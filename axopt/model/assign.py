@@ -39,7 +39,7 @@ def assign_(
         AssignmentError: If a digest differs from the library's table, the assignment was made
             for another model or leaves a layer out, or its quantisation is malformed.
     """
-    library = library or load_library()
+    library = load_library() if library is None else library
     layers = emulated.emulated_layers
     if isinstance(spec, Assignment):
         _assign_all(emulated, layers, spec, library)
