@@ -11,7 +11,7 @@ from axopt.data import Split
 from axopt.evaluation import Evaluation
 from axopt.exploration import Genes, SearchOutcome
 from axopt.model import Assignment, assign_, current_assignment
-from axopt.study.problem import AssignmentProblem, Choice
+from axopt.study.problem import AssignmentProblem
 
 
 class HeldOut:
@@ -37,11 +37,15 @@ class HeldOut:
         on_point: Callable[[int, int], None] | None = None,
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
-        self._outcome = outcome
-        self._on_point = on_point
         self._problem = problem
         self._test = test
         self._source = source
+        self._on_point = on_point
+        self._front = sorted(
+            outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number)
+        )
+        self._uniform = {g: c for g, c in problem.uniform().items() if not c.swap}
+        self._n_points = len(self._uniform.keys() | {trial.genes for trial in self._front})
         self._known: dict[Genes, report.Point] = {}
 
     def exact(self) -> report.Point:
@@ -51,36 +55,27 @@ class HeldOut:
 
     def uniform(self) -> list[report.Point]:
         """The uniform assignments, labelled with their circuit; swapped orders are left out."""
-        return [self._of(genes, choice.multiplier.key) for genes, choice in self._uniform()]
+        return [self._of(genes, choice.multiplier.key) for genes, choice in self._uniform.items()]
 
     def front(self) -> list[report.Point]:
         """The front that the search saw, by falling power; fills `assignments`."""
-        ordered = sorted(
-            self._outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number)
-        )
         points = []
-        for index, trial in enumerate(ordered):
+        for index, trial in enumerate(self._front):
             label = f"point-{index:02d}"
             point = self._of(trial.genes, label)
             seen = Evaluation(**trial.info["quality"])
             file = f"assignments/{label}.json"
             self._problem.apply(trial.genes)
             self.assignments[file] = self._assignment(point, seen)
-            points.append(
-                replace(point, label=label, assignment=file, validation=quality_of(seen))
-            )
+            points.append(replace(point, assignment=file, validation=quality_of(seen)))
         return points
-
-    def _uniform(self) -> list[tuple[Genes, Choice]]:
-        return [(g, choice) for g, choice in self._problem.uniform().items() if not choice.swap]
 
     def _of(self, genes: Genes, label: str) -> report.Point:
         if genes not in self._known:
             self._problem.apply(genes)
             self._known[genes] = self._measured(label)
             if self._on_point is not None:
-                wanted = {g for g, _ in self._uniform()} | {t.genes for t in self._outcome.front}
-                self._on_point(len(self._known), len(wanted))
+                self._on_point(len(self._known), self._n_points)
         return replace(self._known[genes], label=label)
 
     def _measured(self, label: str) -> report.Point:
