@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "digits_cnn"
 ALGORITHMS = ("nsga2", "tpe", "optuna-nsga2", "random", "exhaustive")
+POPULATION = 40
 MAX_BUDGET = 1_000_000
 MAX_POPULATION = 10_000
 MAX_SEED = 2**32 - 1  # what numpy, pymoo and Optuna all accept
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--population",
         type=integer(2, MAX_POPULATION),
         metavar="N",
-        default=40,
+        default=POPULATION,
         help="points of a generation (default: %(default)s)",
     )
     group.add_argument(

@@ -6,6 +6,7 @@ evaluation to a `Store` before the algorithm hears of it.
 """
 
 from axopt.exploration.algorithm import (
+    DEFAULT_POPULATION,
     Algorithm,
     create_algorithm,
     list_algorithms,
@@ -18,6 +19,7 @@ from axopt.exploration.store import Store
 from axopt.exploration.trial import Outcome, Problem, State, Trial
 
 __all__ = [
+    "DEFAULT_POPULATION",
     "Algorithm",
     "Genes",
     "Outcome",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from axopt.errors import ArgumentError
 from axopt.exploration.space import Genes, SearchSpace, Unseen
 
-DEFAULT_POPULATION = 24
+DEFAULT_POPULATION = 40
 """Small, since budgets are hundreds of evaluations: 500 leave room for 20 generations."""
 
 

@@ -18,6 +18,7 @@ from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import Evaluation
 from axopt.exploration import (
+    DEFAULT_POPULATION,
     SearchOutcome,
     Store,
     Trial,
@@ -60,7 +61,7 @@ def search(
     algorithm: str = "nsga2",
     budget: int = 500,
     seed: int = 0,
-    population: int = 24,
+    population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
     objectives: Sequence[str] = ("rel_power",),
     metric: str = "top1",
