@@ -1,6 +1,6 @@
-"""Models with trained weights, each with a card; and models of the user."""
+"""Models, most with trained weights and a card; and models of the user."""
 
-from axopt.zoo import digits, resnet  # noqa: F401 - they register models
+from axopt.zoo import digits, mobilenet, resnet, vgg  # noqa: F401 - they register models
 from axopt.zoo.registry import (
     create_model,
     default_data,

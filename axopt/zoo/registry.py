@@ -44,16 +44,21 @@ def register_model(
     return register
 
 
-def list_models() -> list[str]:
-    """Names of the models, sorted."""
-    return sorted(_MODELS)
+def list_models(*, pretrained: bool = True) -> list[str]:
+    """Names of the models, sorted.
+
+    Args:
+        pretrained: Only those with trained weights, which `create_model` gives by default.
+    """
+    return sorted(name for name in _MODELS if not pretrained or _weights_of(name).is_file())
 
 
 def create_model(name: str, *, pretrained: bool = True) -> nn.Module:
     """Build a model of the zoo, in evaluation mode.
 
     Args:
-        name: One of `list_models`.
+        name: One of `list_models`; of ``list_models(pretrained=False)`` if ``pretrained`` is
+            False.
         pretrained: Load the trained weights; otherwise they are drawn from torch's generator.
 
     Raises:
@@ -61,7 +66,7 @@ def create_model(name: str, *, pretrained: bool = True) -> nn.Module:
     """
     model = _entry(name).factory()
     if pretrained:
-        load_weights_(model, _HERE / "weights" / f"{name}.safetensors")
+        load_weights_(model, _weights_of(name))
     return model.eval()
 
 
@@ -86,6 +91,10 @@ def default_data(name: str) -> str | None:
         ModelError: If there is no such model.
     """
     return _entry(name).default_data
+
+
+def _weights_of(name: str) -> Path:
+    return _HERE / "weights" / f"{name}.safetensors"
 
 
 def _entry(name: str) -> _Entry:
