@@ -22,11 +22,12 @@ MAY_IMPORT = {
     "model": _EMULATION - {"model"},
     "data": _BASE,
     "zoo": _BASE,
+    "bench": _EMULATION | {"zoo"},
     "evaluation": _EMULATION | {"data", "zoo"},
     "exploration": _BASE,  # knows genes, objectives and the store, never models
     "report": _ALL_BUT_CLI - {"report"},
     "study": _ALL_BUT_CLI,
-    "cli": _ALL_BUT_CLI | {"study", "axopt", "_lut_gemm"},
+    "cli": _ALL_BUT_CLI | {"bench", "study", "axopt", "_lut_gemm"},
     "__init__": _ALL_BUT_CLI | {"study"},
     "__main__": {"cli"},
 }

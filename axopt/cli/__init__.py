@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "write a point of a front as json or csv",
     "report": "rebuild the table, plot and page of a run",
     "multipliers": "list, show, import, check and export multipliers",
+    "bench": "measure the speed and memory of emulation on this machine",
     "doctor": "check this installation: kernels, tables, threads, weights",
 }
 

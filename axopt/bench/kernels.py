@@ -1,0 +1,82 @@
+"""Speed of every kernel on single layers, in multiply-accumulates a second."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from axopt.bench.contenders import Contender, contenders
+from axopt.bench.shapes import SHAPES, LayerShape, Operands
+from axopt.bench.timing import Variant, interleaved, torch_threads
+
+_logger = logging.getLogger(__name__)
+
+_MIN_MS = 5.0  # short calls are repeated until the clock and the scheduler hardly matter
+
+
+@dataclass(frozen=True)
+class KernelResult:
+    """One layer on one number of threads.
+
+    Attributes:
+        shape: Name of the layer.
+        images: Images at a time.
+        threads: Of torch and the kernels.
+        macs: Multiplications of one call.
+        gmacs_per_s: Contender -> 10**9 multiply-accumulates a second, from the median time;
+            None where it cannot compute this layer.
+    """
+
+    shape: str
+    images: int
+    threads: int
+    macs: int
+    gmacs_per_s: dict[str, float | None]
+
+
+def bench_kernels(
+    *,
+    batch: int = 128,
+    threads: Sequence[int] = (1,),
+    repeats: int = 7,
+    shapes: Sequence[LayerShape] | None = None,
+    among: Mapping[str, Contender] | None = None,
+) -> list[KernelResult]:
+    """Measure every contender on every layer; those of one layer take turns.
+
+    Args:
+        batch: Images at a time; fewer where a layer is large.
+        threads: Numbers of threads to measure with.
+        repeats: Rounds that count, after one that warms up.
+        shapes: The layers; `SHAPES` by default.
+        among: The contenders; all that this machine supports by default.
+
+    Raises:
+        ArgumentError: If ``repeats`` is not positive.
+    """
+    among = contenders() if among is None else among
+    results = []
+    for count in threads:
+        for shape in SHAPES if shapes is None else shapes:
+            _logger.info("kernels, threads %d: %s", count, shape.name)
+            with torch_threads(count), torch.inference_mode():
+                results.append(_bench_shape(shape, batch, count, repeats, among))
+    return results
+
+
+def _bench_shape(
+    shape: LayerShape, batch: int, threads: int, repeats: int, among: Mapping[str, Contender]
+) -> KernelResult:
+    operands = Operands.of(shape, batch)
+    calls = {name: contender(operands) for name, contender in among.items()}
+    variants = {name: Variant(call) for name, call in calls.items() if call is not None}
+    times = interleaved(variants, repeats=repeats, min_ms=_MIN_MS)
+    speeds = {
+        name: operands.macs / median(times[name]) / 1e6 if name in times else None
+        for name in among
+    }
+    return KernelResult(shape.name, len(operands.codes), threads, operands.macs, speeds)
