@@ -61,7 +61,7 @@ def evaluate(
     """Measure a model, emulated or float, in evaluation mode.
 
     Args:
-        model: Maps a batch of inputs to logits ``(N, classes)``.
+        model: Maps a batch of inputs to logits ``(N, classes)``; inputs are moved to its device.
         data: A data set with splits, one split, or an iterable of (inputs, targets).
         metric: "top1" or "top5", in percent.
         split: Which split of a data set to use: "train", "validation" or "test".
@@ -75,12 +75,13 @@ def evaluate(
         raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
     is_right = METRICS[metric]
     correct = n = 0
+    device = next((value.device for value in model.parameters()), torch.device("cpu"))
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
             for inputs, targets in _batches(data, split, batch_size):
-                logits = model(inputs)
+                logits, targets = model(inputs.to(device)), targets.to(device)
                 _check(logits, targets)
                 correct += int(is_right(logits, targets).sum())
                 n += len(targets)

@@ -4,16 +4,26 @@ A kernel sees codes (uint8 row and column numbers of a product table), tables an
 scales or zero points. Every instruction set gives the same integers.
 """
 
+from axopt.kernels.convolution import Convolution, Scales
+from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
+from axopt.kernels.operations import Window
+from axopt.kernels.plan import Plan, plan
 from axopt.kernels.products import conv2d_codes, gemm_codes, lut_gemm
 from axopt.kernels.table import PackedTable
 
 __all__ = [
+    "Convolution",
     "PackedTable",
+    "Plan",
+    "Scales",
+    "Window",
     "active",
     "available",
     "conv2d_codes",
+    "explain",
     "force_isa",
     "gemm_codes",
     "lut_gemm",
+    "plan",
 ]

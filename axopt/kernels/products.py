@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import axopt._lut_gemm as _lut_gemm
 from axopt.errors import AccumulatorError, ArgumentError
+from axopt.kernels.costs import Shape, choose_method
 from axopt.kernels.dispatch import active_index
+from axopt.kernels.operations import Window, table_operation
 from axopt.kernels.table import PackedTable
 
 if TYPE_CHECKING:
@@ -43,19 +44,11 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
     if k != w_k:
         raise ArgumentError(f"`a` and `w` must agree in their last axis, got {k} and {w_k}.")
     _check_depth(k, table)
-    out = _new_output((m, n), empty=min(m, n, k) == 0)
-    if min(m, n, k) > 0:
-        _lut_gemm.gemm(
-            active_index(),
-            torch.get_num_threads(),
-            table.columns,
-            table.planes,
-            table.bias,
-            _as_array(a),
-            _as_array(w),
-            out.numpy(),
-        )
-    return out
+    if min(m, n, k) == 0:
+        return _new_output((m, n), empty=True)
+    # One line of m pixels with k channels, and a 1x1 kernel.
+    sums = _sum_codes(a.T.reshape(1, k, 1, m), w.reshape(n, k, 1, 1), table, (1, m))
+    return sums.view(m, n)
 
 
 def conv2d_codes(
@@ -79,8 +72,8 @@ def conv2d_codes(
         groups: Independent groups of channels; divides ``channels`` and ``out_channels``.
 
     Returns:
-        ``(images, out_channels, out_height, out_width)`` int32. Zeros where there are no input
-        channels.
+        ``(images, out_channels, out_height, out_width)`` int32, channels last in memory. Zeros
+        where there are no input channels.
 
     Raises:
         ArgumentError: If a tensor has another dtype, device or number of axes, the shapes do not
@@ -97,22 +90,31 @@ def conv2d_codes(
     out_height = _out_size("height", x.shape[2], w.shape[2], stride[0], dilation[0])
     out_width = _out_size("width", x.shape[3], w.shape[3], stride[1], dilation[1])
     _check_depth(depth, table)
-    empty = min(images, out_channels, depth) == 0
-    out = _new_output((images, out_channels, out_height, out_width), empty=empty)
-    if not empty:
-        _lut_gemm.conv2d(
-            active_index(),
-            torch.get_num_threads(),
-            table.columns,
-            table.planes,
-            table.bias,
-            _as_array(x),
-            _as_array(w),
-            stride,
-            dilation,
-            groups,
-            out.numpy(),
-        )
+    if min(images, out_channels, depth) == 0:
+        return _new_output((images, out_channels, out_height, out_width), empty=True)
+    sums = _sum_codes(
+        x, w, table, (out_height, out_width), stride=stride, dilation=dilation, groups=groups
+    )
+    return sums.permute(0, 3, 1, 2)
+
+
+def _sum_codes(
+    x: Tensor,
+    w: Tensor,
+    table: PackedTable,
+    out_size: tuple[int, int],
+    *,
+    stride: tuple[int, int] = (1, 1),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Return ``(images, out_height, out_width, out_channels)`` int32; nothing is empty."""
+    codes = w.detach().numpy()
+    pixels = len(x) * math.prod(out_size)
+    method = choose_method(0, Shape(pixels, len(codes) // groups, codes[0].size, groups))
+    operation = table_operation(table, codes, Window(stride, (0, 0), dilation, groups), method)
+    out = _new_output((len(x), *out_size, len(w)), empty=False)
+    operation.run(active_index(), torch.get_num_threads(), x.detach().numpy(), 1.0, 0, out.numpy())
     return out
 
 
@@ -224,11 +226,3 @@ def _new_output(shape: tuple[int, ...], *, empty: bool) -> Tensor:
         return (torch.zeros if empty else torch.empty)(shape, dtype=torch.int32)
     except RuntimeError as error:  # what torch raises where memory is short
         raise MemoryError(f"no memory for a result of shape {shape} ({n_bytes} bytes)") from error
-
-
-def _as_array(codes: Tensor) -> NDArray[np.uint8]:
-    try:
-        array: NDArray[np.uint8] = codes.detach().contiguous().numpy()
-    except RuntimeError as error:
-        raise MemoryError(f"no memory to copy codes of shape {tuple(codes.shape)}") from error
-    return array

@@ -1,5 +1,6 @@
 """A product table in the layouts that the kernels read."""
 
+import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -34,6 +35,11 @@ class PackedTable:
     bias: int
     k_max: int
 
+    @functools.cached_property
+    def transposed(self) -> "PackedTable":
+        """The table with its operands swapped."""
+        return _pack_columns(self.columns.T, self.bias, self.k_max)
+
     @staticmethod
     def of(table: NDArray[np.integer]) -> "PackedTable":
         """Pack ``table``, or return the one packed before from the same entries.
@@ -46,7 +52,7 @@ class PackedTable:
             ArgumentError: If the shape or dtype is another, or the entries do not fit 16 bits
                 (-32768..65535, largest minus smallest at most 65535).
         """
-        entries = _checked(table)
+        entries = checked_table(table)
         key = hashlib.sha256(entries.tobytes()).digest()
         with _cache_lock:
             if key in _cache:
@@ -64,7 +70,7 @@ _cache: OrderedDict[bytes, PackedTable] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def _checked(table: NDArray[np.integer]) -> NDArray[np.int32]:
+def checked_table(table: NDArray[np.integer]) -> NDArray[np.int32]:
     array = np.asarray(table)
     if array.shape != (CODES, CODES) or array.dtype.kind not in "iu":
         raise ArgumentError(
@@ -82,13 +88,17 @@ def _checked(table: NDArray[np.integer]) -> NDArray[np.int32]:
 
 def _pack(entries: NDArray[np.int32]) -> PackedTable:
     bias = int(entries.min())
+    k_max = _INT32_MAX // max(1, int(np.abs(entries).max()))
+    return _pack_columns((entries - bias).T.astype(np.uint16), bias, k_max)
+
+
+def _pack_columns(entries: NDArray[np.uint16], bias: int, k_max: int) -> PackedTable:
     columns = _aligned(2 * CODES * CODES).view(np.uint16).reshape(CODES, CODES)
-    columns[:] = (entries - bias).T
+    columns[:] = entries
     planes = _aligned(2 * CODES * CODES).reshape(CODES, 2, CODES)
     planes[:, 0] = columns & 0xFF
     planes[:, 1] = columns >> 8
     columns.flags.writeable = planes.flags.writeable = False
-    k_max = _INT32_MAX // max(1, int(np.abs(entries).max()))
     return PackedTable(columns, planes, bias, k_max)
 
 

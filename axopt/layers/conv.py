@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.kernels import PackedTable, conv2d_codes
+from axopt.kernels import Convolution, PackedTable, Window, conv2d_codes
 from axopt.layers.base import EmulatedLayer, first_operand_table
+from axopt.layers.quantisation import QuantParams
+from axopt.layers.surrogate import Gradients
 from axopt.multipliers import Multiplier
 
 Pair = tuple[int, int]
@@ -46,26 +48,56 @@ class EmulatedConv2d(EmulatedLayer):
         return functional.conv2d(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
 
     def surrogate_gradients(
-        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, self.stride, (0, 0), self.dilation, False, (0, 0), self.groups,
-            (*needs, False),
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        window = self._window()
+        outputs = None if self.bias is None else [len(weight)]
+        gradients: Gradients = torch.ops.aten.convolution_backward(
+            grad, x, weight, outputs, window.stride, window.padding, window.dilation,
+            False, (0, 0), window.groups, needs,
         )  # fmt: skip
-        return grad_x, grad_weight
+        return gradients
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         if x.ndim not in (3, 4):
             raise ArgumentError(
                 f"`x` must have shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}."
             )
-        return self._padded(x)
+        return x if self._pads_implicitly else self._padded(x)
+
+    @property
+    def _pads_implicitly(self) -> bool:
+        """Whether the kernel can pad: with zeros, as much on either side."""
+        left, right, top, bottom = self.padding
+        return self.padding_mode == "zeros" and left == right and top == bottom
+
+    def _window(self) -> Window:
+        left, _, top, _ = self.padding if self._pads_implicitly else (0, 0, 0, 0)
+        return Window(self.stride, (top, left), self.dilation, self.groups)
+
+    def _as_kernel(self, weight: Tensor) -> Tensor:
+        return weight
+
+    def _convolved(
+        self, convolution: Convolution, x: Tensor, bounds: tuple[float, float] | None
+    ) -> Tensor:
+        y = convolution(x if x.ndim == 4 else x[None], bounds)
+        if not (_is_channels_last(x) or _is_channels_last(self.weight)):
+            y = y.contiguous()
+        return y if x.ndim == 4 else y[0]
 
     def _padded(self, x: Tensor) -> Tensor:
         if not any(self.padding):
             return x
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return functional.pad(x, self.padding, mode=mode)
+
+    def integer_sums(
+        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
+    ) -> Tensor:
+        if self._pads_implicitly:
+            x = functional.pad(x, self.padding, value=int(activation.zero_point))
+        return super().integer_sums(x, weight, activation, weights)
 
     def _table_sums(self, x: Tensor, weight: Tensor, table: PackedTable) -> Tensor:
         batched = x if x.ndim == 4 else x[None]
@@ -81,6 +113,15 @@ class EmulatedConv2d(EmulatedLayer):
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, 1, 1) if values.ndim else values
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    """Whether a convolution of torch's would take ``x`` for channels-last."""
+    return (
+        x.ndim == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not x.is_contiguous()
+    )
 
 
 def _border(conv: nn.Conv2d) -> tuple[int, int, int, int]:

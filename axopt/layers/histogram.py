@@ -40,7 +40,7 @@ class Histogram:
         while max(-low, high) > self.limit:
             self._double()
         counts = torch.histc(x.double(), BINS, -self.limit, self.limit)
-        self.counts += counts.long()
+        self.counts += counts.long().cpu()
         self.low, self.high = min(self.low, low), max(self.high, high)
 
     def _double(self) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from axopt.kernels import PackedTable, gemm_codes
+from axopt.kernels import Convolution, PackedTable, Window, gemm_codes
 from axopt.layers.base import EmulatedLayer
+from axopt.layers.surrogate import Gradients
 from axopt.multipliers import Multiplier
 
 
@@ -29,12 +30,28 @@ class EmulatedLinear(EmulatedLayer):
         return functional.linear(x, self.weight.to(x.dtype), bias)
 
     def surrogate_gradients(
-        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        grad_x = grad @ weight if needs[0] else None
-        rows, columns = grad.flatten(0, -2), x.flatten(0, -2)
-        grad_weight = rows.T @ columns if needs[1] else None
-        return grad_x, grad_weight
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        rows, columns = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        return (
+            grad @ weight if needs[0] else None,
+            rows.T @ columns if needs[1] else None,
+            rows.sum(0) if needs[2] else None,
+        )
+
+    def _window(self) -> Window:
+        return Window()
+
+    def _as_kernel(self, weight: Tensor) -> Tensor:
+        return weight[:, :, None, None]
+
+    def _convolved(
+        self, convolution: Convolution, x: Tensor, bounds: tuple[float, float] | None
+    ) -> Tensor:
+        """The rows of the input are the pixels of an image of one line."""
+        rows = x.reshape(-1, x.shape[-1])
+        y = convolution(rows.T[None, :, None], bounds)
+        return y[0, :, 0].T.view(*x.shape[:-1], y.shape[1])
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         return x

@@ -1,7 +1,8 @@
 """Affine quantisation onto operand indices.
 
-A real value x has the index ``clamp(round(x / scale) + zero_point, 0, 255)``, rounding half to
-even, and an index i stands for ``scale * (i - zero_point)``. A signed circuit multiplies
+A real value x has the index ``clamp(round(x * inverse) + zero_point, 0, 255)``, with inverse the
+float32 nearest to 1 / scale and rounding half to even, as torch's fake_quantize operators do. An
+index i stands for ``scale * (i - zero_point)``. A signed circuit multiplies
 ``i - 128``, so its scheme is symmetric: the zero point is 128. An unsigned circuit multiplies i
 itself; its zero point is wherever the range puts it. In both, real zero has an index of its own.
 
@@ -73,6 +74,12 @@ class QuantParams:
         zero_point = torch.round(-low / scale.double()).clamp(0, 255).long()
         return cls(scale, zero_point)
 
+    def to(self, device: torch.device) -> "QuantParams":
+        """The same parameters on ``device``; these themselves if they are there."""
+        if self.scale.device == device:
+            return self
+        return QuantParams(self.scale.to(device), self.zero_point.to(device))
+
     @property
     def per_channel(self) -> bool:
         return self.scale.ndim == 1
@@ -95,7 +102,7 @@ class QuantParams:
             uint8 tensor of the same shape.
         """
         scale, zero_point = self._shaped(x.ndim)
-        steps = (x.detach().float() / scale).round_().nan_to_num_(nan=0.0)
+        steps = (x.detach().float() * scale.reciprocal()).round_().nan_to_num_(nan=0.0)
         return steps.add_(zero_point).clamp_(0, 255).to(torch.uint8)
 
     def values(self, indices: Tensor) -> Tensor:
@@ -110,7 +117,7 @@ class QuantParams:
     def inside(self, x: Tensor) -> Tensor:
         """Mask of the elements that quantisation does not clip; NaN counts as clipped."""
         scale, zero_point = self._shaped(x.ndim)
-        steps = torch.round(x.detach().float() / scale) + zero_point
+        steps = torch.round(x.detach().float() * scale.reciprocal()) + zero_point
         return (steps >= 0) & (steps <= 255)
 
 

@@ -17,26 +17,31 @@ from torch import Tensor
 
 from axopt.layers.quantisation import QuantParams
 
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
 
 class Products(Protocol):
-    """The multiplications of one layer, exact on indices and differentiable in float."""
+    """One layer, exact on indices and differentiable in float."""
 
-    def emulated(
-        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
-    ) -> Tensor:
-        """Dequantised sums of products, without bias."""
+    def emulated(self, x: Tensor, activation: QuantParams, weights: QuantParams) -> Tensor:
+        """Dequantised sums of products, with the bias."""
 
     def surrogate_gradients(
-        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Gradients of the float layer with respect to ``x`` and ``weight``."""
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        """Gradients of the float layer with respect to ``x``, ``weight`` and the bias."""
 
 
 def emulated_products(
-    x: Tensor, weight: Tensor, products: Products, activation: QuantParams, weights: QuantParams
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    products: Products,
+    activation: QuantParams,
+    weights: QuantParams,
 ) -> Tensor:
-    """``products.emulated``, differentiable in ``x`` and ``weight``."""
-    result: Tensor = _StraightThrough.apply(x, weight, products, activation, weights)  # type: ignore[no-untyped-call]
+    """``products.emulated``, differentiable in ``x``, ``weight`` and ``bias``."""
+    result: Tensor = _StraightThrough.apply(x, weight, bias, products, activation, weights)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -46,27 +51,28 @@ class _StraightThrough(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         weight: Tensor,
+        bias: Tensor | None,
         products: Products,
         activation: QuantParams,
         weights: QuantParams,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.products, ctx.activation, ctx.weights = products, activation, weights
-        return products.emulated(x, weight, activation, weights)
+        return products.emulated(x, activation, weights)
 
     @staticmethod
     def backward(
         ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         x, weight = ctx.saved_tensors
-        grad_x, grad_weight = ctx.products.surrogate_gradients(
+        grad_x, grad_weight, grad_bias = ctx.products.surrogate_gradients(
             grad_outputs[0],
             ctx.activation.fake_quantise(x),
             ctx.weights.fake_quantise(weight),
-            ctx.needs_input_grad[:2],
+            ctx.needs_input_grad[:3],
         )
         if grad_x is not None:
             grad_x = grad_x * ctx.activation.inside(x)
         if grad_weight is not None:
             grad_weight = grad_weight * ctx.weights.inside(weight)
-        return grad_x, grad_weight, None, None, None
+        return grad_x, grad_weight, grad_bias, None, None, None

@@ -38,6 +38,7 @@ class EmulatedModel(nn.Module):
         module: The converted copy of the original; module names are the original's.
         skipped: Name -> reason, of every module with weights that stays in float.
         folded: Name of the layer -> name of the batch norm folded into it.
+        fused: Name of the layer -> name of the rectifier that the layer does itself.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class EmulatedModel(nn.Module):
         *,
         skipped: Mapping[str, str],
         folded: Mapping[str, str],
+        fused: Mapping[str, str],
     ) -> None:
         super().__init__()
         self.module = module
         self.macs = dict(macs)
         self.skipped = dict(skipped)
         self.folded = dict(folded)
+        self.fused = dict(fused)
         self._names = tuple(emulated)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -95,6 +98,6 @@ class EmulatedModel(nn.Module):
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())
             for params in layer.quantisation(signed):
-                digest.update(params.scale.numpy().tobytes())
-                digest.update(params.zero_point.numpy().tobytes())
+                digest.update(params.scale.cpu().numpy().tobytes())
+                digest.update(params.zero_point.cpu().numpy().tobytes())
         return digest.hexdigest()

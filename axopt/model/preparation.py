@@ -20,7 +20,7 @@ from axopt.errors import (
 )
 from axopt.layers import CALIBRATORS, EmulatedConv2d, EmulatedLayer, EmulatedLinear
 from axopt.model.emulated_model import EmulatedModel
-from axopt.model.trace import Trace, trace
+from axopt.model.trace import RECTIFIERS, Trace, trace
 from axopt.multipliers import Multiplier, load_library
 
 WEIGHT_SCALES = ("per-channel", "per-tensor")
@@ -83,7 +83,7 @@ def prepare(
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     chosen, skipped = _choose(module, include, exclude)
-    seen = trace(module, chosen, first[:1])
+    seen = _trace_channels_last(module, chosen, first[:1])
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
     fold_batch_norms(module, seen)
@@ -97,12 +97,47 @@ def prepare(
             name=name,
             calibrator=calibrator,
             per_channel=weight_scales == "per-channel",
+            bounds=_take_over_rectifier(module, seen.rectifiers.get(name)),
         )
     _replace(module, {id(chosen[name]): layer for name, layer in emulated.items()})
     _calibrate(module, emulated, chain([first], map(_input_of, batches)))
     return EmulatedModel(
-        module, emulated, seen.macs, skipped=skipped, folded=seen.batch_norms
+        module,
+        emulated,
+        seen.macs,
+        skipped=skipped,
+        folded=seen.batch_norms,
+        fused=seen.rectifiers,
     ).eval()
+
+
+def _trace_channels_last(
+    module: nn.Module, layers: dict[str, nn.Conv2d | nn.Linear], x: Tensor
+) -> Trace:
+    """Trace with channels-last convolutions, which run faster, if the model can have them.
+
+    Some cannot: a ``view`` that joins channels, rows and columns fails on such tensors. Those
+    keep their memory format.
+    """
+    convolutions = [layer for layer in layers.values() if isinstance(layer, nn.Conv2d)]
+    before = [layer.weight.data for layer in convolutions]
+    for layer in convolutions:
+        layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    try:
+        return trace(module, layers, x)
+    except RuntimeError:
+        for layer, data in zip(convolutions, before, strict=True):
+            layer.weight.data = data
+        return trace(module, layers, x)
+
+
+def _take_over_rectifier(module: nn.Module, name: str | None) -> tuple[float, float] | None:
+    """Replace the rectifier by an identity of the same name; return what it clamps to."""
+    if name is None:
+        return None
+    bounds = RECTIFIERS[type(module.get_submodule(name))]
+    _set_submodule(module, name, nn.Identity())
+    return bounds
 
 
 def fold_batch_norms(module: nn.Module, seen: Trace) -> None:

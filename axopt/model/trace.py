@@ -1,11 +1,13 @@
 """One forward pass observed: the order of the layers, their MACs, and who consumes what.
 
 The model itself runs, so any control flow works; nothing is parsed or compiled. Batch norms that
-directly and exclusively consume a convolution's output are found by identity of the tensors.
+directly and exclusively consume a convolution's output are found by identity of the tensors, and
+so are the rectifiers behind them.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +20,12 @@ from torch.utils._pytree import tree_leaves
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
+RECTIFIERS: dict[type[nn.Module], tuple[float, float]] = {
+    nn.ReLU: (0.0, math.inf),
+    nn.ReLU6: (0.0, 6.0),
+}
+"""Modules that a layer before them can do as well: type -> bounds that they clamp to."""
+
 
 @dataclass
 class Trace:
@@ -27,11 +35,24 @@ class Trace:
         order: Names of the layers in the order of their first call.
         macs: Multiplications of each layer for one sample, all its calls together.
         batch_norms: Name of the layer -> name of the batch norm that can be folded into it.
+        rectifiers: Name of the layer -> name of the rectifier that takes nothing but what the
+            layer, with its batch norm if it has one, gives to nothing else.
     """
 
     order: list[str] = field(default_factory=list)
     macs: dict[str, int] = field(default_factory=dict)
     batch_norms: dict[str, str] = field(default_factory=dict)
+    rectifiers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A module that took one tensor and gave one; ids of tensors that are still alive."""
+
+    module: str
+    taken: int
+    used_before: bool
+    given: int
 
 
 class _UseCounter(TorchFunctionMode):
@@ -57,7 +78,10 @@ class _UseCounter(TorchFunctionMode):
     def use(self, values: Any) -> None:
         for tensor in _tensors(values):
             self.uses[id(tensor)] += 1
-            self._alive.append(tensor)
+            self.keep(tensor)
+
+    def keep(self, tensor: Tensor) -> None:
+        self._alive.append(tensor)
 
 
 def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any) -> Trace:
@@ -71,7 +95,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any)
     result = Trace()
     outputs: dict[int, str] = {}
     calls: dict[str, int] = defaultdict(int)
-    folds: list[tuple[int, str]] = []
+    followers: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
     counter = _UseCounter()
 
     def after_layer(name: str) -> Callable[..., None]:
@@ -82,31 +106,54 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any)
             result.macs[name] += _macs(module, inputs[0], output)
             calls[name] += 1
             outputs[id(output)] = name
+            counter.keep(output)
 
         return hook
 
-    def before_batch_norm(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def around_follower(name: str, kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
+        used = []
+
+        def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            used.append(counter.uses[id(inputs[0])] > 0)
+
+        def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             calls[name] += 1
-            folds.append((id(inputs[0]), name))
+            counter.keep(output)
+            followers[kind].append(_Call(name, id(inputs[0]), used[-1], id(output)))
 
-        return hook
+        return before, after
 
     handles = [m.register_forward_hook(after_layer(n)) for n, m in layers.items()]
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and module.running_mean is not None:
-            handles.append(module.register_forward_pre_hook(before_batch_norm(name)))
+        kind = _follower_kind(module)
+        if kind is not None:
+            before, after = around_follower(name, kind)
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after))
     try:
         with torch.no_grad(), counter:
             counter.use(model(x))
     finally:
         for handle in handles:
             handle.remove()
-    for tensor_id, batch_norm in folds:
-        layer = outputs.get(tensor_id)
-        if layer and counter.uses[tensor_id] == calls[layer] == calls[batch_norm] == 1:
-            result.batch_norms[layer] = batch_norm
+    for call in followers["norm"]:
+        layer = outputs.get(call.taken)
+        if layer and counter.uses[call.taken] == calls[layer] == calls[call.module] == 1:
+            result.batch_norms[layer] = call.module
+            outputs[call.given] = layer
+    for call in followers["rectifier"]:
+        layer = outputs.get(call.taken)
+        in_place = call.taken == call.given  # then every later use is of the rectified values
+        alone = not call.used_before and (in_place or counter.uses[call.taken] == 1)
+        if layer and alone and calls[layer] == calls[call.module] == 1:
+            result.rectifiers[layer] = call.module
     return result
+
+
+def _follower_kind(module: nn.Module) -> str | None:
+    if isinstance(module, _BatchNorm) and module.running_mean is not None:
+        return "norm"
+    return "rectifier" if type(module) in RECTIFIERS else None
 
 
 def _macs(layer: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> int:

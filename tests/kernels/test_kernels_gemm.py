@@ -16,6 +16,7 @@ from kernel_cases import (
     unsigned_table,
 )
 
+from axopt import _lut_gemm
 from axopt.errors import AccumulatorError
 from axopt.kernels import PackedTable, force_isa, gemm_codes
 from axopt.kernels.reference import gemm_reference
@@ -143,3 +144,13 @@ def test_strides_and_misaligned_operands(isa, rng):
     assert torch.equal(transposed, expected)
     assert torch.equal(every_other, expected)
     assert torch.equal(repeated, expected[:1].expand(40, 6))
+
+
+@pytest.mark.parametrize("k", [1, 7, 8, 9, 27])
+def test_scalar_baseline_of_the_bench(k, rng):
+    table = signed_table(rng)
+    packed = PackedTable.of(table)
+    a, w, out = codes(rng, 13, k), codes(rng, 5, k), np.empty((13, 5), np.int32)
+    operands = a.astype(np.int32), w.astype(np.int32)
+    _lut_gemm.scalar_gemm(packed.columns, packed.bias, *operands, out)
+    np.testing.assert_array_equal(out, gemm_reference(a, w, table))

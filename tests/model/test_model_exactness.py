@@ -1,10 +1,14 @@
 """Whole networks: the same bits on every instruction set, thread count and batch split."""
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import axopt
 from axopt import kernels
+from axopt.kernels.reference import conv2d_reference
+from axopt.layers import EmulatedConv2d, EmulatedLayer
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,43 @@ def test_same_bits_everywhere(name, digits, emulated):
         torch.set_num_threads(threads)
     assert len(outputs) >= 8
     assert all(torch.equal(output, outputs[0]) for output in outputs)
+
+
+def numpy_layer(layer, x, activation, weights, *, bounds=None):
+    """The layer in numpy: table entries summed in int64, one output pixel after the other."""
+    convolves = isinstance(layer, EmulatedConv2d)
+    w = weights.indices(layer.weight).numpy()
+    a = activation.indices(x)
+    if convolves:
+        a = functional.pad(a, layer.padding, value=int(activation.zero_point)).numpy()
+        steps = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    else:
+        a, w, steps = a.numpy()[:, :, None, None], w[:, :, None, None], {}
+    table = layer.multiplier.table
+    sums = conv2d_reference(a, w, table.T if layer.swap else table, **steps)
+    if not layer.multiplier.signed:
+        za, zw = int(activation.zero_point), weights.zero_point.numpy()[:, None, None]
+        first = np.arange(256)[:, None] * np.ones(256, np.int64)
+        w_sums = w.reshape(len(w), -1).sum(1, dtype=np.int64)[:, None, None]
+        sums = sums - zw * conv2d_reference(a, w, first, **steps) - za * w_sums
+        sums = sums + w[0].size * za * zw
+    y = torch.from_numpy(sums).float() * (activation.scale * weights.scale).view(-1, 1, 1)
+    y = y if layer.bias is None else y + layer.bias.detach().view(-1, 1, 1)
+    y = y if bounds is None else y.clamp(*bounds)
+    return y if convolves else y[:, :, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KVB", "mul8u_JQQ", "mul8u_2HH"])
+@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
+def test_whole_network_equals_numpy(name, swap, digits, emulated, monkeypatch):
+    images = digits[1].test.take(11).inputs
+    multiplier = axopt.load_library()[name]
+    axopt.assign_(emulated, dict.fromkeys(emulated.emulated_layers, (multiplier, swap)))
+    with torch.no_grad():
+        fast = emulated(images)
+        monkeypatch.setattr(EmulatedLayer, "emulated", numpy_layer)
+        slow = emulated(images)
+    assert torch.equal(fast, slow)
 
 
 def test_exact_multiplier_keeps_the_accuracy_and_poor_ones_lose_it(digits, emulated):

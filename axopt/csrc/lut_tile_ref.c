@@ -1,5 +1,5 @@
 /* The kernel that is obviously right; all others are tested against it. */
-#include "lut_gemm.h"
+#include "axk.h"
 
 void axk_lut_tile__ref(const axk_table *table, const axk_tile *tile, size_t n,
                        const uint8_t *weights, size_t weight_stride, uint32_t *sums)

@@ -11,7 +11,7 @@
 #pragma GCC target("avx512f,avx512bw,avx512vbmi")
 #include <immintrin.h>
 
-#include "lut_gemm.h"
+#include "axk.h"
 
 enum {
     LANES = 64,

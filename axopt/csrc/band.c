@@ -1,0 +1,224 @@
+/* From activations to the codes of a band: read a row, quantise, expand, pad. */
+#include <string.h>
+
+#include "methods.h"
+
+size_t axk_pixels(const axk_band *band)
+{
+    return band->images * band->rows * band->columns;
+}
+
+size_t axk_in_pixels(const axk_band *band)
+{
+    return band->images * band->in_rows * band->in_columns;
+}
+
+int axk_looks_up(const axk_operation *op)
+{
+    return op->method != AXK_TERMS && op->method != AXK_DEPTHWISE;
+}
+
+int axk_needs_zeros(const axk_operation *op)
+{
+    return op->method != AXK_DEPTHWISE && op->sink.values != NULL && op->sink.zero_point != NULL;
+}
+
+int axk_needs_plain(const axk_operation *op)
+{
+    return op->method == AXK_TERMS && op->terms.row_scale != 0;
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Values or codes of one channel to work->line_codes, n pixels from `from`. */
+static const uint8_t *read_line(const axk_source *source, const axk_isa *isa, ptrdiff_t from,
+                                size_t n, axk_workspace *work)
+{
+    if (source->codes != NULL) {
+        for (size_t i = 0; i < n; i++) {
+            work->line_codes[i] = source->codes[from + (ptrdiff_t)i * source->stride_x];
+        }
+        return work->line_codes;
+    }
+    const float *values = source->values + from;
+    if (source->stride_x != 1) {
+        for (size_t i = 0; i < n; i++) {
+            work->line[i] = values[(ptrdiff_t)i * source->stride_x];
+        }
+        values = work->line;
+    }
+    isa->edges->quantise(values, n, source->inverse_scale, source->zero_point, work->line_codes);
+    return work->line_codes;
+}
+
+/* Codes of n pixels from `from`, as [pixel][channel]. */
+static const uint8_t *read_row(const axk_operation *op, const axk_isa *isa, ptrdiff_t from,
+                               size_t n, axk_workspace *work)
+{
+    const axk_source *s = &op->source;
+    const size_t channels = op->conv.channels;
+
+    if (channels > 1 && s->stride_channel != 1) {
+        for (size_t c = 0; c < channels; c++) {
+            const uint8_t *line =
+                read_line(s, isa, from + (ptrdiff_t)c * s->stride_channel, n, work);
+
+            for (size_t i = 0; i < n; i++) {
+                work->codes[i * channels + c] = line[i];
+            }
+        }
+        return work->codes;
+    }
+    const int dense = s->stride_x == (ptrdiff_t)channels || n == 1;
+    if (s->codes != NULL && dense) {
+        return s->codes + from;
+    }
+    const size_t pieces = dense ? 1 : n;
+    const size_t length = dense ? n * channels : channels;
+    for (size_t i = 0; i < pieces; i++) {
+        const ptrdiff_t at = from + (ptrdiff_t)i * s->stride_x;
+        uint8_t *to = work->codes + i * length;
+
+        if (s->codes != NULL) {
+            memcpy(to, s->codes + at, length);
+        } else {
+            isa->edges->quantise(s->values + at, length, s->inverse_scale, s->zero_point, to);
+        }
+    }
+    return work->codes;
+}
+
+static void expand_pixels(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
+                          const uint8_t *codes, size_t n, char *to)
+{
+    if (axk_looks_up(op)) {
+        memcpy(to, codes, n * layout->pixel_bytes);
+        return;
+    }
+    for (size_t g = 0; g < layout->groups; g++) {
+        isa->edges->expand(codes + g * layout->channels, n, layout->channels, op->conv.channels,
+                           &op->terms, layout->pixel_bytes, to + g * layout->group_bytes);
+    }
+}
+
+static void sum_codes(const axk_operation *op, const uint8_t *codes, size_t n, axk_workspace *work,
+                      size_t at)
+{
+    const size_t groups = op->conv.groups;
+    const size_t channels = op->conv.channels / groups;
+    const uint8_t mask = op->terms.row_mask;
+
+    for (size_t i = 0; i < n * groups; i++, codes += channels) {
+        uint32_t all = 0, masked = 0;
+
+        for (size_t c = 0; c < channels; c++) {
+            all += codes[c];
+            masked += codes[c] & mask;
+        }
+        work->code_sums[at + i] = (int32_t)all;
+        work->plain_sums[at + i] = (int32_t)(masked * (uint32_t)op->terms.row_scale);
+    }
+}
+
+typedef struct row_target {
+    char *expanded;
+    size_t sums; /* index of the first pixel's first group in code_sums */
+} row_target;
+
+static void put_codes(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
+                      const uint8_t *codes, size_t n, size_t column, row_target to,
+                      axk_workspace *work)
+{
+    expand_pixels(op, isa, layout, codes, n, to.expanded + column * layout->pixel_bytes);
+    if (axk_needs_zeros(op) || axk_needs_plain(op)) {
+        sum_codes(op, codes, n, work, to.sums + column * op->conv.groups);
+    }
+}
+
+static void put_padding(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
+                        size_t column, size_t n, row_target to, axk_workspace *work)
+{
+    if (n == 0) {
+        return;
+    }
+    memset(work->codes, op->source.zero_point, n * op->conv.channels);
+    put_codes(op, isa, layout, work->codes, n, column, to, work);
+}
+
+/* Row in_y of the padded input, from column first on. */
+static void fill_row(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
+                     const axk_band *band, size_t image, size_t in_y, row_target to,
+                     axk_workspace *work)
+{
+    const axk_conv2d *c = &op->conv;
+    const size_t first = band->x * c->stride_x;
+    const size_t left = first < c->pad_left ? smaller(c->pad_left - first, band->in_columns) : 0;
+    const size_t from = first + left - c->pad_left;
+    const size_t inside = from < c->width ? smaller(c->width - from, band->in_columns - left) : 0;
+
+    if (in_y < c->pad_top || in_y - c->pad_top >= c->height || inside == 0) {
+        put_padding(op, isa, layout, 0, band->in_columns, to, work);
+        return;
+    }
+    const ptrdiff_t at = (ptrdiff_t)image * op->source.stride_image +
+                         (ptrdiff_t)(in_y - c->pad_top) * op->source.stride_y +
+                         (ptrdiff_t)from * op->source.stride_x;
+
+    put_codes(op, isa, layout, read_row(op, isa, at, inside, work), inside, left, to, work);
+    put_padding(op, isa, layout, 0, left, to, work);
+    put_padding(op, isa, layout, left + inside, band->in_columns - left - inside, to, work);
+}
+
+/* Box filter: sums over the window of every output pixel of the band, [pixel][group]. */
+static void sum_windows(const axk_operation *op, const axk_band *band, const int32_t *sums,
+                        int32_t *windows)
+{
+    const axk_conv2d *c = &op->conv;
+    const size_t line = band->in_columns * c->groups;
+    const size_t out_line = band->columns * c->groups;
+    const size_t step = c->stride_x * c->groups;
+
+    memset(windows, 0, axk_pixels(band) * c->groups * sizeof(*windows));
+    for (size_t r = 0; r < band->images * band->rows; r++, windows += out_line) {
+        const size_t in_row = r / band->rows * band->in_rows + r % band->rows * c->stride_y;
+
+        for (size_t tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
+            const size_t ky = tap / c->kernel_width * c->dilation_y;
+            const size_t kx = tap % c->kernel_width * c->dilation_x;
+            const int32_t *from = sums + (in_row + ky) * line + kx * c->groups;
+
+            if (c->stride_x == 1) {
+                for (size_t i = 0; i < out_line; i++) {
+                    windows[i] += from[i];
+                }
+            } else {
+                for (size_t i = 0; i < out_line; i++) {
+                    windows[i] += from[i / c->groups * step + i % c->groups];
+                }
+            }
+        }
+    }
+}
+
+void axk_fill_band(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
+                   const axk_band *band, axk_workspace *work)
+{
+    const size_t row_bytes = band->in_columns * layout->pixel_bytes;
+    const size_t row_sums = band->in_columns * op->conv.groups;
+
+    for (size_t r = 0; r < band->images * band->in_rows; r++) {
+        const row_target to = {.expanded = work->expanded + r * row_bytes, .sums = r * row_sums};
+
+        fill_row(op, isa, layout, band, band->image + r / band->in_rows,
+                 band->y * op->conv.stride_y + r % band->in_rows, to, work);
+    }
+    if (axk_needs_zeros(op)) {
+        sum_windows(op, band, work->code_sums, work->window_zeros);
+    }
+    if (axk_needs_plain(op)) {
+        sum_windows(op, band, work->plain_sums, work->window_plain);
+    }
+}

@@ -1,0 +1,197 @@
+/* AVX2: vpmaddwd multiplies two int16 codes of a pixel, broadcast to all lanes, with two int16
+ * weights of each of 8 channels, and adds the two products; nothing saturates. (vpmaddubsw, with
+ * uint8 codes and int8 weights, adds in 16 bits and does.) */
+#if defined(__x86_64__)
+
+#pragma GCC target("avx2")
+#include <immintrin.h>
+#include <string.h>
+
+#include "axk.h"
+
+enum {
+    LANES = 8,
+    HALVES = AXK_LANES / LANES,
+    VECTOR = 32,
+    PAIRS = 32,          /* of sources, whose weights are kept at hand */
+    SOURCES = 2 * PAIRS, /* a source is a term of a tap */
+};
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __m256i load(const void *from)
+{
+    return _mm256_loadu_si256(from);
+}
+
+INLINE void store(void *to, __m256i vector)
+{
+    _mm256_storeu_si256(to, vector);
+}
+
+INLINE __m256i multiply_add(__m256i sum, __m256i codes, __m256i weights)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(codes, weights));
+}
+
+INLINE __m256i broadcast(const uint8_t *codes)
+{
+    int32_t unit;
+
+    memcpy(&unit, codes, sizeof(unit));
+    return _mm256_set1_epi32(unit);
+}
+
+/* A quad times a block of 16 channels, all sums in registers. */
+INLINE void sum_quad(const axk_window *window, const uint8_t *quad, const char *weights,
+                     int32_t *sums, size_t stride)
+{
+    const size_t step = window->pixel_step;
+    __m256i acc[AXK_QUAD][HALVES];
+
+#pragma GCC unroll 4
+    for (size_t p = 0; p < AXK_QUAD; p++) {
+        acc[p][0] = acc[p][1] = _mm256_setzero_si256();
+    }
+    for (size_t r = 0; r < window->runs; r++) {
+        const uint8_t *at = quad + window->run_offset[r];
+
+        for (size_t unit = 0; unit < window->run_bytes; unit += AXK_UNIT) {
+            const __m256i low = load(weights), high = load(weights + VECTOR);
+
+#pragma GCC unroll 4
+            for (size_t p = 0; p < AXK_QUAD; p++) {
+                const __m256i codes = broadcast(at + unit + p * step);
+
+                acc[p][0] = multiply_add(acc[p][0], codes, low);
+                acc[p][1] = multiply_add(acc[p][1], codes, high);
+            }
+            weights += HALVES * VECTOR;
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t p = 0; p < AXK_QUAD; p++, sums += stride) {
+        store(sums, acc[p][0]);
+        store(sums + LANES, acc[p][1]);
+    }
+}
+
+void axk_dot__avx2(const axk_window *window, const uint8_t *const *quads, size_t quad_count,
+                   const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
+                   size_t stride)
+{
+    for (size_t b = 0; b < blocks; b++) {
+        const char *w = (const char *)weights + b * block_bytes;
+
+        for (size_t q = 0; q < quad_count; q++) {
+            sum_quad(window, quads[q], w, sums + q * AXK_QUAD * stride + b * AXK_LANES, stride);
+        }
+    }
+}
+
+/* Of 16 channels, what vpunpck leaves side by side: channels 0-3 and 8-11, then the others. */
+typedef struct halves {
+    __m256i half[HALVES];
+} halves;
+
+typedef struct pair_weights {
+    halves pair[PAIRS];
+    size_t offset[SOURCES]; /* of the source's first channel, from the pixel's first code */
+    size_t pairs;
+} pair_weights;
+
+INLINE halves interleave(__m256i a, __m256i b)
+{
+    return (halves){{_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)}};
+}
+
+/* Sources from `first` on, as many as there is room for; the last pair is filled up with weights
+ * of 0. */
+static void gather_weights(const axk_depthwise_line *line, const int16_t *weights, size_t first,
+                           size_t channel, size_t channels, pair_weights *to)
+{
+    const size_t left = line->taps * line->terms - first;
+    const size_t sources = left < SOURCES ? left : SOURCES;
+
+    to->pairs = (sources + 1) / 2;
+    for (size_t pair = 0; pair < to->pairs; pair++) {
+        int16_t source[2][AXK_LANES] = {{0}};
+
+        for (size_t i = 0; i < 2; i++) {
+            const size_t s = pair * 2 + i;
+            const size_t at = first + (s < sources ? s : 0);
+
+            if (s < sources) {
+                memcpy(source[i], weights + at * line->channels + channel,
+                       channels * sizeof(int16_t));
+            }
+            to->offset[s] = line->tap_offset[at / line->terms] +
+                            (at % line->terms * line->channels + channel) * sizeof(int16_t);
+        }
+        to->pair[pair] = interleave(load(source[0]), load(source[1]));
+    }
+}
+
+/* One pixel's products, channels in order. */
+INLINE halves sum_pairs(const pair_weights *weights, const size_t pairs, const char *code)
+{
+    __m256i low = _mm256_setzero_si256(), high = low;
+
+#pragma GCC unroll 5
+    for (size_t pair = 0; pair < pairs; pair++) {
+        const size_t *offset = weights->offset + pair * 2;
+        const halves codes = interleave(load(code + offset[0]), load(code + offset[1]));
+
+        low = multiply_add(low, codes.half[0], weights->pair[pair].half[0]);
+        high = multiply_add(high, codes.half[1], weights->pair[pair].half[1]);
+    }
+    return (halves){{_mm256_permute2x128_si256(low, high, 0x20),
+                     _mm256_permute2x128_si256(low, high, 0x31)}};
+}
+
+/* The line's sums of the sources in `weights`; add: to those that are there already. */
+INLINE void sum_line(const axk_depthwise_line *line, const pair_weights *weights,
+                     const size_t pairs, size_t channels, int add, int32_t *sums)
+{
+    const char *code = line->code;
+
+    for (size_t i = 0; i < line->pixels; i++, code += line->pixel_step, sums += line->channels) {
+        halves sum = sum_pairs(weights, pairs, code);
+        int32_t some[AXK_LANES];
+        int32_t *to = channels == AXK_LANES ? sums : some;
+
+        if (add) {
+            memcpy(some, sums, channels * sizeof(*sums));
+            sum.half[0] = _mm256_add_epi32(sum.half[0], load(some));
+            sum.half[1] = _mm256_add_epi32(sum.half[1], load(some + LANES));
+        }
+        store(to, sum.half[0]);
+        store(to + LANES, sum.half[1]);
+        if (to == some) {
+            memcpy(sums, some, channels * sizeof(*sums));
+        }
+    }
+}
+
+void axk_depthwise__avx2(const axk_depthwise_line *line, const int16_t *weights, int32_t *sums)
+{
+    enum { FEW = 5 }; /* pairs of a 3x3 kernel and one term */
+
+    for (size_t c = 0; c < line->channels; c += AXK_LANES) {
+        const size_t left = line->channels - c;
+        const size_t channels = left < AXK_LANES ? left : AXK_LANES;
+
+        for (size_t first = 0; first < line->taps * line->terms; first += SOURCES) {
+            pair_weights some;
+
+            gather_weights(line, weights, first, c, channels, &some);
+            if (some.pairs == FEW) {
+                sum_line(line, &some, FEW, channels, first > 0, sums + c);
+            } else {
+                sum_line(line, &some, some.pairs, channels, first > 0, sums + c);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,26 @@
+/* The element-wise passes for AVX-512 with VBMI: a map of 256 bytes is looked up in registers. */
+#if defined(__x86_64__)
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,prefer-vector-width=512")
+#include <immintrin.h>
+
+#define CODE uint8_t
+#define EDGES_NAME axk_edges__avx512vbmi
+#include "edges.inc"
+
+static inline __m512i load_map(const uint8_t *map, size_t quarter)
+{
+    return _mm512_loadu_si512(map + quarter * sizeof(__m512i));
+}
+
+static inline __m128i map_codes(const uint8_t *map, __m128i codes)
+{
+    const __m512i at = _mm512_castsi128_si512(codes);
+    const __m512i low = _mm512_permutex2var_epi8(load_map(map, 0), at, load_map(map, 1));
+    const __m512i high = _mm512_permutex2var_epi8(load_map(map, 2), at, load_map(map, 3));
+
+    return _mm_mask_blend_epi8(_mm_movepi8_mask(codes), _mm512_castsi512_si128(low),
+                               _mm512_castsi512_si128(high));
+}
+
+#include "edges_avx512.inc"
+#endif

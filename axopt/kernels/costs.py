@@ -1,0 +1,205 @@
+"""What a product costs on this machine, by method: measured once, at the first use.
+
+Every method gives the same sums, so a noisy measurement can cost time but never change a result.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from axopt.kernels.dispatch import active_index
+from axopt.kernels.operations import METHODS, Method, Window, table_operation, terms_operation
+from axopt.kernels.plan import Plan
+from axopt.kernels.table import PackedTable
+from axopt.kernels.terms import Terms
+
+Kind = Literal["dense", "depthwise"]
+
+LANES = 64
+"""A look-up in registers finds the products of this many pixels, or channels, at a time."""
+
+_ROW_BLOCK = 16
+_MIN_ROW_CHANNELS = 8
+_REPEATS = 4
+_MAX_SECONDS = 0.01
+_SHAPES = {"dense": (32, 16), "depthwise": (64, 16)}  # channels in and out, side of the images
+_IMAGES = {"few": 1, "many": 8}
+_MANY_TERMS = 4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the time of a layer depends on.
+
+    Attributes:
+        pixels: Output pixels of all images.
+        channels: Output channels of a group.
+        depth: Products summed for one output.
+        groups: Independent groups.
+    """
+
+    pixels: int
+    channels: int
+    depth: int
+    groups: int
+
+    @property
+    def products(self) -> int:
+        """Products of the layer."""
+        return self.pixels * self.channels * self.depth * self.groups
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is filtered by itself; other thin groups cost about the same."""
+        return self.channels == 1 and self.groups > 1
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Nanoseconds on one thread.
+
+    Attributes:
+        term: A product of one separable term in a dense layer.
+        depthwise_term: The same in a depthwise layer.
+        row: A product by product rows, without building them.
+        row_build: Building the rows of one weight.
+        pixel_lanes: A product looked up in registers, one of 64 pixels at a time.
+        channel_lanes: The same, one of 64 output channels at a time.
+        depthwise_lanes: Like ``pixel_lanes`` in a depthwise layer.
+    """
+
+    term: float
+    depthwise_term: float
+    row: float
+    row_build: float
+    pixel_lanes: float
+    channel_lanes: float
+    depthwise_lanes: float
+
+    def estimate(self, method: Method, terms: int, shape: Shape) -> float:
+        """Nanoseconds for the products of a layer; infinite where the method does not apply."""
+        products = shape.products
+        if method == "terms":
+            wide = _filled(shape.channels, _ROW_BLOCK)
+            term = self.depthwise_term if shape.depthwise else self.term * wide
+            return products * terms * term if terms else math.inf
+        if method == "rows":
+            weights = shape.channels * shape.depth * shape.groups
+            if shape.channels < _MIN_ROW_CHANNELS:
+                return math.inf
+            wide = _filled(shape.channels, _ROW_BLOCK)
+            return wide * (products * self.row + weights * self.row_build)
+        if method == "pixel_lanes":
+            lanes = self.depthwise_lanes if shape.depthwise else self.pixel_lanes
+            return products * lanes * _filled(shape.pixels, LANES)
+        return products * self.channel_lanes * _filled(shape.channels, LANES)
+
+
+def choose_method(terms: int, shape: Shape) -> Method:
+    """The method with the least predicted time.
+
+    Args:
+        terms: Separable terms of the table, 0 if it has to be looked up.
+        shape: Of the layer.
+    """
+    costs = measured_costs()
+    return min(METHODS, key=lambda method: costs.estimate(method, terms, shape))
+
+
+def explain(plan: Plan) -> str:
+    """Print a plan with the predicted cost of every method in a typical layer."""
+    shape = Shape(pixels=32 * 32, channels=32, depth=288, groups=1)
+    terms = plan.term_count
+    costs, chosen = measured_costs(), choose_method(terms, shape)
+    lines = [str(plan), "predicted nanoseconds a product (32 channels, 3x3, 32x32 pixels):"]
+    for method in METHODS:
+        cost = costs.estimate(method, terms, shape) / shape.products
+        if math.isfinite(cost):
+            lines.append(f"  {method:13} {cost:.4f}{'  chosen' if method == chosen else ''}")
+    return "\n".join(lines)
+
+
+def measured_costs() -> Costs:
+    """Costs of the active instruction set's kernels, measured at the first call for it."""
+    return _measure(active_index())
+
+
+@functools.cache
+def _measure(isa_index: int) -> Costs:
+    time = functools.partial(_nanoseconds, isa_index)
+    one, many = time("dense", "terms", terms=1), time("dense", "terms", terms=_MANY_TERMS)
+    thin, thick = (
+        time("depthwise", "terms", terms=1),
+        time("depthwise", "terms", terms=_MANY_TERMS),
+    )
+    few_rows, many_rows = time("dense", "rows", images="few"), time("dense", "rows")
+    channels, _ = _SHAPES["dense"]
+    weights = channels * channels * 9
+    fewer, more = (_products("dense", _IMAGES[n]) for n in ("few", "many"))
+    row = max(many_rows - few_rows, 0.1 * many_rows) / (more - fewer)
+    return Costs(
+        term=max(many - one, 0.1 * many) / (_MANY_TERMS - 1) / more,
+        depthwise_term=max(thick - thin, 0.1 * thick)
+        / (_MANY_TERMS - 1)
+        / _products("depthwise", _IMAGES["many"]),
+        row=row,
+        row_build=max(few_rows - row * fewer, 0.0) / weights,
+        pixel_lanes=time("dense", "pixel_lanes") / more,
+        channel_lanes=time("dense", "channel_lanes") / more / _filled(channels, LANES),
+        depthwise_lanes=time("depthwise", "pixel_lanes") / _products("depthwise", _IMAGES["many"]),
+    )
+
+
+def _nanoseconds(
+    isa_index: int, kind: Kind, method: Method, *, terms: int = 1, images: str = "many"
+) -> float:
+    """Least time of a few runs on one thread, from codes to sums."""
+    channels, side = _SHAPES[kind]
+    groups = channels if kind == "depthwise" else 1
+    rng = np.random.default_rng(0)
+    x = rng.integers(128, 256, (_IMAGES[images], side, side, channels), dtype=np.uint8)
+    w = rng.integers(0, 256, (channels, channels // groups, 3, 3), dtype=np.uint8)
+    window = Window(padding=(1, 1), groups=groups)
+    if method == "terms":
+        operation = terms_operation(_some_terms(terms), w, window, isa_index, None)
+    else:
+        operation = table_operation(_arbitrary_table(), w, window, method)
+    out = np.empty(x.shape, np.int32)
+    times: list[float] = []
+    while len(times) < _REPEATS and sum(times) < _MAX_SECONDS:
+        start = perf_counter()
+        operation.run(isa_index, 1, x.transpose(0, 3, 1, 2), 1.0, 128, out)
+        times.append(perf_counter() - start)
+    return 1e9 * min(times)
+
+
+def _products(kind: Kind, images: int) -> int:
+    channels, side = _SHAPES[kind]
+    depth = 9 if kind == "depthwise" else 9 * channels
+    return images * side * side * channels * depth
+
+
+def _some_terms(count: int) -> Terms:
+    masks = 255 >> np.arange(count)
+    codes = np.arange(256)
+    return Terms(
+        (codes & masks[:, None]).astype(np.uint8),
+        np.tile((codes - 128).astype(np.int8), (count, 1)),
+        np.zeros(256, np.int32),
+        0,
+        0,
+    )
+
+
+@functools.cache
+def _arbitrary_table() -> PackedTable:
+    return PackedTable.of(np.random.default_rng(0).integers(-(2**15), 2**15, (256, 256)))
+
+
+def _filled(count: int, block: int) -> float:
+    """How much more is done where blocks are filled up."""
+    return -(-count // block) * block / count

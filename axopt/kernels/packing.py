@@ -1,0 +1,142 @@
+"""Weights in the layouts that the native kernels of separable terms read (csrc/axk.h)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axopt.kernels.terms import Terms
+
+BLOCK = 16
+"""Output channels that a kernel sums side by side."""
+
+LANES = 256
+"""Output channels whose look-ups a kernel does side by side (AXK_TILE_M in csrc/axk.h)."""
+
+_UNIT_BYTES = 4
+_INDICES = np.arange(256)
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTerms:
+    """Separable terms with the weights of one layer.
+
+    Attributes:
+        maps: Activation factor of each index, ``(terms, 256)`` uint8.
+        masks: ``(terms,)`` int16: m where the map is ``index & m``, else -1.
+        row_scale: ``row_scale * (index & row_mask)`` is added for every product.
+        row_mask: See ``row_scale``.
+        weights: The weight factors, as bytes.
+    """
+
+    maps: NDArray[np.uint8]
+    masks: NDArray[np.int16]
+    row_scale: int
+    row_mask: int
+    weights: NDArray[np.uint8]
+
+
+def pack_dense(
+    terms: Terms, codes: NDArray[np.uint8], groups: int, code_bytes: int
+) -> PackedTerms:
+    """Pack for the kernels that sum over channels.
+
+    Args:
+        terms: The decomposition of the table.
+        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        groups: Independent groups of channels.
+        code_bytes: 1 for int8 weights, 2 for int16.
+    """
+    factors = terms.weight[:, codes]  # term, output, channel, ky, kx
+    count, outputs, channels, *kernel = factors.shape
+    per_group = outputs // groups
+    unit = _UNIT_BYTES // code_bytes
+    blocks, units = -(-per_group // BLOCK), -(-count * channels // unit)
+    packed = np.zeros(
+        (groups, blocks * BLOCK, *kernel, units * unit), np.int8 if code_bytes == 1 else np.int16
+    )
+    packed[:, :per_group, :, :, : count * channels] = factors.transpose(1, 3, 4, 0, 2).reshape(
+        groups, per_group, *kernel, count * channels
+    )
+    packed = packed.reshape(groups, blocks, BLOCK, *kernel, units, unit)
+    return PackedTerms(
+        terms.activation,
+        _mask_codes(terms.activation),
+        terms.activation_scale,
+        terms.activation_mask,
+        _as_bytes(packed.transpose(0, 1, 3, 4, 5, 2, 6)),
+    )
+
+
+def pack_depthwise(
+    terms: Terms, codes: NDArray[np.uint8], zero_point: NDArray[np.int64] | None
+) -> PackedTerms:
+    """Pack for the kernel of layers with one channel in and out of every group.
+
+    Sums of activation indices differ from channel to channel there, so what multiplies them
+    - the weight's zero point, and the row part of the terms - goes into the weights of a term
+    that has the index as its map. Weights that leave 8 bits thereby are cut into several terms.
+
+    Args:
+        terms: The decomposition of the table.
+        codes: Weight indices, ``(channels, 1, kernel_h, kernel_w)``.
+        zero_point: ``(channels,)`` zero points of the weights of an affine layer, or None.
+    """
+    factors = dict[bytes, NDArray[np.int64]]()
+    taps = codes[:, 0]
+
+    def add(activation: NDArray[np.uint8], weight: NDArray[np.int64]) -> None:
+        key = activation.tobytes()
+        factors[key] = factors.get(key, 0) + np.broadcast_to(weight, taps.shape)
+
+    for activation, weight in zip(terms.activation, terms.weight, strict=True):
+        add(activation, weight[taps].astype(np.int64))
+    if zero_point is not None:
+        add(_INDICES.astype(np.uint8), -zero_point[:, None, None])
+    if terms.activation_scale:
+        masked = (_INDICES & terms.activation_mask).astype(np.uint8)
+        add(masked, np.array(terms.activation_scale))
+    pieces = [(key, piece) for key, weight in factors.items() for piece in _bytes_of(weight)]
+    maps = np.stack([np.frombuffer(key, np.uint8) for key, _ in pieces])
+    packed = np.stack([piece for _, piece in pieces]).transpose(2, 3, 0, 1)
+    return PackedTerms(maps, _mask_codes(maps), 0, 0, _as_bytes(packed.astype(np.int16)))
+
+
+def pack_channel_lanes(codes: NDArray[np.uint8], groups: int) -> NDArray[np.uint8]:
+    """Pack weight indices for look-ups along the output channels.
+
+    Args:
+        codes: ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        groups: Independent groups of channels.
+
+    Returns:
+        One axis: group, block of 256 outputs, tap, channel, output.
+    """
+    channels, depth = len(codes) // groups, codes[0].size
+    blocks = -(-channels // LANES)
+    lanes = np.zeros((groups, blocks * LANES, depth), np.uint8)
+    lanes[:, :channels] = codes.transpose(0, 2, 3, 1).reshape(groups, channels, depth)
+    packed = lanes.reshape(groups, blocks, LANES, depth).transpose(0, 1, 3, 2)
+    return np.ascontiguousarray(packed).reshape(-1)
+
+
+def _bytes_of(weight: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Write integers as sums of as few int8 as all of them need, at least one."""
+    pieces = []
+    while True:
+        piece = weight.clip(-128, 127)
+        pieces.append(piece)
+        weight = weight - piece
+        if not weight.any():
+            return pieces
+
+
+def _mask_codes(maps: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """M where a map is ``index & m``, else -1; a map's value at 255 is the only candidate."""
+    masks = maps[:, 255].astype(np.int16)
+    is_mask = (maps == (_INDICES & masks[:, None])).all(1)
+    return np.where(is_mask, masks, -1).astype(np.int16)
+
+
+def _as_bytes(packed: NDArray[np.signedinteger]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(packed).view(np.uint8).reshape(-1)

@@ -1,0 +1,218 @@
+"""A native convolution equals its element-wise definition, bit for bit."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import ISAS
+from torch.nn import functional
+
+from axopt.errors import AccumulatorError, ArgumentError
+from axopt.kernels import Convolution, Scales, Window, force_isa, plan
+from axopt.kernels.reference import conv2d_reference
+from axopt.multipliers import load_library
+
+LIBRARY = load_library()
+SIGNED = sorted(LIBRARY.select(signed=True, release="v1"))
+SEPARABLE_UNSIGNED = ("mul8u_1JFF", "mul8u_Y48", "mul8u_JQQ", "mul8u_13QR", "v2022/mul8u_27Y")
+LOOKED_UP = ("mul8u_L40", "mul8u_2HH", "mul8u_E9R")
+
+
+@functools.cache
+def plan_of(name, swap=False):
+    table = LIBRARY[name].table
+    return plan(table.T if swap else table)
+
+
+def make_scales(signed, channels, rng, per_channel=True):
+    shape = (channels,) if per_channel else ()
+    if signed:
+        zeros = torch.full(shape, 128)
+        return Scales(
+            torch.tensor(0.0123), torch.tensor(128), torch.from_numpy(scales(rng, shape)), zeros
+        )
+    return Scales(
+        torch.tensor(0.0123),
+        torch.tensor(int(rng.integers(0, 256))),
+        torch.from_numpy(scales(rng, shape)),
+        torch.from_numpy(np.asarray(rng.integers(0, 256, shape))),
+    )
+
+
+def scales(rng, shape):
+    return np.asarray(rng.uniform(1e-3, 1e-1, shape), np.float32)
+
+
+def definition(plan_, x, weight, window, scales_, bias, signed, bounds=None):
+    """Every step by itself: quantise, pad, sum table entries in int64, zero points, scale."""
+    zero = int(scales_.activation_zero_point)
+    steps = (x * scales_.activation_scale.reciprocal()).round().nan_to_num(nan=0.0)
+    codes = (steps + zero).clamp(0, 255).to(torch.uint8)
+    (py, px), channels = window.padding, len(weight)
+    codes = functional.pad(codes, (px, px, py, py), value=zero).numpy()
+    steps = {"stride": window.stride, "dilation": window.dilation, "groups": window.groups}
+    sums = conv2d_reference(codes, weight.numpy(), plan_.table, **steps)
+    if not signed:
+        w = weight.numpy().reshape(channels, -1).astype(np.int64)
+        zw = scales_.weight_zero_point.expand(channels).numpy()[:, None, None]
+        ones = np.zeros_like(weight.numpy())
+        activations = conv2d_reference(
+            codes, ones, np.arange(256)[:, None] * np.ones(256, np.int64), **steps
+        )
+        weights = w.sum(1)[:, None, None]
+        sums = sums - zw * activations - zero * weights + w.shape[1] * zero * zw
+    scale = (scales_.activation_scale * scales_.weight_scale).expand(channels)
+    y = torch.from_numpy(sums).float() * scale.view(-1, 1, 1)
+    if bias is not None:
+        y = y + bias.view(-1, 1, 1)
+    return y if bounds is None else y.clamp(*bounds)
+
+
+def check(name, x, weight, window, rng, bounds=None, swap=False, bias=True, **options):
+    signed = LIBRARY[name].signed
+    scales_ = make_scales(signed, len(weight), rng, **options)
+    bias = torch.from_numpy(scales(rng, (len(weight),))) if bias else None
+    convolution = Convolution(plan_of(name, swap), weight, window, scales_, bias, signed=signed)
+    actual = convolution(x, bounds)
+    expected = definition(plan_of(name, swap), x, weight, window, scales_, bias, signed, bounds)
+    assert torch.equal(actual, expected)
+    assert actual.is_contiguous(memory_format=torch.channels_last)
+
+
+def operands(rng, x_shape, w_shape):
+    x = torch.from_numpy(rng.normal(0, 0.8, x_shape).astype(np.float32))
+    return x, torch.from_numpy(rng.integers(0, 256, w_shape, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", [*SIGNED, *SEPARABLE_UNSIGNED, *LOOKED_UP])
+@pytest.mark.parametrize("groups", [1, 2, 6], ids=["dense", "grouped", "depthwise"])
+@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
+def test_every_circuit_in_every_kind_of_layer(isa, name, groups, swap, rng):
+    x, weight = operands(rng, (2, 6, 7, 9), (6, 6 // groups, 3, 3))
+    with force_isa(isa):
+        check(name, x, weight, Window(padding=(1, 1), groups=groups), rng, swap=swap)
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.sampled_from([1, 1, 2, 5]))
+    size = st.integers(1, 3)
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    dilation, stride = draw(st.tuples(size, size)), draw(st.tuples(size, size))
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    extent = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    image = [
+        max(1, e - 2 * p) + draw(st.integers(0, 20)) for e, p in zip(extent, padding, strict=True)
+    ]
+    x_shape = (draw(st.integers(1, 3)), groups * draw(st.integers(1, 9)), *image)
+    w_shape = (groups * draw(st.integers(1, 40)), x_shape[1] // groups, *kernel)
+    return x_shape, w_shape, Window(stride, padding, dilation, groups)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@given(
+    case=convolutions(),
+    name=st.sampled_from(["mul8s_1KX2", "mul8s_1L2D", "mul8u_JQQ", "mul8u_L40"]),
+    layout=st.sampled_from(["first", "last", "strided"]),
+    threads=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_convolution(isa, case, name, layout, threads, seed):
+    x_shape, w_shape, window = case
+    rng = np.random.default_rng(seed)
+    x, weight = operands(rng, x_shape, w_shape)
+    if layout == "last":
+        x = x.contiguous(memory_format=torch.channels_last)
+    elif layout == "strided":
+        x = torch.stack([x, -x], -1).transpose(2, 3)[..., 0].transpose(2, 3)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with force_isa(isa):
+            check(name, x, weight, window, rng, per_channel=bool(seed % 2), bias=bool(seed % 3))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("bounds", [(0.0, float("inf")), (0.0, 0.05), (-0.05, 0.05)])
+@pytest.mark.parametrize("name", ["mul8s_1KVB", "mul8u_1JFF", "mul8u_L40"])
+def test_results_are_clamped(isa, bounds, name, rng):
+    x, weight = operands(rng, (2, 8, 6, 6), (17, 8, 3, 3))
+    with force_isa(isa):
+        check(name, x, weight, Window(), rng, bounds)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8u_1JFF"])
+def test_values_that_are_no_numbers(isa, name, rng):
+    x, weight = operands(rng, (1, 3, 8, 8), (4, 3, 3, 3))
+    extremes = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, -0.0]
+    x.view(-1)[: len(extremes)] = torch.tensor(extremes)
+    with force_isa(isa):
+        check(name, x, weight, Window(padding=(1, 1)), rng)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("activation", [-99.0, 99.0])
+@pytest.mark.parametrize("code", [0, 255])
+def test_extreme_codes_do_not_saturate(isa, activation, code, rng):
+    """The largest products of one sign, where 16-bit sums of pairs would saturate."""
+    x = torch.full((1, 64, 5, 5), activation)
+    weight = torch.full((3, 64, 3, 3), code, dtype=torch.uint8)
+    with force_isa(isa):
+        for name in ("mul8s_1KV8", "mul8s_1KX2", "mul8u_1JFF"):
+            check(name, x, weight, Window(), rng)
+
+
+@pytest.mark.parametrize("name", ["mul8s_1KX2", "mul8u_L40"])
+def test_images_do_not_see_each_other(name, rng):
+    """One batch, its halves and its single images give the same bits, on 1 to 3 threads."""
+    x, weight = operands(rng, (7, 16, 9, 9), (20, 16, 3, 3))
+    scales_ = make_scales(LIBRARY[name].signed, 20, rng)
+    signed = LIBRARY[name].signed
+    convolution = Convolution(plan_of(name), weight, Window(), scales_, None, signed=signed)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for size in (7, 4, 1):
+                results.append(torch.cat([convolution(part) for part in x.split(size)]))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_empty_batch_and_wrong_shapes(rng):
+    x, weight = operands(rng, (0, 4, 6, 6), (3, 4, 3, 3))
+    convolution = Convolution(
+        plan_of("mul8s_1KV8"), weight, Window(), make_scales(True, 3, rng), None, signed=True
+    )
+    assert convolution(x).shape == (0, 3, 4, 4)
+    with pytest.raises(ArgumentError, match="4 channels, got 5"):
+        convolution(torch.zeros(1, 5, 6, 6))
+    with pytest.raises(ArgumentError, match="at least 3 x 3 .*got 6 x 2"):
+        convolution(torch.zeros(1, 4, 6, 2))
+
+
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8u_1JFF"])
+def test_sums_that_may_leave_int32_are_refused(name, rng):
+    plan_, signed = plan_of(name), LIBRARY[name].signed
+    k_max = plan_.k_max if signed else plan_.k_max_affine
+    scales_ = make_scales(signed, 1, rng)
+    for k in (k_max, k_max + 1):
+        weight = torch.zeros((1, k, 1, 1), dtype=torch.uint8)
+        if k <= k_max:
+            x = torch.full((1, k, 1, 1), -99.0)
+            expected = definition(plan_, x, weight, Window(), scales_, None, signed)
+            result = Convolution(plan_, weight, Window(), scales_, None, signed=signed)(x)
+            assert torch.equal(result, expected)
+        else:
+            with pytest.raises(AccumulatorError, match=f"K = {k}"):
+                Convolution(plan_, weight, Window(), scales_, None, signed=signed)
