@@ -2,7 +2,8 @@
 
 A contender makes, from the operands of a layer, the function that is timed; None where it has no
 way to compute that layer. Preparation that a network does once (packing weights, converting
-types) stays outside the timed function.
+types) stays outside the timed function. Everything but the scalar loop and torch's int8 product
+goes from float activations to float results, quantisation included.
 """
 
 from __future__ import annotations
@@ -16,27 +17,36 @@ from torch.nn import functional
 
 from axopt import kernels
 from axopt.bench.shapes import Operands
+from axopt.kernels.operations import Method
 from axopt.multipliers import load_library
 
 Contender = Callable[[Operands], Callable[[], object] | None]
 
-FP32, INT8 = "torch fp32", "torch int8"
+FP32, INT8, SCALAR = "torch fp32", "torch int8", "scalar look-up"
+_SCALE = 1 / 128
+_TERMS = {1: "mul8s_1KV8", 3: "mul8s_1KVA", 5: "mul8s_1KX2"}  # number of terms: a circuit
 _ARBITRARY = "mul8u_L40"  # rank 193: no kernel can take a shortcut
+_LOOK_UPS: tuple[Method, ...] = ("rows", "pixel_lanes", "channel_lanes")
 
 
 def contenders() -> dict[str, Contender]:
-    """Name -> contender: torch first, then every kernel of this package."""
-    found: dict[str, Contender] = {FP32: _fp32, INT8: _int8}
+    """Name -> contender: torch and the scalar loop, then "instruction set: kernel"."""
+    found: dict[str, Contender] = {FP32: _fp32, INT8: _int8, SCALAR: _scalar}
     for isa in kernels.available():
-        found[f"table {isa}"] = partial(_table, isa)
+        if isa == "reference":  # right, and far too slow to wait for
+            continue
+        for count, circuit in _TERMS.items():
+            name = f"{isa}: {count} term{'s' * (count > 1)}"
+            found[name] = partial(_convolution, isa, circuit, "terms")
+        for method in _LOOK_UPS:
+            found[f"{isa}: {method}"] = partial(_convolution, isa, _ARBITRARY, method)
     return found
 
 
 def _fp32(operands: Operands) -> Callable[[], object]:
     """FP32 convolution, channels last; a matrix product for a linear layer."""
     shape = operands.shape
-    x = (operands.codes.float() - 128) / 128
-    w = (operands.weight_codes.float() - 128) / 128
+    x, w = _values(operands), (operands.weight_codes.float() - 128) * _SCALE
     if shape.side == shape.kernel == 1:
         return partial(functional.linear, x.flatten(1), w.flatten(1))
     conv = nn.Conv2d(
@@ -71,15 +81,45 @@ def _int8(operands: Operands) -> Callable[[], object] | None:
     return product
 
 
-def _table(isa: str, operands: Operands) -> Callable[[], object]:
-    """The table kernel of one instruction set on a table without structure."""
+def _scalar(operands: Operands) -> Callable[[], object]:
+    """One look-up a product in a scalar loop, on one thread and on windows gathered before."""
     shape = operands.shape
+    windows = functional.unfold(operands.padded_codes().float(), shape.kernel, stride=shape.stride)
+    split = windows.int().view(len(operands.codes), shape.groups, shape.depth, -1)
+    rows = split.permute(1, 0, 3, 2).reshape(shape.groups, -1, shape.depth).contiguous().numpy()
+    weights = operands.weight_codes.int().view(shape.groups, -1, shape.depth).numpy()
     table = kernels.PackedTable.of(load_library()[_ARBITRARY].table)
-    x, w = operands.padded_codes().contiguous(), operands.weight_codes
-    steps = (shape.stride, shape.stride)
 
-    def convolve() -> Tensor:
-        with kernels.force_isa(isa):
-            return kernels.conv2d_codes(x, w, table, stride=steps, groups=shape.groups)
+    def products() -> None:
+        for group_rows, group_weights in zip(rows, weights, strict=True):
+            kernels.scalar_gemm(group_rows, group_weights, table)
 
-    return convolve
+    return products
+
+
+def _convolution(
+    isa: str, circuit: str, method: Method, operands: Operands
+) -> Callable[[], object] | None:
+    """A whole emulated convolution by one method, on one instruction set."""
+    shape, multiplier = operands.shape, load_library()[circuit]
+    if method == "rows" and shape.depthwise:
+        return None  # a row is the products of many output channels
+    scale = torch.tensor(_SCALE)
+    zero_point = torch.tensor(128)
+    with kernels.force_isa(isa):
+        convolution = kernels.Convolution(
+            kernels.plan(multiplier.table),
+            operands.weight_codes,
+            kernels.Window(
+                (shape.stride, shape.stride), (shape.padding, shape.padding), groups=shape.groups
+            ),
+            kernels.Scales(scale, zero_point, scale, zero_point),
+            None,
+            signed=multiplier.signed,
+            method=method,
+        )
+    return partial(convolution, _values(operands))
+
+
+def _values(operands: Operands) -> Tensor:
+    return (operands.codes.float() - 128) * _SCALE

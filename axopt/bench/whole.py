@@ -21,6 +21,7 @@ from axopt.bench.networks import (
 )
 from axopt.bench.timing import Variant, interleaved, median_ratio, torch_threads
 from axopt.errors import ArgumentError
+from axopt.kernels import plan
 from axopt.model import EmulatedModel, assign_
 from axopt.multipliers import Multiplier
 
@@ -37,6 +38,7 @@ class VariantResult:
         multiplier: Key of the circuit.
         signed: Its kind.
         rank: Matrix rank of its table.
+        terms: Separable terms that its products are summed as; 0 if they are looked up.
         ms: Median milliseconds of a forward pass, quantisation included.
         ratio: Median over the rounds of the time over that of the FP32 model in the same round.
         assign_ms: Median milliseconds to put it into all layers, after the first time.
@@ -48,6 +50,7 @@ class VariantResult:
     multiplier: str
     signed: bool
     rank: int
+    terms: int
     ms: float
     ratio: float
     assign_ms: float
@@ -209,6 +212,7 @@ def _result(
                 multiplier=key,
                 signed=multiplier.signed,
                 rank=multiplier.rank,
+                terms=plan(multiplier.table).term_count,
                 ms=median(times.forward[key]),
                 ratio=median_ratio(times.forward[key], fp32),
                 assign_ms=median(times.assign[key]),

@@ -142,7 +142,11 @@ def _as_text(
         f"{machine['cpu']}, {machine['cores']} cores ({' '.join(machine['flags'])})\n"
         f"torch {machine['torch']}, kernel {machine['kernel_in_use']}"
     ]
-    parts += [_kernel_table(kernels, threads) for threads in _threads_of(kernels)]
+    parts += [
+        _kernel_table(kernels, threads, isa)
+        for threads in _threads_of(kernels)
+        for isa in _instruction_sets_of(kernels)
+    ]
     parts += [_network_table(found) for found in networks]
     return "\n\n".join(parts)
 
@@ -151,23 +155,32 @@ def _threads_of(kernels: Sequence[KernelResult]) -> list[int]:
     return list(dict.fromkeys(found.threads for found in kernels))
 
 
-def _kernel_table(kernels: Sequence[KernelResult], threads: int) -> str:
+def _instruction_sets_of(kernels: Sequence[KernelResult]) -> list[str]:
+    names = [name.split(": ") for name in kernels[0].gmacs_per_s] if kernels else []
+    return list(dict.fromkeys(parts[0] for parts in names if len(parts) == 2))
+
+
+def _kernel_table(kernels: Sequence[KernelResult], threads: int, isa: str) -> str:
+    """What every kernel is compared with, and the kernels of one instruction set."""
+    prefix = f"{isa}: "
     chosen = [found for found in kernels if found.threads == threads]
-    header = ["layer", "images", *chosen[0].gmacs_per_s]
+    names = [name for name in chosen[0].gmacs_per_s if ": " not in name or name.startswith(prefix)]
+    header = ["layer", "images", *(name.removeprefix(prefix) for name in names)]
     rows = [
-        [found.shape, str(found.images), *map(_figure, found.gmacs_per_s.values())]
+        [found.shape, str(found.images), *(_figure(found.gmacs_per_s[name]) for name in names)]
         for found in chosen
     ]
-    return f"GMAC/s of kernels, {_counted(threads, 'thread')}\n{as_table(header, rows)}"
+    title = f"GMAC/s of {isa} kernels, {_counted(threads, 'thread')}"
+    return f"{title}\n{as_table(header, rows)}"
 
 
 def _network_table(found: NetworkResult) -> str:
-    header = ["multiplier", "rank", "ms", "x FP32", "assign ms", "peak MB", "x FP32"]
+    header = ["multiplier", "terms", "ms", "x FP32", "assign ms", "peak MB", "x FP32"]
     rows = [["FP32", "", f"{found.fp32_ms:.1f}", "1.00", "", _figure(found.fp32_memory_mb), ""]]
     rows += [
         [
             result.multiplier,
-            str(result.rank),
+            str(result.terms or "-"),
             f"{result.ms:.1f}",
             f"{result.ratio:.2f}",
             f"{result.assign_ms:.2f}",

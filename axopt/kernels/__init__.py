@@ -4,12 +4,14 @@ A kernel sees codes (uint8 row and column numbers of a product table), tables an
 scales or zero points. Every instruction set gives the same integers.
 """
 
+from axopt.kernels.baseline import scalar_gemm
 from axopt.kernels.convolution import Convolution, Scales
 from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
 from axopt.kernels.operations import Window
 from axopt.kernels.plan import Plan, plan
 from axopt.kernels.products import conv2d_codes, gemm_codes, lut_gemm
+from axopt.kernels.sums import conv2d_sums, gemm_sums
 from axopt.kernels.table import PackedTable
 
 __all__ = [
@@ -21,9 +23,12 @@ __all__ = [
     "active",
     "available",
     "conv2d_codes",
+    "conv2d_sums",
     "explain",
     "force_isa",
     "gemm_codes",
+    "gemm_sums",
     "lut_gemm",
     "plan",
+    "scalar_gemm",
 ]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
-from axopt.kernels import Convolution, PackedTable, Plan, Scales, Window, active, plan
+from axopt.kernels import Convolution, Plan, Scales, Window, active, plan
 from axopt.layers.calibrators import activation_params
 from axopt.layers.histogram import Histogram
 from axopt.layers.quantisation import QuantParams, weight_params
@@ -237,7 +237,7 @@ class EmulatedLayer(nn.Module, ABC):
         Returns:
             int32 sums for signed circuits, int64 for unsigned ones.
         """
-        sums = self._table_sums(x, weight, self._plan.packed)
+        sums = self._product_sums(x, weight, self._plan)
         if self.multiplier.signed:
             return sums
         weight_zero = self._per_output(weights.zero_point)
@@ -284,8 +284,8 @@ class EmulatedLayer(nn.Module, ABC):
         """The input as the kernel takes it: batched, padded where that is not with zeros."""
 
     @abstractmethod
-    def _table_sums(self, x: Tensor, weight: Tensor, table: PackedTable) -> Tensor:
-        """int32 sums of table products."""
+    def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
+        """int32 sums of products."""
 
     @abstractmethod
     def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -297,8 +297,3 @@ class EmulatedLayer(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"
-
-
-def first_operand_table() -> PackedTable:
-    """The table that ignores the weight: its sums are the sums of the activation indices."""
-    return PackedTable.of(torch.arange(256).view(-1, 1).expand(256, 256).numpy())

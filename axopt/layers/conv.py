@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.kernels import Convolution, PackedTable, Window, conv2d_codes
-from axopt.layers.base import EmulatedLayer, first_operand_table
+from axopt.kernels import Convolution, Plan, Window, conv2d_sums, plan
+from axopt.layers.base import EmulatedLayer
 from axopt.layers.quantisation import QuantParams
 from axopt.layers.surrogate import Gradients
 from axopt.multipliers import Multiplier
@@ -99,20 +100,26 @@ class EmulatedConv2d(EmulatedLayer):
             x = functional.pad(x, self.padding, value=int(activation.zero_point))
         return super().integer_sums(x, weight, activation, weights)
 
-    def _table_sums(self, x: Tensor, weight: Tensor, table: PackedTable) -> Tensor:
+    def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
         batched = x if x.ndim == 4 else x[None]
-        sums = conv2d_codes(
-            batched, weight, table, stride=self.stride, dilation=self.dilation, groups=self.groups
+        sums = conv2d_sums(
+            batched, weight, plan, stride=self.stride, dilation=self.dilation, groups=self.groups
         )
         return sums if x.ndim == 4 else sums[0]
 
     def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
         one_output_a_group = torch.zeros_like(weight[: self.groups])
-        sums = self._table_sums(x, one_output_a_group, first_operand_table())
+        sums = self._product_sums(x, one_output_a_group, _first_operand_plan())
         return sums.repeat_interleave(len(weight) // self.groups, dim=-3)
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, 1, 1) if values.ndim else values
+
+
+@functools.cache
+def _first_operand_plan() -> Plan:
+    """Of the table that ignores the weight: its sums are the sums of the activation indices."""
+    return plan(torch.arange(256).view(-1, 1).expand(256, 256).numpy())
 
 
 def _is_channels_last(x: Tensor) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from axopt.kernels import Convolution, PackedTable, Window, gemm_codes
+from axopt.kernels import Convolution, Plan, Window, gemm_sums
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.surrogate import Gradients
 from axopt.multipliers import Multiplier
@@ -50,14 +50,16 @@ class EmulatedLinear(EmulatedLayer):
     ) -> Tensor:
         """The rows of the input are the pixels of an image of one line."""
         rows = x.reshape(-1, x.shape[-1])
+        if len(rows) == 0:
+            return x.new_zeros(*x.shape[:-1], len(self.weight))
         y = convolution(rows.T[None, :, None], bounds)
         return y[0, :, 0].T.view(*x.shape[:-1], y.shape[1])
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         return x
 
-    def _table_sums(self, x: Tensor, weight: Tensor, table: PackedTable) -> Tensor:
-        sums = gemm_codes(x.reshape(-1, x.shape[-1]), weight, table)
+    def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
+        sums = gemm_sums(x.reshape(-1, x.shape[-1]), weight, plan)
         return sums.view(*x.shape[:-1], len(weight))
 
     def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:

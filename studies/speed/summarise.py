@@ -43,8 +43,8 @@ def summary(title: str, result: dict[str, Any]) -> str:
         if any(found["fp32_memory_mb"] for found in networks):
             parts += [f"## Networks, {counted}: peak memory over that of FP32"]
             parts += [_network_table(networks, "fp32_memory_mb", "{:.1f} MB", "memory_ratio")]
-        if kernels:
-            parts += [f"## Kernels, {counted}: GMAC/s", _kernel_table(kernels)]
+        for isa in _instruction_sets(kernels):
+            parts += [f"## {isa} kernels, {counted}: GMAC/s", _kernel_table(kernels, isa)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -52,22 +52,30 @@ def _network_table(
     networks: Sequence[dict[str, Any]], reference: str, form: str, field: str
 ) -> str:
     """One row a multiplier, one column a network; the first row has the figures of FP32."""
-    header = ["multiplier", *(f"{n['network']}, batch {n['input'][0]}" for n in networks)]
-    rows = [["FP32", *(_text(network[reference], form.format) for network in networks)]]
+    names = (f"{n['network']}, batch {n['input'][0]}" for n in networks)
+    header = ["multiplier", "terms", *names]
+    rows = [["FP32", "", *(_text(network[reference], form.format) for network in networks)]]
     for variants in zip(*(network["results"] for network in networks), strict=True):
-        rows.append(
-            [variants[0]["multiplier"], *(_text(v[field], "{:.2f}".format) for v in variants)]
-        )
+        first, ratios = variants[0], (_text(v[field], "{:.2f}".format) for v in variants)
+        rows.append([first["multiplier"], str(first["terms"] or "-"), *ratios])
     return _markdown(header, rows)
 
 
-def _kernel_table(kernels: Sequence[dict[str, Any]]) -> str:
-    header = ["layer", "images", *kernels[0]["gmacs_per_s"]]
+def _instruction_sets(kernels: Sequence[dict[str, Any]]) -> list[str]:
+    names = [name.split(": ") for name in kernels[0]["gmacs_per_s"]] if kernels else []
+    return list(dict.fromkeys(parts[0] for parts in names if len(parts) == 2))
+
+
+def _kernel_table(kernels: Sequence[dict[str, Any]], isa: str) -> str:
+    """What every kernel is compared with, and the kernels of one instruction set."""
+    speeds = kernels[0]["gmacs_per_s"]
+    names = [name for name in speeds if ": " not in name or name.startswith(f"{isa}: ")]
+    header = ["layer", "images", *(name.removeprefix(f"{isa}: ") for name in names)]
     rows = [
         [
             found["shape"],
             str(found["images"]),
-            *(_text(speed, "{:.1f}".format) for speed in found["gmacs_per_s"].values()),
+            *(_text(found["gmacs_per_s"][name], "{:.1f}".format) for name in names),
         ]
         for found in kernels
     ]

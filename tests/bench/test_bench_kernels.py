@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from axopt import kernels
+from axopt._lut_gemm import instruction_sets
 from axopt.bench import bench_kernels
-from axopt.bench.contenders import FP32, INT8, contenders
+from axopt.bench.contenders import FP32, INT8, SCALAR, contenders
 from axopt.bench.shapes import SHAPES, LayerShape, Operands
 
 TINY = (
@@ -22,14 +23,20 @@ def test_every_layer_is_measured_with_every_contender():
     for result in results:
         assert list(result.gmacs_per_s) == list(contenders())
         assert result.images == (1 if result.shape == "single" else 2)
+        depthwise = result.shape == "depthwise"
         for name, speed in result.gmacs_per_s.items():
-            assert name == INT8 if speed is None else speed > 0
-        if result.shape == "depthwise":
+            none_is_right = name == INT8 or (depthwise and name.endswith("rows"))
+            assert none_is_right if speed is None else speed > 0
+        if depthwise:
             assert result.gmacs_per_s[INT8] is None
 
 
-def test_contenders_are_torch_and_every_supported_kernel():
-    assert list(contenders()) == [FP32, INT8, *(f"table {isa}" for isa in kernels.available())]
+def test_contenders_are_torch_the_scalar_loop_and_every_supported_kernel():
+    names = list(contenders())
+    assert names[:3] == [FP32, INT8, SCALAR]
+    methods = ["1 term", "3 terms", "5 terms", "rows", "pixel_lanes", "channel_lanes"]
+    fast = [isa for isa in kernels.available() if isa != "reference"]
+    assert names[3:] == [f"{isa}: {method}" for isa in fast for method in methods]
 
 
 def test_speed_is_multiplications_over_time(monkeypatch):
@@ -51,8 +58,10 @@ def test_contenders_compute_the_layer(shape):
     found = contenders()
     with torch.inference_mode():
         fp32 = found[FP32](operands)()
-        table = found[f"table {kernels.available()[0]}"](operands)()
-    assert table.shape == expected
+        isa = kernels.available()[0]
+        table = found[f"{isa}: pixel_lanes"](operands)()
+        terms = found[f"{isa}: 1 term"](operands)()
+    assert table.shape == terms.shape == expected
     assert fp32.numel() == table.numel()
     product = found[INT8](operands)
     if not shape.depthwise and product is not None:
@@ -60,13 +69,14 @@ def test_contenders_compute_the_layer(shape):
     assert operands.macs == fp32.numel() * operands.weight_codes[0].numel()
 
 
-def test_table_contenders_use_their_instruction_set(monkeypatch):
-    used = []
-    monkeypatch.setattr(kernels, "conv2d_codes", lambda *a, **k: used.append(kernels.active()))
+def test_contenders_use_their_instruction_set_and_method():
     operands = Operands.of(TINY[0], 1)
-    for isa in kernels.available():
-        contenders()[f"table {isa}"](operands)()
-    assert used == kernels.available()
+    names = [name for name, _ in instruction_sets()]
+    for name, contender in list(contenders().items())[3:]:
+        isa, method = name.split(": ")
+        convolution = contender(operands).func
+        assert names[convolution._isa] == isa
+        assert convolution.method(10**6) == ("terms" if "term" in method else method)
 
 
 def test_the_border_of_padded_codes_is_zero_on_a_signed_circuit():

@@ -14,10 +14,13 @@ def summarise(monkeypatch):
     return summarise
 
 
+SPEEDS = {"p": 1.26, "isa: q": None, "other: r": 2.0}
+
+
 def network(name, threads, memory):
     ratios = {"v1/a": 0.5, "v1/b": 12.345}
     results = [
-        {"multiplier": key, "ratio": ratio, "memory_ratio": memory and 1.25}
+        {"multiplier": key, "terms": 0, "ratio": ratio, "memory_ratio": memory and 1.25}
         for key, ratio in ratios.items()
     ]
     return {
@@ -37,9 +40,7 @@ def result():
         "machine": machine,
         "settings": {"batch": 8, "threads": [1, 2], "repeats": 7},
         "networks": [network(n, t, 50.0) for n in ("one", "two") for t in (1, 2)],
-        "kernels": [
-            {"shape": "first", "images": 3, "threads": 2, "gmacs_per_s": {"p": 1.26, "q": None}}
-        ],
+        "kernels": [{"shape": "first", "images": 3, "threads": 2, "gmacs_per_s": SPEEDS}],
     }
 
 
@@ -52,17 +53,22 @@ def test_tables_hold_ratios_by_multiplier_and_network(summarise, result):
         "## Networks, 1 thread: peak memory over that of FP32",
         "## Networks, 2 threads: time over that of FP32",
         "## Networks, 2 threads: peak memory over that of FP32",
-        "## Kernels, 2 threads: GMAC/s",
+        "## isa kernels, 2 threads: GMAC/s",
+        "## other kernels, 2 threads: GMAC/s",
     ]
     assert blocks[3].split("\n") == [
-        "| multiplier | one, batch 8 | two, batch 8 |",
-        "| --- | ---: | ---: |",
-        "| FP32 | 10.0 ms | 10.0 ms |",
-        "| v1/a | 0.50 | 0.50 |",
-        "| v1/b | 12.35 | 12.35 |",
+        "| multiplier | terms | one, batch 8 | two, batch 8 |",
+        "| --- | ---: | ---: | ---: |",
+        "| FP32 |  | 10.0 ms | 10.0 ms |",
+        "| v1/a | - | 0.50 | 0.50 |",
+        "| v1/b | - | 12.35 | 12.35 |",
     ]
-    assert blocks[5].split("\n")[2:4] == ["| FP32 | 50.0 MB | 50.0 MB |", "| v1/a | 1.25 | 1.25 |"]
-    assert blocks[-1].split("\n")[2] == "| first | 3 | 1.3 | - |"
+    assert blocks[5].split("\n")[2:4] == [
+        "| FP32 |  | 50.0 MB | 50.0 MB |",
+        "| v1/a | - | 1.25 | 1.25 |",
+    ]
+    assert blocks[-3].split("\n")[::2] == ["| layer | images | p | q |", "| first | 3 | 1.3 | - |"]
+    assert blocks[-1].split("\n")[2] == "| first | 3 | 1.3 | 2.0 |"
 
 
 def test_what_was_not_measured_is_left_out(summarise, result):

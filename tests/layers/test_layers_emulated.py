@@ -177,7 +177,7 @@ def test_swap_exchanges_the_operands(rng):
     assert int(x_index) != int(w_index)
     for swap, expected in ((False, x_index), (True, w_index)):
         layer.assign(multiplier, swap=swap)
-        sums = layer._table_sums(x_index, w_index, layer._plan.packed)
+        sums = layer._product_sums(x_index, w_index, layer._plan)
         assert int(sums) == int(expected)
 
 

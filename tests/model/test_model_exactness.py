@@ -7,6 +7,7 @@ from torch.nn import functional
 
 import axopt
 from axopt import kernels
+from axopt.kernels.device import conv2d_codes_on_device
 from axopt.kernels.reference import conv2d_reference
 from axopt.layers import EmulatedConv2d, EmulatedLayer
 
@@ -77,6 +78,44 @@ def test_whole_network_equals_numpy(name, swap, digits, emulated, monkeypatch):
         monkeypatch.setattr(EmulatedLayer, "emulated", numpy_layer)
         slow = emulated(images)
     assert torch.equal(fast, slow)
+
+
+@pytest.mark.parametrize("name", ["mul8s_1KVB", "mul8u_JQQ", "mul8u_2HH"])
+def test_whole_network_by_the_operators_of_other_devices(name, digits, emulated, monkeypatch):
+    """The path that a GPU takes, on the CPU: quantise, sum and scale one after the other."""
+    images = digits[1].test.take(5).inputs
+    axopt.assign_(emulated, name)
+    plan = kernels.plan(axopt.load_library()[name].table)
+
+    def convolved(x, w, packed, **steps):
+        terms = plan.terms if packed is plan.packed else None
+        table = plan.table if packed is plan.packed else packed.columns.T.astype(np.int32)
+        return conv2d_codes_on_device(x, w, table, terms, **steps)
+
+    with torch.no_grad():
+        fast = emulated(images)
+        monkeypatch.setattr("axopt.kernels.sums.conv2d_codes", convolved)
+        monkeypatch.setattr(EmulatedLayer, "emulated", stepwise)
+        slow = emulated(images)
+    assert torch.equal(fast, slow)
+
+
+def stepwise(layer, x, activation, weights, *, bounds=None):
+    y = layer.emulated_stepwise(x, activation, weights)
+    return y if bounds is None else y.clamp(*bounds)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KX2", "mul8u_JQQ", "mul8u_2HH"])
+def test_whole_network_on_a_gpu(name, digits):
+    model, data = digits
+    emulated = axopt.prepare(model, [data.train.take(128).inputs])
+    axopt.assign_(emulated, name)
+    images = data.test.take(37).inputs
+    with torch.no_grad():
+        expected = emulated(images)
+        on_gpu = emulated.to("cuda")(images.to("cuda"))
+    assert torch.equal(on_gpu.cpu(), expected)
 
 
 def test_exact_multiplier_keeps_the_accuracy_and_poor_ones_lose_it(digits, emulated):

@@ -1,0 +1,63 @@
+"""Sums of products of operand codes on whatever device the codes are."""
+
+from torch import Tensor
+
+from axopt.kernels.device import conv2d_codes_on_device, gemm_codes_on_device
+from axopt.kernels.plan import Plan
+from axopt.kernels.products import check_depth, conv2d_codes, gemm_codes
+
+Pair = tuple[int, int]
+
+
+def gemm_sums(a: Tensor, w: Tensor, plan: Plan) -> Tensor:
+    """Sum products of activation codes and weight codes.
+
+    Args:
+        a: Activation codes, ``(m, k)`` uint8.
+        w: Weight codes, ``(n, k)`` uint8 on the same device.
+        plan: The products.
+
+    Returns:
+        ``(m, n)`` int32, the same on every device.
+
+    Raises:
+        AccumulatorError: If ``k`` products may leave int32.
+    """
+    if a.device.type == "cpu":
+        return gemm_codes(a, w, plan.packed)
+    check_depth(a.shape[1], plan.packed)
+    return gemm_codes_on_device(a, w, plan.table, plan.terms)
+
+
+def conv2d_sums(
+    x: Tensor,
+    w: Tensor,
+    plan: Plan,
+    *,
+    stride: Pair = (1, 1),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """Cross-correlate activation codes with weight codes.
+
+    Args:
+        x: Activation codes, padded already, ``(images, channels, height, width)`` uint8.
+        w: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8 on the
+            same device.
+        plan: The products.
+        stride: Rows and columns between windows.
+        dilation: Rows and columns between the taps of a window.
+        groups: Independent groups of channels.
+
+    Returns:
+        ``(images, out_channels, out_height, out_width)`` int32, the same on every device.
+
+    Raises:
+        AccumulatorError: If the products of one window may leave int32.
+    """
+    if x.device.type == "cpu":
+        return conv2d_codes(x, w, plan.packed, stride=stride, dilation=dilation, groups=groups)
+    check_depth(w[0].numel(), plan.packed)
+    return conv2d_codes_on_device(
+        x, w, plan.table, plan.terms, stride=stride, dilation=dilation, groups=groups
+    )
