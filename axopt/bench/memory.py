@@ -6,6 +6,10 @@ peak so far, runs two forward passes on a batch that is in memory already, and r
 all temporaries and what is packed or cached at first use, but neither the float weights nor torch
 itself, which the trace of one image has started up by then.
 
+glibc is told to take large blocks from the system and to return them at once. By itself it raises
+that threshold with use, keeps large blocks and fragments them, and the peak then depends on the
+order of allocations more than on what is alive.
+
 ``getrusage`` would not do: on Linux ``ru_maxrss`` of a child starts from the peak of its parent,
 and it cannot be reset after the calibration.
 """
@@ -15,9 +19,12 @@ from __future__ import annotations
 import gc
 import logging
 import multiprocessing
+import os
 import re
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,6 +38,7 @@ _logger = logging.getLogger(__name__)
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"
+_LARGE_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
 _FORWARDS = 2  # the first one fills caches, the second one runs beside them
 
 
@@ -50,13 +58,28 @@ def peak_growth_mb(
     """
     # spawn: a fork after an OpenMP region hangs the child, and would inherit our memory
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with _environment(_LARGE_BLOCKS), ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_measure, network, multiplier, batch, threads).result()
         except BrokenProcessPool:  # killed, most likely for want of memory
             key = "FP32" if multiplier is None else multiplier.key
             _logger.warning("%s, %s: the process that measures memory was killed", network, key)
             return None
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that start inside the ``with`` block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _measure(name: str, multiplier: Multiplier | None, batch: int, threads: int) -> float | None:
