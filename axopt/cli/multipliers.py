@@ -95,6 +95,8 @@ def list_(options: argparse.Namespace) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print all that is known of a circuit."""
+    from axopt.kernels import explain, plan
+
     library = _library(options)
     multiplier = library[options.name]
     result = {
@@ -103,6 +105,7 @@ def show(options: argparse.Namespace) -> int:
         "commutative": multiplier.is_commutative,
         "degenerate": multiplier.is_degenerate,
         "aliases": [k for k in library.aliases(multiplier.key) if k != multiplier.key],
+        "plan": explain(plan(multiplier.table)),
         "published": dict(multiplier.published),
         "source": multiplier.source,
     }
@@ -223,5 +226,6 @@ def _as_lines(result: dict[str, Any]) -> str:
             value = ", ".join(value)
         elif isinstance(value, bool):
             value = "yes" if value else "no"
-        lines.append(f"{name:12}{value if value != '' else '-'}")
+        text = str(value).replace("\n", "\n" + " " * 12) or "-"
+        lines.append(f"{name:12}{text}")
     return "\n".join(lines)

@@ -57,7 +57,8 @@ class Plan:
         if self.terms is None:
             return f"table look-up: no exact sum of at most {MAX_TERMS} terms found"
         terms = self.terms
-        lines = [f"{len(terms.weight)} separable term(s), equal to the table on all products:"]
+        count = f"{len(terms.weight)} separable term{'s' * (len(terms.weight) > 1)}"
+        lines = [f"{count}, equal to the table on all products (a, w are indices 0..255):"]
         for mask, weights in zip(terms.masks, terms.weight, strict=True):
             activation = "map(a)" if mask is None else f"(a & 0b{mask:08b})"
             lines.append(f"  {activation} * {_factor_name(weights)}")

@@ -24,7 +24,7 @@ def run(*command, **options):
 
 
 @pytest.mark.parametrize(
-    "command", ["", "search", "evaluate", "export", "report", "multipliers", "doctor"]
+    "command", ["", "search", "evaluate", "export", "report", "multipliers", "bench", "doctor"]
 )
 def test_help_imports_nothing_heavy(command):
     done = run("-c", SHOW_IMPORTS, *filter(None, [command]), "--help")
