@@ -9,7 +9,7 @@ from axopt.kernels.convolution import Convolution, Scales
 from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
 from axopt.kernels.operations import Window
-from axopt.kernels.plan import Plan, plan
+from axopt.kernels.plan import Plan, first_operand_plan, plan
 from axopt.kernels.products import conv2d_codes, gemm_codes, lut_gemm
 from axopt.kernels.sums import conv2d_sums, gemm_sums
 from axopt.kernels.table import PackedTable
@@ -25,6 +25,7 @@ __all__ = [
     "conv2d_codes",
     "conv2d_sums",
     "explain",
+    "first_operand_plan",
     "force_isa",
     "gemm_codes",
     "gemm_sums",

@@ -1,5 +1,6 @@
 """How the products of a table are formed: as exact separable terms, or looked up."""
 
+import functools
 import hashlib
 import threading
 from collections import OrderedDict
@@ -102,6 +103,19 @@ def plan(table: NDArray[np.integer]) -> Plan:
         if len(_plans) > _CACHED_PLANS:
             _plans.popitem(last=False)
     return found
+
+
+@functools.cache
+def first_operand_plan() -> Plan:
+    """Return the plan of the table that ignores the weight: sums of the activation indices."""
+    terms = Terms(
+        np.arange(256, dtype=np.uint8)[None],
+        np.ones((1, 256), np.int8),
+        np.zeros(256, np.int32),
+        activation_scale=0,
+        activation_mask=0,
+    )
+    return Plan(terms.table(), terms, PackedTable.of(terms.table()))
 
 
 _plans: OrderedDict[bytes, Plan] = OrderedDict()

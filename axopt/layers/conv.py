@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, cast
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.kernels import Convolution, Plan, Window, conv2d_sums, plan
+from axopt.kernels import Convolution, Plan, Window, conv2d_sums, first_operand_plan
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.quantisation import QuantParams
 from axopt.layers.surrogate import Gradients
@@ -109,17 +108,11 @@ class EmulatedConv2d(EmulatedLayer):
 
     def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
         one_output_a_group = torch.zeros_like(weight[: self.groups])
-        sums = self._product_sums(x, one_output_a_group, _first_operand_plan())
+        sums = self._product_sums(x, one_output_a_group, first_operand_plan())
         return sums.repeat_interleave(len(weight) // self.groups, dim=-3)
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, 1, 1) if values.ndim else values
-
-
-@functools.cache
-def _first_operand_plan() -> Plan:
-    """Of the table that ignores the weight: its sums are the sums of the activation indices."""
-    return plan(torch.arange(256).view(-1, 1).expand(256, 256).numpy())
 
 
 def _is_channels_last(x: Tensor) -> bool:
