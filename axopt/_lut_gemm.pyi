@@ -29,6 +29,7 @@ class Operation:
         weights: NDArray[uint8],
         depthwise: bool,
     ) -> None: ...
+    def set_residual(self, rows: NDArray[uint8], classes: NDArray[uint8]) -> None: ...
     def set_table(
         self,
         columns: NDArray[uint16],

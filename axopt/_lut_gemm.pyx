@@ -38,6 +38,8 @@ cdef extern from "axk.h" nogil:
         int32_t row_scale
         uint8_t row_mask
         const void *weights
+        const uint8_t *residual
+        const uint8_t *classes
 
     ctypedef struct axk_table:
         const uint16_t *columns
@@ -183,8 +185,24 @@ cdef class Operation:
         self.op.terms.row_scale = row_scale
         self.op.terms.row_mask = row_mask
         self.op.terms.weights = &weights[0]
+        self.op.terms.residual = NULL
         self.operands = maps, masks, weights
         self.nbytes = weights.shape[0]
+
+    def set_residual(
+        self,
+        const uint8_t[:, ::1] rows,        # IN  (256, 16), 0..127
+        const uint8_t[::1] classes,        # IN  as axk.h says
+    ):
+        """Take the residual off the products of the one term that `set_terms` set."""
+        if rows.shape[0] != 256 or rows.shape[1] != 16:
+            raise ValueError("`rows` must have shape (256, 16)")
+        if self.op.method != AXK_TERMS or self.op.terms.count != 1:
+            raise ValueError("a residual belongs to one term in a dense layer")
+        self.op.terms.residual = &rows[0, 0]
+        self.op.terms.classes = &classes[0]
+        self.operands = *self.operands, rows, classes
+        self.nbytes += classes.shape[0]
 
     def set_table(
         self,

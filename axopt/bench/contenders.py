@@ -25,6 +25,7 @@ Contender = Callable[[Operands], Callable[[], object] | None]
 FP32, INT8, SCALAR = "torch fp32", "torch int8", "scalar look-up"
 _SCALE = 1 / 128
 _TERMS = {1: "mul8s_1KV8", 3: "mul8s_1KVA", 5: "mul8s_1KX2"}  # number of terms: a circuit
+_RESIDUAL = "mul8s_1KX2"
 _ARBITRARY = "mul8u_L40"  # rank 193: no kernel can take a shortcut
 _LOOK_UPS: tuple[Method, ...] = ("rows", "pixel_lanes", "channel_lanes")
 
@@ -38,6 +39,7 @@ def contenders() -> dict[str, Contender]:
         for count, circuit in _TERMS.items():
             name = f"{isa}: {count} term{'s' * (count > 1)}"
             found[name] = partial(_convolution, isa, circuit, "terms")
+        found[f"{isa}: residual"] = partial(_convolution, isa, _RESIDUAL, "residual")
         for method in _LOOK_UPS:
             found[f"{isa}: {method}"] = partial(_convolution, isa, _ARBITRARY, method)
     return found
@@ -102,8 +104,8 @@ def _convolution(
 ) -> Callable[[], object] | None:
     """A whole emulated convolution by one method, on one instruction set."""
     shape, multiplier = operands.shape, load_library()[circuit]
-    if method == "rows" and shape.depthwise:
-        return None  # a row is the products of many output channels
+    if method in ("rows", "residual") and shape.depthwise:
+        return None  # they are for many output channels
     scale = torch.tensor(_SCALE)
     zero_point = torch.tensor(128)
     with kernels.force_isa(isa):

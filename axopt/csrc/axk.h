@@ -19,10 +19,11 @@
 #include <stdint.h>
 
 enum {
-    AXK_CODES = 256, /* an operand code is a byte */
-    AXK_QUAD = 4,    /* neighbouring output pixels that a kernel treats together */
-    AXK_LANES = 16,  /* output channels in a block of packed weights */
-    AXK_UNIT = 4,    /* bytes that packed weights and expanded codes are multiples of */
+    AXK_CODES = 256,  /* an operand code is a byte */
+    AXK_QUAD = 4,     /* neighbouring output pixels that a kernel treats together */
+    AXK_LANES = 16,   /* output channels in a block of packed weights */
+    AXK_UNIT = 4,     /* bytes that packed weights and expanded codes are multiples of */
+    AXK_CLASSES = 16, /* of weights: bytes in a row of a residual */
 };
 
 /* Shape of a convolution; `height` and `width` are without padding. All sizes > 0. */
@@ -58,7 +59,8 @@ typedef struct axk_sink {
 } axk_sink;
 
 /* Entry (a, w) of the table = sum over t < count of map_t(a) * weight_t(w)
- * + row_scale * (a & row_mask) + a part that depends on w only and is in the sink's offset. */
+ * + row_scale * (a & row_mask) + a part that depends on w only and is in the sink's offset,
+ * less residual[a][class of w] if there is a residual: then count is 1 and the layer dense. */
 typedef struct axk_terms {
     size_t count;
     const uint8_t *maps;  /* [count][256] */
@@ -70,6 +72,10 @@ typedef struct axk_terms {
      * Depthwise (one channel in and out of every group): int16 [ky][kx][term][channel].
      * In int16 too, weights are -128 .. 127. */
     const void *weights;
+    const uint8_t *residual; /* [256][AXK_CLASSES], 0 .. 127; NULL: none */
+    /* Classes of the weights, in their order and in units of as many codes:
+     * 16 * (position in the unit) + class, filled up with any class. */
+    const uint8_t *classes;
 } axk_terms;
 
 /* A product table, column after column, as 16-bit entries and as byte planes.
@@ -161,6 +167,19 @@ typedef void axk_dot_fn(const axk_window *window, const uint8_t *const *quads, s
                         const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
                         size_t stride);
 
+/* What is taken off the products of a band: a row of bytes for every expanded code. */
+typedef struct axk_residual {
+    const uint8_t *codes; /* the band's first expanded code, */
+    const uint8_t *rows;  /* its row, and those of the codes behind it; 64-byte aligned */
+    const uint8_t *classes;
+} axk_residual;
+
+/* Like axk_dot_fn, less residual rows[code][class of the weight] for every product; a block of
+ * channels has block_bytes of weights and a byte for every weight in classes. */
+typedef void axk_residual_fn(const axk_window *window, const axk_residual *residual,
+                             const uint8_t *const *quads, size_t quad_count, const void *weights,
+                             size_t block_bytes, size_t blocks, int32_t *sums, size_t stride);
+
 /* A line of neighbouring windows of a depthwise layer: for every pixel and channel c,
  * sums[pixel * channels + c] = sum over taps and terms of the code at
  * code + pixel * pixel_step + tap_offset[tap] + (term * channels + c) codes, times
@@ -196,6 +215,8 @@ typedef struct axk_edges {
     /* [n][channels] codes to [n][terms][channels] expanded codes, pixels pixel_bytes apart */
     void (*expand)(const uint8_t *codes, size_t n, size_t channels, size_t code_stride,
                    const axk_terms *terms, size_t pixel_bytes, void *expanded);
+    /* rows[i] = table[codes[i]], of AXK_CLASSES bytes each, for n codes */
+    void (*fetch_rows)(const uint8_t *codes, size_t n, const uint8_t *table, uint8_t *rows);
     /* sums of a line to values, as axk_sink says */
     void (*finish)(const axk_result_line *line, const axk_sink *sink);
 } axk_edges;
@@ -206,8 +227,10 @@ extern const axk_rows axk_rows__ref;
 axk_tile_fn axk_lut_tile__ref;
 axk_tile_fn axk_lut_tile__portable;
 axk_dot_fn axk_dot__portable;
+axk_residual_fn axk_residual__portable;
 axk_depthwise_fn axk_depthwise__portable;
 axk_dot_fn axk_dot__ref;
+axk_residual_fn axk_residual__ref;
 axk_depthwise_fn axk_depthwise__ref;
 #if defined(__x86_64__)
 extern const axk_rows axk_rows__avx2;
@@ -215,10 +238,13 @@ extern const axk_rows axk_rows__avx512;
 axk_tile_fn axk_lut_tile__avx512vbmi;
 extern const axk_edges axk_edges__avx2;
 axk_dot_fn axk_dot__avx2;
+axk_residual_fn axk_residual__avx2;
 axk_depthwise_fn axk_depthwise__avx2;
 extern const axk_edges axk_edges__avx512;
 extern const axk_edges axk_edges__avx512vbmi;
 axk_dot_fn axk_dot__avx512vnni;
+axk_residual_fn axk_residual__avx512vnni;
+axk_residual_fn axk_residual__avx512vbmi;
 axk_depthwise_fn axk_depthwise__avx512vnni;
 #endif
 
@@ -228,6 +254,7 @@ typedef struct axk_isa {
     size_t code_bytes; /* of an expanded code: 1 (uint8) or 2 (int16) */
     const axk_edges *edges;
     axk_dot_fn *dot;
+    axk_residual_fn *residual;
     axk_depthwise_fn *depthwise;
     const axk_rows *rows;
     axk_tile_fn *tile;

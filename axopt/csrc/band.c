@@ -18,6 +18,11 @@ int axk_looks_up(const axk_operation *op)
     return op->method != AXK_TERMS && op->method != AXK_DEPTHWISE;
 }
 
+int axk_has_residual(const axk_operation *op)
+{
+    return op->method == AXK_TERMS && op->terms.residual != NULL;
+}
+
 int axk_needs_zeros(const axk_operation *op)
 {
     return op->method != AXK_DEPTHWISE && op->sink.values != NULL && op->sink.zero_point != NULL;
@@ -123,6 +128,25 @@ static void sum_codes(const axk_operation *op, const uint8_t *codes, size_t n, a
     }
 }
 
+/* Rows of the residual of n pixels, whose expanded codes lie at `to`; 0 where a unit is filled up,
+ * since whatever weight stands there has a class too. */
+static void put_residual(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
+                         const uint8_t *codes, size_t n, const char *to, axk_workspace *work)
+{
+    const size_t at = (size_t)(to - work->expanded) / isa->code_bytes * AXK_CLASSES;
+    const size_t left = layout->group_bytes / isa->code_bytes - layout->channels;
+    /* one long group, where nothing has to be filled up */
+    const size_t pieces = left == 0 ? 1 : n * layout->groups;
+    const size_t length = n * layout->groups * layout->channels / pieces;
+    uint8_t *rows = work->residual + at;
+
+    for (size_t i = 0; i < pieces; i++, codes += length) {
+        isa->edges->fetch_rows(codes, length, op->terms.residual, rows);
+        memset(rows + length * AXK_CLASSES, 0, left * AXK_CLASSES);
+        rows += (length + left) * AXK_CLASSES;
+    }
+}
+
 typedef struct row_target {
     char *expanded;
     size_t sums; /* index of the first pixel's first group in code_sums */
@@ -132,7 +156,12 @@ static void put_codes(const axk_operation *op, const axk_isa *isa, const axk_lay
                       const uint8_t *codes, size_t n, size_t column, row_target to,
                       axk_workspace *work)
 {
-    expand_pixels(op, isa, layout, codes, n, to.expanded + column * layout->pixel_bytes);
+    char *pixels = to.expanded + column * layout->pixel_bytes;
+
+    expand_pixels(op, isa, layout, codes, n, pixels);
+    if (axk_has_residual(op)) {
+        put_residual(op, isa, layout, codes, n, pixels, work);
+    }
     if (axk_needs_zeros(op) || axk_needs_plain(op)) {
         sum_codes(op, codes, n, work, to.sums + column * op->conv.groups);
     }

@@ -23,6 +23,7 @@ typedef struct axk_layout {
 /* Memory of one thread, sized for the largest band (axk_workspace_new). */
 typedef struct axk_workspace {
     char *expanded;        /* the band's codes, in the operation's layout */
+    uint8_t *residual;     /* a row of AXK_CLASSES bytes for each of them, in their order */
     uint8_t *codes;        /* codes of one row, [column][channel] */
     float *line;           /* values of one row of one channel */
     uint8_t *line_codes;   /* their codes */
@@ -47,7 +48,8 @@ size_t axk_in_pixels(const axk_band *band);
 int axk_needs_zeros(const axk_operation *op);
 int axk_needs_plain(const axk_operation *op);
 
-/* Expands the codes of the band into work->expanded, and forms the window sums needed. */
+/* Expands the codes of the band into work->expanded, with the rows of their residual, and forms
+ * the window sums needed. */
 void axk_fill_band(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
                    const axk_band *band, axk_workspace *work);
 

@@ -68,12 +68,17 @@ typedef struct limits {
     size_t channels;     /* groups' channels are cut among threads in multiples of this; 0: not */
 } limits;
 
-static const limits *limits_of(axk_method method)
+static const limits *limits_of(const axk_operation *op)
 {
     static const limits terms = {.small_pixels = 256,
                                  .pixels = SIZE_MAX,
                                  .columns = SIZE_MAX,
                                  .bytes = (size_t)192 << 10};
+    /* 24 KB of codes have 384 KB of residual rows, or half of it where a code is an int16. */
+    static const limits residual = {.small_pixels = 256,
+                                    .pixels = SIZE_MAX,
+                                    .columns = SIZE_MAX,
+                                    .bytes = (size_t)24 << 10};
     /* Product rows are built for every band: bands of 4,096 pixels, whose sums take 512 KB, spend
      * an eighth of the time on it. */
     static const limits rows = {.small_pixels = 4096,
@@ -94,7 +99,7 @@ static const limits *limits_of(axk_method method)
                                          .chunk_pixels = 64,
                                          .channels = AXK_ROW_ALIGN};
 
-    switch (method) {
+    switch (op->method) {
     case AXK_ROWS:
         return &rows;
     case AXK_PIXEL_LANES:
@@ -102,7 +107,7 @@ static const limits *limits_of(axk_method method)
     case AXK_CHANNEL_LANES:
         return &channel_lanes;
     default:
-        return &terms;
+        return axk_has_residual(op) ? &residual : &terms;
     }
 }
 
@@ -195,7 +200,7 @@ static void choose_band(const axk_operation *op, const limits *l, partition *p)
 
 static partition make_partition(const axk_operation *op, const axk_isa *isa, int threads)
 {
-    const limits *l = limits_of(op->method);
+    const limits *l = limits_of(op);
     partition p = {.layout = axk_looks_up(op) ? axk_codes_layout(op) : axk_terms_layout(op, isa)};
 
     p.threads = (size_t)threads_worth(&op->conv, threads);
@@ -256,8 +261,8 @@ static void take_sums(const axk_operation *op, const partition *p, char *memory,
 }
 
 /* Lays the workspace out in memory; returns its size. */
-static size_t lay_out(const axk_operation *op, const partition *p, char *memory,
-                      axk_workspace *work)
+static size_t lay_out(const axk_operation *op, const axk_isa *isa, const partition *p,
+                      char *memory, axk_workspace *work)
 {
     const axk_conv2d *c = &op->conv;
     const axk_band *b = &p->band;
@@ -266,9 +271,12 @@ static size_t lay_out(const axk_operation *op, const partition *p, char *memory,
     const int sums = axk_needs_zeros(op) || axk_needs_plain(op);
     /* the last quad's pixels that do not exist reach so far behind the row */
     const size_t slack = AXK_QUAD * c->stride_x * p->layout.pixel_bytes + SLACK_BYTES;
+    const size_t codes = band_bytes(p) + slack;
     size_t used = 0;
 
-    work->expanded = take(memory, &used, band_bytes(p) + slack);
+    work->expanded = take(memory, &used, codes);
+    work->residual =
+        take(memory, &used, axk_has_residual(op) ? codes / isa->code_bytes * AXK_CLASSES : 0);
     work->codes = take(memory, &used, b->in_columns * c->channels);
     work->line = take(memory, &used, b->in_columns * sizeof(float));
     work->line_codes = take(memory, &used, b->in_columns);
@@ -331,7 +339,8 @@ static void join_lines(axk_operation *op)
     axk_source *s = &op->source;
 
     if (c->kernel_height != 1 || c->kernel_width != 1 || c->stride_y != 1 || c->stride_x != 1 ||
-        c->out_height != c->height || c->out_width != c->width) {
+        c->out_height != c->height || c->out_width != c->width || c->pad_top != 0 ||
+        c->pad_left != 0) {
         return;
     }
     if (c->width == 1) {
@@ -362,7 +371,7 @@ int axk_execute(const axk_isa *isa, int threads, const axk_operation *operation)
     join_lines(&op);
     const partition p = make_partition(&op, isa, threads);
     axk_workspace sizes;
-    const size_t bytes = lay_out(&op, &p, NULL, &sizes);
+    const size_t bytes = lay_out(&op, isa, &p, NULL, &sizes);
     char *memory = aligned_alloc(CACHE_LINE, bytes * p.threads);
 
     if (memory == NULL) {
@@ -372,7 +381,7 @@ int axk_execute(const axk_isa *isa, int threads, const axk_operation *operation)
     {
         axk_workspace work;
 
-        lay_out(&op, &p, memory + bytes * thread_index(), &work);
+        lay_out(&op, isa, &p, memory + bytes * thread_index(), &work);
 #pragma omp for schedule(dynamic)
         for (size_t task = 0; task < p.tasks; task++) {
             run_task(&op, isa, &p, task, &work);

@@ -141,5 +141,8 @@ static void finish(const axk_result_line *line, const axk_sink *sink)
     }
 }
 
-const axk_edges axk_edges__avx2 = {.quantise = quantise, .expand = expand, .finish = finish};
+const axk_edges axk_edges__avx2 = {.quantise = quantise,
+                                    .expand = expand,
+                                    .fetch_rows = fetch_rows_plain,
+                                    .finish = finish};
 #endif

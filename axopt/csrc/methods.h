@@ -9,6 +9,9 @@ enum { AXK_PART = 64 }; /* channels that AXK_PIXEL_LANES sums for a tile of pixe
 /* Whether the products are looked up; the codes of a band are then [pixel][channel], unchanged. */
 int axk_looks_up(const axk_operation *op);
 
+/* Whether the products of the term are too large by a residual. */
+int axk_has_residual(const axk_operation *op);
+
 /* Independent groups of output channels of the terms, and the distance of two pixels' sums of one
  * group: its channels, filled up to whole blocks. A depthwise layer is treated as one group. */
 size_t axk_sum_groups(const axk_operation *op);

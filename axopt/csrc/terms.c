@@ -80,8 +80,19 @@ void axk_sum_terms(const axk_operation *op, const axk_isa *isa, const axk_layout
                                    .group = g,
                                    .one_group = 1};
 
-            isa->dot(&window, work->quads, quads, weights, block_bytes, blocks, work->sums,
-                     stride);
+            if (axk_has_residual(op)) {
+                const size_t block = block_bytes / isa->code_bytes;
+                const axk_residual residual = {.codes = (const uint8_t *)work->expanded,
+                                               .rows = work->residual,
+                                               .classes =
+                                                   op->terms.classes + g * blocks * block};
+
+                isa->residual(&window, &residual, work->quads, quads, weights, block_bytes,
+                              blocks, work->sums, stride);
+            } else {
+                isa->dot(&window, work->quads, quads, weights, block_bytes, blocks, work->sums,
+                         stride);
+            }
             for (size_t r = 0; r < n; r++) {
                 axk_finish_row(op, isa, band, work, &part, first + r,
                                work->sums + r * row_pixels * stride);

@@ -22,6 +22,7 @@ from axopt.kernels.operations import (
     Method,
     Window,
     is_depthwise,
+    residual_operation,
     table_operation,
     terms_operation,
 )
@@ -67,7 +68,8 @@ class Convolution:
 
     Raises:
         AccumulatorError: If a sum may leave int32.
-        ArgumentError: If ``method`` is "terms" and the plan has none.
+        ArgumentError: If ``method`` is "terms" or "residual" and the plan has none, or it is
+            "residual" and the layer depthwise.
     """
 
     def __init__(
@@ -83,6 +85,11 @@ class Convolution:
     ) -> None:
         if method == "terms" and plan.terms is None:
             raise ArgumentError("`method` must not be 'terms': the plan has no separable terms.")
+        depthwise = is_depthwise(weight.numpy(), window)
+        if method == "residual" and (plan.residual is None or depthwise):
+            raise ArgumentError(
+                "`method` must not be 'residual': the plan has none, or the layer is depthwise."
+            )
         _check_depth(weight[0].numel(), plan, signed=signed)
         self._plan, self._window, self._method = plan, window, method
         self._isa = active_index()
@@ -145,8 +152,10 @@ class Convolution:
     def method(self, pixels: int) -> Method:
         """The method for a call with so many output pixels."""
         groups = self._window.groups
-        shape = Shape(pixels, len(self._codes) // groups, self._codes[0].size, groups)
-        return self._method or choose_method(self._plan.term_count, shape)
+        codes = self._codes
+        taps = math.prod(codes.shape[2:])
+        shape = Shape(pixels, len(codes) // groups, codes[0].size, groups, taps)
+        return self._method or choose_method(self._plan, shape)
 
     def _operation(self, pixels: int) -> "_lut_gemm.Operation":
         method = self.method(pixels)
@@ -161,6 +170,9 @@ class Convolution:
         if method == "terms" and plan.terms is not None:
             operation = terms_operation(plan.terms, codes, self._window, self._isa, zero_point)
             offset += plan.terms.weight_offset[flat].sum(1, dtype=np.int64)
+        elif method == "residual" and plan.residual is not None:
+            operation = residual_operation(plan.residual, codes, self._window, self._isa)
+            offset += plan.residual.term.weight_offset[flat].sum(1, dtype=np.int64)
         else:
             operation = table_operation(plan.packed, codes, self._window, method)
         if zero_point is not None:

@@ -12,12 +12,20 @@ from typing import Literal
 import numpy as np
 
 from axopt.kernels.dispatch import active_index
-from axopt.kernels.operations import METHODS, Method, Window, table_operation, terms_operation
+from axopt.kernels.operations import (
+    METHODS,
+    Method,
+    Window,
+    residual_operation,
+    table_operation,
+    terms_operation,
+)
 from axopt.kernels.plan import Plan
+from axopt.kernels.residual import CLASSES, LARGEST, Residual
 from axopt.kernels.table import PackedTable
 from axopt.kernels.terms import Terms
 
-Kind = Literal["dense", "depthwise"]
+Kind = Literal["dense", "pointwise", "depthwise"]
 
 LANES = 64
 """A look-up in registers finds the products of this many pixels, or channels, at a time."""
@@ -26,7 +34,8 @@ _ROW_BLOCK = 16
 _MIN_ROW_CHANNELS = 8
 _REPEATS = 4
 _MAX_SECONDS = 0.01
-_SHAPES = {"dense": (32, 16), "depthwise": (64, 16)}  # channels in and out, side of the images
+# channels in and out, side of the images, side of the kernel
+_SHAPES = {"dense": (32, 16, 3), "pointwise": (32, 16, 1), "depthwise": (64, 16, 3)}
 _IMAGES = {"few": 1, "many": 8}
 _MANY_TERMS = 4
 
@@ -40,12 +49,14 @@ class Shape:
         channels: Output channels of a group.
         depth: Products summed for one output.
         groups: Independent groups.
+        taps: Positions of the kernel, which divide ``depth``.
     """
 
     pixels: int
     channels: int
     depth: int
     groups: int
+    taps: int = 1
 
     @property
     def products(self) -> int:
@@ -65,6 +76,8 @@ class Costs:
     Attributes:
         term: A product of one separable term in a dense layer.
         depthwise_term: The same in a depthwise layer.
+        residual: A product of one term less a residual.
+        residual_row: Fetching the residuals of one activation with all weights.
         row: A product by product rows, without building them.
         row_build: Building the rows of one weight.
         pixel_lanes: A product looked up in registers, one of 64 pixels at a time.
@@ -74,19 +87,27 @@ class Costs:
 
     term: float
     depthwise_term: float
+    residual: float
+    residual_row: float
     row: float
     row_build: float
     pixel_lanes: float
     channel_lanes: float
     depthwise_lanes: float
 
-    def estimate(self, method: Method, terms: int, shape: Shape) -> float:
+    def estimate(self, method: Method, plan: Plan | None, shape: Shape) -> float:
         """Nanoseconds for the products of a layer; infinite where the method does not apply."""
-        products = shape.products
+        products, terms = shape.products, 0 if plan is None else plan.term_count
         if method == "terms":
             wide = _filled(shape.channels, _ROW_BLOCK)
             term = self.depthwise_term if shape.depthwise else self.term * wide
             return products * terms * term if terms else math.inf
+        if method == "residual":
+            if plan is None or plan.residual is None or shape.depthwise:
+                return math.inf
+            codes = shape.pixels * shape.depth // shape.taps * shape.groups
+            sums = products * self.residual * _filled(shape.channels, _ROW_BLOCK)
+            return sums + codes * self.residual_row
         if method == "rows":
             weights = shape.channels * shape.depth * shape.groups
             if shape.channels < _MIN_ROW_CHANNELS:
@@ -99,25 +120,19 @@ class Costs:
         return products * self.channel_lanes * _filled(shape.channels, LANES)
 
 
-def choose_method(terms: int, shape: Shape) -> Method:
-    """The method with the least predicted time.
-
-    Args:
-        terms: Separable terms of the table, 0 if it has to be looked up.
-        shape: Of the layer.
-    """
+def choose_method(plan: Plan | None, shape: Shape) -> Method:
+    """The method with the least predicted time for a layer; without a plan, of a look-up."""
     costs = measured_costs()
-    return min(METHODS, key=lambda method: costs.estimate(method, terms, shape))
+    return min(METHODS, key=lambda method: costs.estimate(method, plan, shape))
 
 
 def explain(plan: Plan) -> str:
     """Print a plan with the predicted cost of every method in a typical layer."""
-    shape = Shape(pixels=32 * 32, channels=32, depth=288, groups=1)
-    terms = plan.term_count
-    costs, chosen = measured_costs(), choose_method(terms, shape)
+    shape = Shape(pixels=32 * 32, channels=32, depth=288, groups=1, taps=9)
+    costs, chosen = measured_costs(), choose_method(plan, shape)
     lines = [str(plan), "predicted nanoseconds a product (32 channels, 3x3, 32x32 pixels):"]
     for method in METHODS:
-        cost = costs.estimate(method, terms, shape) / shape.products
+        cost = costs.estimate(method, plan, shape) / shape.products
         if math.isfinite(cost):
             lines.append(f"  {method:13} {cost:.4f}{'  chosen' if method == chosen else ''}")
     return "\n".join(lines)
@@ -137,15 +152,19 @@ def _measure(isa_index: int) -> Costs:
         time("depthwise", "terms", terms=_MANY_TERMS),
     )
     few_rows, many_rows = time("dense", "rows", images="few"), time("dense", "rows")
-    channels, _ = _SHAPES["dense"]
+    channels, *_ = _SHAPES["dense"]
     weights = channels * channels * 9
     fewer, more = (_products("dense", _IMAGES[n]) for n in ("few", "many"))
     row = max(many_rows - few_rows, 0.1 * many_rows) / (more - fewer)
+    term = max(many - one, 0.1 * many) / (_MANY_TERMS - 1) / more
+    taken, residual_row = _measure_residual(isa_index)
     return Costs(
-        term=max(many - one, 0.1 * many) / (_MANY_TERMS - 1) / more,
+        term=term,
         depthwise_term=max(thick - thin, 0.1 * thick)
         / (_MANY_TERMS - 1)
         / _products("depthwise", _IMAGES["many"]),
+        residual=term + taken,
+        residual_row=residual_row,
         row=row,
         row_build=max(few_rows - row * fewer, 0.0) / weights,
         pixel_lanes=time("dense", "pixel_lanes") / more,
@@ -154,18 +173,35 @@ def _measure(isa_index: int) -> Costs:
     )
 
 
+def _measure_residual(isa_index: int) -> tuple[float, float]:
+    """What a residual adds to one term: for every product, and for every activation."""
+    extra, products = [], []
+    kinds: tuple[Kind, Kind] = ("pointwise", "dense")  # of as many activations
+    for kind in kinds:
+        with_residual, without = (
+            _nanoseconds(isa_index, kind, method) for method in ("residual", "terms")
+        )
+        extra.append(max(with_residual - without, 0.0))
+        products.append(_products(kind, _IMAGES["many"]))
+    product = max(extra[1] - extra[0], 0.1 * extra[1]) / (products[1] - products[0])
+    channels = _SHAPES["pointwise"][0]
+    return product, max(extra[0] / products[0] - product, 0.0) * channels
+
+
 def _nanoseconds(
     isa_index: int, kind: Kind, method: Method, *, terms: int = 1, images: str = "many"
 ) -> float:
     """Least time of a few runs on one thread, from codes to sums."""
-    channels, side = _SHAPES[kind]
+    channels, side, kernel = _SHAPES[kind]
     groups = channels if kind == "depthwise" else 1
     rng = np.random.default_rng(0)
     x = rng.integers(128, 256, (_IMAGES[images], side, side, channels), dtype=np.uint8)
-    w = rng.integers(0, 256, (channels, channels // groups, 3, 3), dtype=np.uint8)
-    window = Window(padding=(1, 1), groups=groups)
+    w = rng.integers(0, 256, (channels, channels // groups, kernel, kernel), dtype=np.uint8)
+    window = Window(padding=(kernel // 2, kernel // 2), groups=groups)
     if method == "terms":
         operation = terms_operation(_some_terms(terms), w, window, isa_index, None)
+    elif method == "residual":
+        operation = residual_operation(_some_residual(), w, window, isa_index)
     else:
         operation = table_operation(_arbitrary_table(), w, window, method)
     out = np.empty(x.shape, np.int32)
@@ -178,8 +214,8 @@ def _nanoseconds(
 
 
 def _products(kind: Kind, images: int) -> int:
-    channels, side = _SHAPES[kind]
-    depth = 9 if kind == "depthwise" else 9 * channels
+    channels, side, kernel = _SHAPES[kind]
+    depth = kernel * kernel * (1 if kind == "depthwise" else channels)
     return images * side * side * channels * depth
 
 
@@ -192,6 +228,14 @@ def _some_terms(count: int) -> Terms:
         np.zeros(256, np.int32),
         0,
         0,
+    )
+
+
+def _some_residual() -> Residual:
+    return Residual(
+        _some_terms(1),
+        np.full((256, CLASSES), LARGEST, np.uint8),
+        (np.arange(256) % CLASSES).astype(np.uint8),
     )
 
 

@@ -3,6 +3,7 @@
 A method says how products are formed, never what they are:
 
 * ``terms``: separable terms, as ordinary integer products of the operands' factors;
+* ``residual``: one separable term, less a small residual that is looked up in registers;
 * ``rows``: product rows - the table's entries of one activation code with many weights, added
   side by side;
 * ``pixel_lanes``: look-ups in registers, one weight with up to 64 pixels;
@@ -17,13 +18,19 @@ from numpy.typing import NDArray
 
 import axopt._lut_gemm as _lut_gemm
 from axopt.errors import ArgumentError
-from axopt.kernels.packing import pack_channel_lanes, pack_dense, pack_depthwise
+from axopt.kernels.packing import (
+    pack_channel_lanes,
+    pack_classes,
+    pack_dense,
+    pack_depthwise,
+)
+from axopt.kernels.residual import Residual
 from axopt.kernels.table import PackedTable
 from axopt.kernels.terms import Terms
 
 Pair = tuple[int, int]
-Method = Literal["terms", "rows", "pixel_lanes", "channel_lanes"]
-METHODS: tuple[Method, ...] = ("terms", "rows", "pixel_lanes", "channel_lanes")
+Method = Literal["terms", "residual", "rows", "pixel_lanes", "channel_lanes"]
+METHODS: tuple[Method, ...] = ("terms", "residual", "rows", "pixel_lanes", "channel_lanes")
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,23 @@ def terms_operation(
     return operation
 
 
+def residual_operation(
+    residual: Residual, codes: NDArray[np.uint8], window: Window, isa_index: int
+) -> "_lut_gemm.Operation":
+    """Set up an operation that sums one term less a residual, of a layer that is not depthwise.
+
+    Args:
+        residual: The decomposition of the table.
+        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        window: How the kernel moves.
+        isa_index: The instruction set that it will run on, which decides how weights are packed.
+    """
+    operation = terms_operation(residual.term, codes, window, isa_index, None)
+    code_bytes = _lut_gemm.code_bytes(isa_index)
+    operation.set_residual(residual.rows, pack_classes(residual, codes, window.groups, code_bytes))
+    return operation
+
+
 def table_operation(
     table: PackedTable, codes: NDArray[np.uint8], window: Window, method: Method
 ) -> "_lut_gemm.Operation":
@@ -104,7 +128,7 @@ def table_operation(
         table: The products.
         codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
         window: How the kernel moves.
-        method: Any but "terms".
+        method: One that looks every product up.
     """
     used, weights = table, np.ascontiguousarray(codes).reshape(-1)
     if method == "channel_lanes":

@@ -1,10 +1,12 @@
 """Weights in the layouts that the native kernels of separable terms read (csrc/axk.h)."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from axopt.kernels.residual import CLASSES, Residual
 from axopt.kernels.terms import Terms
 
 BLOCK = 16
@@ -12,6 +14,8 @@ BLOCK = 16
 
 LANES = 256
 """Output channels whose look-ups a kernel does side by side (AXK_TILE_M in csrc/axk.h)."""
+
+T = TypeVar("T", bound=np.integer)
 
 _UNIT_BYTES = 4
 _INDICES = np.arange(256)
@@ -47,25 +51,56 @@ def pack_dense(
         groups: Independent groups of channels.
         code_bytes: 1 for int8 weights, 2 for int16.
     """
-    factors = terms.weight[:, codes]  # term, output, channel, ky, kx
-    count, outputs, channels, *kernel = factors.shape
-    per_group = outputs // groups
-    unit = _UNIT_BYTES // code_bytes
-    blocks, units = -(-per_group // BLOCK), -(-count * channels // unit)
-    packed = np.zeros(
-        (groups, blocks * BLOCK, *kernel, units * unit), np.int8 if code_bytes == 1 else np.int16
-    )
-    packed[:, :per_group, :, :, : count * channels] = factors.transpose(1, 3, 4, 0, 2).reshape(
-        groups, per_group, *kernel, count * channels
-    )
-    packed = packed.reshape(groups, blocks, BLOCK, *kernel, units, unit)
+    kind: type[np.integer] = np.int8 if code_bytes == 1 else np.int16
+    factors = terms.weight[:, codes].astype(kind)
     return PackedTerms(
         terms.activation,
         _mask_codes(terms.activation),
         terms.activation_scale,
         terms.activation_mask,
-        _as_bytes(packed.transpose(0, 1, 3, 4, 5, 2, 6)),
+        _as_bytes(_in_units(factors, groups, _UNIT_BYTES // code_bytes)),
     )
+
+
+def pack_classes(
+    residual: Residual, codes: NDArray[np.uint8], groups: int, code_bytes: int
+) -> NDArray[np.uint8]:
+    """Pack the classes of weights as `pack_dense` packs their factors.
+
+    Args:
+        residual: The decomposition of the table.
+        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        groups: Independent groups of channels.
+        code_bytes: Of a weight beside which they are read.
+
+    Returns:
+        One axis; to every class 16 times the weight's position in its unit was added.
+    """
+    unit = _UNIT_BYTES // code_bytes
+    packed = _in_units(residual.weight_class[codes][None], groups, unit)
+    return _as_bytes(packed + (CLASSES * np.arange(unit)).astype(np.uint8))
+
+
+def _in_units(factors: NDArray[T], groups: int, unit: int) -> NDArray[T]:
+    """Fill blocks and units up, and put the 16 channels of a block beside each other.
+
+    Args:
+        factors: ``(terms, out_channels, channels, kernel_h, kernel_w)``.
+        groups: Independent groups of channels.
+        unit: Factors in a unit.
+
+    Returns:
+        Group, block, ky, kx, unit, output of the block, factor of the unit.
+    """
+    count, outputs, channels, *kernel = factors.shape
+    per_group = outputs // groups
+    blocks, units = -(-per_group // BLOCK), -(-count * channels // unit)
+    packed = np.zeros((groups, blocks * BLOCK, *kernel, units * unit), factors.dtype)
+    packed[:, :per_group, :, :, : count * channels] = factors.transpose(1, 3, 4, 0, 2).reshape(
+        groups, per_group, *kernel, count * channels
+    )
+    split = packed.reshape(groups, blocks, BLOCK, *kernel, units, unit)
+    return split.transpose(0, 1, 3, 4, 5, 2, 6)
 
 
 def pack_depthwise(
@@ -138,5 +173,5 @@ def _mask_codes(maps: NDArray[np.uint8]) -> NDArray[np.int16]:
     return np.where(is_mask, masks, -1).astype(np.int16)
 
 
-def _as_bytes(packed: NDArray[np.signedinteger]) -> NDArray[np.uint8]:
+def _as_bytes(packed: NDArray[np.integer]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(packed).view(np.uint8).reshape(-1)

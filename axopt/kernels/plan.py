@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from axopt.kernels.residual import Residual, find_residual
 from axopt.kernels.table import PackedTable, checked_table
 from axopt.kernels.terms import Terms, find_terms
 
@@ -18,6 +19,7 @@ MAX_TERMS = 8
 _CACHED_PLANS = 256
 _INDICES = np.arange(256)
 _UNSIGNED_PRODUCT_MAX = 255 * 255
+_OPERANDS = "(a, w are indices 0..255)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +30,14 @@ class Plan:
         table: The products, ``(256, 256)`` int32; rows are activation indices.
         terms: An exact decomposition into separable terms, proven on all 65,536 products, or
             None.
+        residual: An exact decomposition into one term less a small residual, proven likewise, or
+            None. A table of one term has none.
         packed: The table as the look-up kernels read it.
     """
 
     table: NDArray[np.int32]
     terms: Terms | None
+    residual: Residual | None
     packed: PackedTable
 
     @property
@@ -55,15 +60,26 @@ class Plan:
         return int((2**31 - 1) // (int(np.abs(errors).max()) + _UNSIGNED_PRODUCT_MAX))
 
     def __str__(self) -> str:
-        if self.terms is None:
-            return f"table look-up: no exact sum of at most {MAX_TERMS} terms found"
-        terms = self.terms
-        count = f"{len(terms.weight)} separable term{'s' * (len(terms.weight) > 1)}"
-        lines = [f"{count}, equal to the table on all products (a, w are indices 0..255):"]
-        for mask, weights in zip(terms.masks, terms.weight, strict=True):
-            activation = "map(a)" if mask is None else f"(a & 0b{mask:08b})"
-            lines.append(f"  {activation} * {_factor_name(weights)}")
-        return "\n".join(lines)
+        lines = []
+        if self.terms is not None:
+            count = f"{self.term_count} separable term{'s' * (self.term_count > 1)}"
+            lines.append(f"{count}, equal to the table on all products {_OPERANDS}:")
+            lines += _product_names(self.terms)
+        if self.residual is not None:
+            lines.append(f"one term less a residual, equal on all products {_OPERANDS}:")
+            lines += _product_names(self.residual.term)
+            lines.append(f"  - rows(a)[class(w)], at most {self.residual.maximum}")
+        return "\n".join(lines) or (
+            f"table look-up: no exact sum of at most {MAX_TERMS} terms and no residual found"
+        )
+
+
+def _product_names(terms: Terms) -> list[str]:
+    names = []
+    for mask, weights in zip(terms.masks, terms.weight, strict=True):
+        activation = "map(a)" if mask is None else f"(a & 0b{mask:08b})"
+        names.append(f"  {activation} * {_factor_name(weights)}")
+    return names
 
 
 def _factor_name(weights: NDArray[np.int8]) -> str:
@@ -97,7 +113,7 @@ def plan(table: NDArray[np.integer]) -> Plan:
     terms = find_terms(entries, max_terms=MAX_TERMS)
     if terms is not None and len(terms.weight) == 0:
         terms = None  # a table without products to speak of: looked up like any other
-    found = Plan(entries, terms, PackedTable.of(entries))
+    found = Plan(entries, terms, find_residual(entries), PackedTable.of(entries))
     with _lock:
         _plans[key] = found
         if len(_plans) > _CACHED_PLANS:
@@ -115,7 +131,7 @@ def first_operand_plan() -> Plan:
         activation_scale=0,
         activation_mask=0,
     )
-    return Plan(terms.table(), terms, PackedTable.of(terms.table()))
+    return Plan(terms.table(), terms, None, PackedTable.of(terms.table()))
 
 
 _plans: OrderedDict[bytes, Plan] = OrderedDict()

@@ -111,7 +111,7 @@ def _sum_codes(
     """Return ``(images, out_height, out_width, out_channels)`` int32; nothing is empty."""
     codes = w.detach().numpy()
     pixels = len(x) * math.prod(out_size)
-    method = choose_method(0, Shape(pixels, len(codes) // groups, codes[0].size, groups))
+    method = choose_method(None, Shape(pixels, len(codes) // groups, codes[0].size, groups))
     operation = table_operation(table, codes, Window(stride, (0, 0), dilation, groups), method)
     out = _new_output((len(x), *out_size, len(w)), empty=False)
     operation.run(active_index(), torch.get_num_threads(), x.detach().numpy(), 1.0, 0, out.numpy())

@@ -18,6 +18,7 @@ from axopt.multipliers import load_library
 LIBRARY = load_library()
 SIGNED = sorted(LIBRARY.select(signed=True, release="v1"))
 SEPARABLE_UNSIGNED = ("mul8u_1JFF", "mul8u_Y48", "mul8u_JQQ", "mul8u_13QR", "v2022/mul8u_27Y")
+WITH_RESIDUAL = ("mul8s_1KVA", "mul8s_1KX2", "mul8s_1KVL", "mul8u_LM7", "mul8u_KEM")
 LOOKED_UP = ("mul8u_L40", "mul8u_2HH", "mul8u_E9R")
 
 
@@ -71,11 +72,15 @@ def definition(plan_, x, weight, window, scales_, bias, signed, bounds=None):
     return y if bounds is None else y.clamp(*bounds)
 
 
-def check(name, x, weight, window, rng, bounds=None, swap=False, bias=True, **options):
+def check(
+    name, x, weight, window, rng, bounds=None, swap=False, bias=True, method=None, **options
+):
     signed = LIBRARY[name].signed
     scales_ = make_scales(signed, len(weight), rng, **options)
     bias = torch.from_numpy(scales(rng, (len(weight),))) if bias else None
-    convolution = Convolution(plan_of(name, swap), weight, window, scales_, bias, signed=signed)
+    convolution = Convolution(
+        plan_of(name, swap), weight, window, scales_, bias, signed=signed, method=method
+    )
     actual = convolution(x, bounds)
     expected = definition(plan_of(name, swap), x, weight, window, scales_, bias, signed, bounds)
     assert torch.equal(actual, expected)
@@ -95,6 +100,17 @@ def test_every_circuit_in_every_kind_of_layer(isa, name, groups, swap, rng):
     x, weight = operands(rng, (2, 6, 7, 9), (6, 6 // groups, 3, 3))
     with force_isa(isa):
         check(name, x, weight, Window(padding=(1, 1), groups=groups), rng, swap=swap)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", WITH_RESIDUAL)
+@pytest.mark.parametrize("groups", [1, 2], ids=["dense", "grouped"])
+@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
+def test_every_residual(isa, name, groups, swap, rng):
+    x, weight = operands(rng, (2, 6, 7, 9), (34, 6 // groups, 3, 3))
+    with force_isa(isa):
+        window = Window(padding=(1, 1), groups=groups)
+        check(name, x, weight, window, rng, swap=swap, method="residual")
 
 
 @st.composite

@@ -1,6 +1,7 @@
 """Plans: what is found for a table, and the choice of a method by measured cost."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -72,15 +73,22 @@ def test_costs_are_measured_on_each_instruction_set(isa):
         assert costs.term > 0
         assert costs.row > 0
         assert costs.pixel_lanes > 0
-        for terms in (0, 1, 8):
-            assert choose_method(terms, LAYER) in METHODS
+        for plan_ in (None, of_terms(1), of_terms(8)):
+            assert choose_method(plan_, LAYER) in METHODS
         assert explain(plan(LIBRARY["mul8s_1KR6"].table)).count("chosen") == 1
+
+
+def of_terms(count, residual=None):
+    """As much of a plan as the choice looks at."""
+    return SimpleNamespace(term_count=count, residual=residual)
 
 
 def fixed(monkeypatch, **changes):
     values = {
         "term": 1.0,
         "depthwise_term": 1.0,
+        "residual": 2.5,
+        "residual_row": 0.0,
         "row": 3.0,
         "row_build": 100.0,
         "pixel_lanes": 4.0,
@@ -93,30 +101,35 @@ def fixed(monkeypatch, **changes):
 
 def test_the_choice_follows_the_costs(monkeypatch):
     fixed(monkeypatch)
-    assert [choose_method(terms, LAYER) for terms in (0, 1, 2, 4)] == [
-        "rows", "terms", "terms", "rows"
-    ]  # fmt: skip
+    assert choose_method(None, LAYER) == "rows"
+    methods = [choose_method(of_terms(count), LAYER) for count in (0, 1, 2, 4)]
+    assert methods == ["rows", "terms", "terms", "rows"]
+    assert choose_method(of_terms(4, residual="some"), LAYER) == "residual"
+    assert choose_method(of_terms(2, residual="some"), LAYER) == "terms"
     fixed(monkeypatch, term=0.5)
-    assert choose_method(4, LAYER) == "terms"
+    assert choose_method(of_terms(4, residual="some"), LAYER) == "terms"
     fixed(monkeypatch, pixel_lanes=2.0)
-    assert choose_method(0, LAYER) == "pixel_lanes"
+    assert choose_method(None, LAYER) == "pixel_lanes"
 
 
 def test_the_choice_follows_the_shape(monkeypatch):
     fixed(monkeypatch)
     few_pixels = Shape(pixels=1, channels=512, depth=512, groups=1)
-    assert choose_method(0, few_pixels) == "channel_lanes"
+    assert choose_method(None, few_pixels) == "channel_lanes"
     few_channels = Shape(pixels=4096, channels=3, depth=288, groups=1)
-    assert choose_method(0, few_channels) == "pixel_lanes"
+    assert choose_method(None, few_channels) == "pixel_lanes"
     depthwise = Shape(pixels=4096, channels=1, depth=9, groups=96)
-    assert choose_method(0, depthwise) == "pixel_lanes"
-    assert choose_method(3, depthwise) == "terms"
+    assert choose_method(None, depthwise) == "pixel_lanes"
+    assert choose_method(of_terms(3, residual="some"), depthwise) == "terms"
     thin = Shape(pixels=4096, channels=1, depth=288, groups=1)
-    assert choose_method(5, thin) == "pixel_lanes"  # a block of 16 channels would hold one
+    assert (
+        choose_method(of_terms(5), thin) == "pixel_lanes"
+    )  # a block of 16 channels would hold one
 
 
 def test_methods_that_do_not_apply_cost_infinitely(monkeypatch):
     fixed(monkeypatch)
-    costs = Costs(1, 1, 1, 1, 1, 1, 1)
-    assert costs.estimate("terms", 0, LAYER) == math.inf
-    assert costs.estimate("rows", 1, Shape(100, 2, 9, 1)) == math.inf
+    costs = Costs(1, 1, 1, 1, 1, 1, 1, 1, 1)
+    assert costs.estimate("terms", of_terms(0), LAYER) == math.inf
+    assert costs.estimate("residual", of_terms(3), LAYER) == math.inf
+    assert costs.estimate("rows", of_terms(1), Shape(100, 2, 9, 1)) == math.inf
