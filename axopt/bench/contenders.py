@@ -18,6 +18,7 @@ from torch.nn import functional
 from axopt import kernels
 from axopt.bench.shapes import Operands
 from axopt.kernels.operations import Method
+from axopt.kernels.private_ops import int8_product
 from axopt.multipliers import load_library
 
 Contender = Callable[[Operands], Callable[[], object] | None]
@@ -74,11 +75,11 @@ def _int8(operands: Operands) -> Callable[[], object] | None:
     b = torch.ones((shape.out_channels, shape.depth), dtype=torch.int8).t()
 
     def product() -> Tensor:
-        return torch._int_mm(a, b)
+        return int8_product(a, b)
 
     try:
         product()
-    except RuntimeError:  # not on this build, or not of this size
+    except (AttributeError, RuntimeError):  # not on this build, or not of this size
         return None
     return product
 

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from axopt.kernels.private_ops import int8_product
 from axopt.kernels.terms import Terms
 
 _logger = logging.getLogger(__name__)
@@ -340,7 +341,7 @@ def _int8_matmul(a: Tensor, w: Tensor) -> Tensor:
     for block in _blocks(depth, _INT_DEPTH):
         left, right = a[:, block].contiguous(), w[:, block].contiguous()
         if _int_mm_is_exact(a.device, len(left), len(right), left.shape[1]):
-            sums += torch._int_mm(left, right.t())
+            sums += int8_product(left, right.t())
         else:
             sums += _float_matmul(left[None], right[None])[0]
     return sums[:rows, :n]
@@ -361,7 +362,7 @@ def _int_mm_is_exact(device: torch.device, rows: int, n: int, k: int) -> bool:
     ends = [slice(None, _INT8_MIN_ROWS), slice(-_INT8_MIN_ROWS, None)]
     expected = [_float_matmul(a[None, end], w[None])[0] for end in ends]
     try:
-        sums = torch._int_mm(a, w.t())
+        sums = int8_product(a, w.t())
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, RuntimeError) as error:

@@ -295,5 +295,9 @@ class EmulatedLayer(nn.Module, ABC):
     def _per_output(self, values: Tensor) -> Tensor:
         """Per-tensor or per-channel values, broadcastable against the output."""
 
+    def __getstate__(self) -> dict[str, object]:
+        """What copies are made from: native operations are made again at their first use."""
+        return {**self.__dict__, "_kernels": OrderedDict()}
+
     def extra_repr(self) -> str:
         return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"

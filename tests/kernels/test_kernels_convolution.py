@@ -11,7 +11,7 @@ from kernel_cases import ISAS
 from torch.nn import functional
 
 from axopt.errors import AccumulatorError, ArgumentError
-from axopt.kernels import Convolution, Scales, Window, force_isa, plan
+from axopt.kernels import Convolution, Scales, Window, available, force_isa, plan
 from axopt.kernels.reference import conv2d_reference
 from axopt.multipliers import load_library
 
@@ -111,6 +111,30 @@ def test_every_residual(isa, name, groups, swap, rng):
     with force_isa(isa):
         window = Window(padding=(1, 1), groups=groups)
         check(name, x, weight, window, rng, swap=swap, method="residual")
+
+
+def methods_of(plan_):
+    found = ["rows", "pixel_lanes", "channel_lanes"]
+    if plan_.terms is not None:
+        found.append("terms")
+    return [*found, "residual"] if plan_.residual is not None else found
+
+
+@pytest.mark.parametrize("name", sorted({m.digest: key for key, m in LIBRARY.items()}.values()))
+def test_every_table_by_every_method_on_every_instruction_set(name, rng):
+    """The methods are forced: the choice by cost would try few of them."""
+    signed, plan_ = LIBRARY[name].signed, plan_of(name)
+    x, weight = operands(rng, (2, 5, 6, 7), (17, 5, 3, 2))
+    window = Window(stride=(1, 2), padding=(1, 1))
+    scales_ = make_scales(signed, 17, rng)
+    expected = definition(plan_, x, weight, window, scales_, None, signed)
+    for isa in available():
+        with force_isa(isa):
+            for method in methods_of(plan_):
+                convolution = Convolution(
+                    plan_, weight, window, scales_, None, signed=signed, method=method
+                )
+                assert torch.equal(convolution(x), expected), (isa, method)
 
 
 @st.composite

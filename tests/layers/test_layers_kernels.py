@@ -1,5 +1,8 @@
 """A layer keeps the native operations of the multipliers it had, and drops them when stale."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -70,6 +73,17 @@ def test_other_scales_make_it_anew(layer, x):
     assert kernel(layer) is not before
     assert not torch.equal(layer(x), y)
     layer.release_quantisation()
+    assert torch.equal(layer(x), y)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_compute_the_same_and_are_independent(layer, x, copied):
+    y = layer(x)
+    twin = copied(layer)
+    assert not twin._kernels
+    assert torch.equal(twin(x), y)
+    twin.weight.mul_(2)
+    assert not torch.equal(twin(x), y)
     assert torch.equal(layer(x), y)
 
 
