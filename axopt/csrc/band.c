@@ -109,22 +109,38 @@ static void expand_pixels(const axk_operation *op, const axk_isa *isa, const axk
     }
 }
 
+/* sums[i] = scale * (sum of codes & mask) of each group of `channels` codes. */
+static void sum_masked(const uint8_t *restrict codes, size_t n, size_t channels, uint8_t mask,
+                       int32_t scale, int32_t *restrict sums)
+{
+    if (channels == 1) {
+        for (size_t i = 0; i < n; i++) {
+            sums[i] = scale * (codes[i] & mask);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++, codes += channels) {
+        uint32_t sum = 0;
+
+        for (size_t c = 0; c < channels; c++) {
+            sum += codes[c] & mask;
+        }
+        sums[i] = (int32_t)(sum * (uint32_t)scale);
+    }
+}
+
 static void sum_codes(const axk_operation *op, const uint8_t *codes, size_t n, axk_workspace *work,
                       size_t at)
 {
     const size_t groups = op->conv.groups;
     const size_t channels = op->conv.channels / groups;
-    const uint8_t mask = op->terms.row_mask;
 
-    for (size_t i = 0; i < n * groups; i++, codes += channels) {
-        uint32_t all = 0, masked = 0;
-
-        for (size_t c = 0; c < channels; c++) {
-            all += codes[c];
-            masked += codes[c] & mask;
-        }
-        work->code_sums[at + i] = (int32_t)all;
-        work->plain_sums[at + i] = (int32_t)(masked * (uint32_t)op->terms.row_scale);
+    if (axk_needs_zeros(op)) {
+        sum_masked(codes, n * groups, channels, 255, 1, work->code_sums + at);
+    }
+    if (axk_needs_plain(op)) {
+        sum_masked(codes, n * groups, channels, op->terms.row_mask, op->terms.row_scale,
+                   work->plain_sums + at);
     }
 }
 
@@ -201,6 +217,13 @@ static void fill_row(const axk_operation *op, const axk_isa *isa, const axk_layo
     put_padding(op, isa, layout, left + inside, band->in_columns - left - inside, to, work);
 }
 
+static inline void add_line(const int32_t *restrict from, size_t n, int32_t *restrict to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] += from[i];
+    }
+}
+
 /* Box filter: sums over the window of every output pixel of the band, [pixel][group]. */
 static void sum_windows(const axk_operation *op, const axk_band *band, const int32_t *sums,
                         int32_t *windows)
@@ -220,12 +243,10 @@ static void sum_windows(const axk_operation *op, const axk_band *band, const int
             const int32_t *from = sums + (in_row + ky) * line + kx * c->groups;
 
             if (c->stride_x == 1) {
-                for (size_t i = 0; i < out_line; i++) {
-                    windows[i] += from[i];
-                }
+                add_line(from, out_line, windows);
             } else {
-                for (size_t i = 0; i < out_line; i++) {
-                    windows[i] += from[i / c->groups * step + i % c->groups];
+                for (size_t x = 0; x < band->columns; x++) {
+                    add_line(from + x * step, c->groups, windows + x * c->groups);
                 }
             }
         }
