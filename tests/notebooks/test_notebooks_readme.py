@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 MAX_IMAGE_BYTES = 150_000
 SMALL_DEMO = "search --out runs/demo --budget 16 --population 8 --validation-samples 60 --quiet"
-NOT_RUN = {  # the whole default search; a placeholder for the file's name
+NOT_RUN = {  # the whole default search; a placeholder for the file's name; minutes of measuring
+    "python -m axopt bench --quick",
     "python -m axopt search",
     "python -m axopt evaluate --assignment FILE",
 }
