@@ -45,6 +45,7 @@ class Operation:
         scale: NDArray[float32],
         bias: NDArray[float32],
     ) -> None: ...
+    def set_code_map(self, codes: NDArray[uint8], shift: int) -> None: ...
     def run(
         self,
         isa_index: int,

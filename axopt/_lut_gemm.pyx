@@ -15,12 +15,17 @@ cdef extern from "axk.h" nogil:
         size_t pad_top, pad_left
         size_t groups
 
+    ctypedef struct axk_code_map:
+        const uint8_t *codes
+        int shift
+
     ctypedef struct axk_source:
         const uint8_t *codes
         const float *values
         ptrdiff_t stride_image, stride_channel, stride_y, stride_x
         float inverse_scale
         int32_t zero_point
+        axk_code_map map
 
     ctypedef struct axk_sink:
         int32_t *sums
@@ -150,6 +155,7 @@ cdef class Operation:
     cdef axk_operation op
     cdef object operands
     cdef object output
+    cdef object code_map
     cdef readonly size_t nbytes  # of the weights
 
     def set_geometry(
@@ -233,6 +239,17 @@ cdef class Operation:
         sink.scale = &scale[0]
         sink.bias = &bias[0]
         self.output = offset, zero_point, scale, bias
+
+    def set_code_map(
+        self,
+        const uint8_t[::1] codes,          # IN  (256,), of every level
+        int shift,                         # IN  as axk.h says
+    ):
+        if codes.shape[0] != 256 or not -1 <= shift <= 7:
+            raise ValueError("`codes` must have shape (256,) and `shift` be in -1..7")
+        self.op.source.map.codes = &codes[0]
+        self.op.source.map.shift = shift
+        self.code_map = codes
 
     def run(
         self,

@@ -108,7 +108,6 @@ def _convolution(
     if method in ("rows", "residual") and shape.depthwise:
         return None  # they are for many output channels
     scale = torch.tensor(_SCALE)
-    zero_point = torch.tensor(128)
     with kernels.force_isa(isa):
         convolution = kernels.Convolution(
             kernels.plan(multiplier.table),
@@ -116,8 +115,8 @@ def _convolution(
             kernels.Window(
                 (shape.stride, shape.stride), (shape.padding, shape.padding), groups=shape.groups
             ),
-            kernels.Scales(scale, zero_point, scale, zero_point),
-            None,
+            kernels.Quantiser(scale, 128),
+            kernels.Output(128, torch.tensor(128), scale * scale),
             signed=multiplier.signed,
             method=method,
         )

@@ -36,14 +36,21 @@ typedef struct axk_conv2d {
     size_t groups;            /* divides channels and out_channels */
 } axk_conv2d;
 
-/* The activations: codes, or floats of which the code is
+/* A code for every level of a quantiser. */
+typedef struct axk_code_map {
+    const uint8_t *codes; /* [256]; NULL: levels are codes */
+    int shift;            /* codes[n] = min(n, 255 >> shift) << shift; -1: no such map */
+} axk_code_map;
+
+/* The activations: codes, or floats of which the code is map.codes[level] with the level
  * clamp(round(value * inverse_scale) + zero_point, 0, 255). Strides count elements. */
 typedef struct axk_source {
     const uint8_t *codes; /* one of the two is NULL */
     const float *values;
     ptrdiff_t stride_image, stride_channel, stride_y, stride_x;
     float inverse_scale;
-    int32_t zero_point; /* 0 .. 255; also the code of padded positions */
+    int32_t zero_point; /* 0 .. 255; also the level of padded positions */
+    axk_code_map map;   /* of values and padding, not of what are codes already */
 } axk_source;
 
 /* Where the sums go, as [image][y][x][output channel]: as they are, or as
@@ -212,6 +219,8 @@ typedef struct axk_edges {
     /* codes[i] of n contiguous values */
     void (*quantise)(const float *values, size_t n, float inverse_scale, int32_t zero_point,
                      uint8_t *codes);
+    /* the codes of n levels, in place; map.codes is not NULL */
+    void (*map)(uint8_t *levels, size_t n, const axk_code_map *map);
     /* [n][channels] codes to [n][terms][channels] expanded codes, pixels pixel_bytes apart */
     void (*expand)(const uint8_t *codes, size_t n, size_t channels, size_t code_stride,
                    const axk_terms *terms, size_t pixel_bytes, void *expanded);

@@ -38,6 +38,23 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static void quantise(const axk_source *source, const axk_isa *isa, const float *values, size_t n,
+                     uint8_t *codes)
+{
+    isa->edges->quantise(values, n, source->inverse_scale, source->zero_point, codes);
+    if (source->map.codes != NULL) {
+        isa->edges->map(codes, n, &source->map);
+    }
+}
+
+/* The code of a padded position. */
+static uint8_t padding_code(const axk_source *source)
+{
+    const uint8_t level = (uint8_t)source->zero_point;
+
+    return source->map.codes == NULL ? level : source->map.codes[level];
+}
+
 /* Values or codes of one channel to work->line_codes, n pixels from `from`. */
 static const uint8_t *read_line(const axk_source *source, const axk_isa *isa, ptrdiff_t from,
                                 size_t n, axk_workspace *work)
@@ -55,7 +72,7 @@ static const uint8_t *read_line(const axk_source *source, const axk_isa *isa, pt
         }
         values = work->line;
     }
-    isa->edges->quantise(values, n, source->inverse_scale, source->zero_point, work->line_codes);
+    quantise(source, isa, values, n, work->line_codes);
     return work->line_codes;
 }
 
@@ -90,7 +107,7 @@ static const uint8_t *read_row(const axk_operation *op, const axk_isa *isa, ptrd
         if (s->codes != NULL) {
             memcpy(to, s->codes + at, length);
         } else {
-            isa->edges->quantise(s->values + at, length, s->inverse_scale, s->zero_point, to);
+            quantise(s, isa, s->values + at, length, to);
         }
     }
     return work->codes;
@@ -189,7 +206,7 @@ static void put_padding(const axk_operation *op, const axk_isa *isa, const axk_l
     if (n == 0) {
         return;
     }
-    memset(work->codes, op->source.zero_point, n * op->conv.channels);
+    memset(work->codes, padding_code(&op->source), n * op->conv.channels);
     put_codes(op, isa, layout, work->codes, n, column, to, work);
 }
 

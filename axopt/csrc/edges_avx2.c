@@ -142,6 +142,7 @@ static void finish(const axk_result_line *line, const axk_sink *sink)
 }
 
 const axk_edges axk_edges__avx2 = {.quantise = quantise,
+                                    .map = map_plain,
                                     .expand = expand,
                                     .fetch_rows = fetch_rows_plain,
                                     .finish = finish};

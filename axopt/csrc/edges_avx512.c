@@ -18,5 +18,10 @@ static inline __m128i map_codes(const uint8_t *map, __m128i codes)
     return _mm_loadu_si128((const __m128i *)mapped);
 }
 
+static void map_levels(uint8_t *levels, size_t n, const axk_code_map *map)
+{
+    map_plain(levels, n, map);
+}
+
 #include "edges_avx512.inc"
 #endif

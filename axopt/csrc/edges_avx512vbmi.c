@@ -22,5 +22,25 @@ static inline __m128i map_codes(const uint8_t *map, __m128i codes)
                                _mm512_castsi512_si128(high));
 }
 
+static void map_levels(uint8_t *levels, size_t n, const axk_code_map *map)
+{
+    size_t i = 0;
+
+    if (map->shift < 0) {
+        const __m512i a = load_map(map->codes, 0), b = load_map(map->codes, 1);
+        const __m512i c = load_map(map->codes, 2), d = load_map(map->codes, 3);
+
+        for (; i + sizeof(__m512i) <= n; i += sizeof(__m512i)) {
+            const __m512i at = _mm512_loadu_si512(levels + i);
+            const __m512i low = _mm512_permutex2var_epi8(a, at, b);
+            const __m512i high = _mm512_permutex2var_epi8(c, at, d);
+
+            _mm512_storeu_si512(levels + i,
+                                _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));
+        }
+    }
+    map_plain(levels + i, n - i, map);
+}
+
 #include "edges_avx512.inc"
 #endif

@@ -59,6 +59,7 @@ static void finish(const axk_result_line *line, const axk_sink *sink)
 }
 
 const axk_edges axk_edges__portable = {.quantise = quantise_plain,
+                                        .map = map_plain,
                                         .expand = expand,
                                         .fetch_rows = fetch_rows_plain,
                                         .finish = finish};

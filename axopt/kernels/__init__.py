@@ -1,11 +1,11 @@
 """Exact int32 sums of table entries: matrix products and convolutions of operand codes.
 
-A kernel sees codes (uint8 row and column numbers of a product table), tables and sizes, never
-scales or zero points. Every instruction set gives the same integers.
+A kernel multiplies codes: uint8 row and column numbers of a product table. A `Convolution` is a
+whole layer, from float activations to float results. Every instruction set gives the same bits.
 """
 
 from axopt.kernels.baseline import scalar_gemm
-from axopt.kernels.convolution import Convolution, Scales
+from axopt.kernels.convolution import Convolution, Output, Quantiser
 from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
 from axopt.kernels.operations import Window
@@ -16,9 +16,10 @@ from axopt.kernels.table import PackedTable
 
 __all__ = [
     "Convolution",
+    "Output",
     "PackedTable",
     "Plan",
-    "Scales",
+    "Quantiser",
     "Window",
     "active",
     "available",

@@ -1,8 +1,8 @@
 """Emulated convolutions as one native operation: quantise, multiply, accumulate, dequantise.
 
-A `Convolution` binds what changes rarely - a plan, quantised weights, scales - and is then called
+A `Convolution` binds what changes rarely - a plan, quantised weights, formats - and is then called
 on float activations. Its results are those of the element-wise definition, bit for bit:
-``indices = clamp(round(x * (1 / scale)) + zero_point)``, exact integer sums of table products
+``index = codes[clamp(round(x * (1 / scale)) + zero_point)]``, exact integer sums of table products
 less the zero-point terms, then ``float(sum) * scale + bias``.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import axopt._lut_gemm as _lut_gemm
-from axopt.errors import AccumulatorError, ArgumentError
+from axopt.errors import ArgumentError
 from axopt.kernels.costs import Shape, choose_method
 from axopt.kernels.dispatch import active_index
 from axopt.kernels.operations import (
@@ -27,27 +27,49 @@ from axopt.kernels.operations import (
     terms_operation,
 )
 from axopt.kernels.plan import Plan
+from axopt.kernels.products import check_depth
 
 Bounds = tuple[float, float]
 
 _UNBOUNDED = (-math.inf, math.inf)
+_SIGNED_ZERO = 128
+_LEVELS = np.arange(256)
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
-    """What the operands' indices stand for: ``scale * (index - zero_point)``.
+class Quantiser:
+    """From floats to indices: ``codes[clamp(round(x * (1 / scale)) + zero_point, 0, 255)]``.
 
     Attributes:
-        activation_scale: Positive.
-        activation_zero_point: 0..255.
-        weight_scale: ``()`` or ``(out_channels,)`` float32.
-        weight_zero_point: The same shape, int64 in 0..255.
+        scale: Positive, ``()`` float32.
+        zero_point: 0..255.
+        codes: ``(256,)`` uint8; None leaves levels as they are.
     """
 
-    activation_scale: Tensor
-    activation_zero_point: Tensor
-    weight_scale: Tensor
-    weight_zero_point: Tensor
+    scale: Tensor
+    zero_point: int
+    codes: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """From sums of table products to floats.
+
+    With o the index that the circuit takes for 0 (128 if signed, else 0), K products and
+    A = a - o, W = w - o, za = activation_zero - o, zw = weight_zero - o, a result is
+    ``(sum M(a, w) - zw sum A - za sum W + K za zw) * scale + bias``.
+
+    Attributes:
+        activation_zero: Index that stands for 0, 0..255.
+        weight_zero: ``()`` or ``(out_channels,)`` int64 in 0..255; 128 for signed circuits.
+        scale: ``()`` or ``(out_channels,)`` float32.
+        bias: ``(out_channels,)`` float32 or None; added in float32.
+    """
+
+    activation_zero: int
+    weight_zero: Tensor
+    scale: Tensor
+    bias: Tensor | None = None
 
 
 class Convolution:
@@ -60,16 +82,15 @@ class Convolution:
         plan: How its products can be formed.
         weight: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
         window: How the kernel moves.
-        scales: What indices stand for.
-        bias: ``(out_channels,)`` float32 or None; added in float32.
-        signed: Whether the circuit multiplies ``index - 128`` rather than ``index``: then the
-            scales are symmetric and there are no zero-point terms.
+        quantiser: From activations to indices.
+        output: From sums to results.
+        signed: Whether the circuit multiplies ``index - 128`` rather than ``index``.
         method: Always this one, instead of the one with the least predicted cost.
 
     Raises:
         AccumulatorError: If a sum may leave int32.
         ArgumentError: If ``method`` is "terms" or "residual" and the plan has none, or it is
-            "residual" and the layer depthwise.
+            "residual" and the layer depthwise; if a signed circuit's weights are not symmetric.
     """
 
     def __init__(
@@ -77,8 +98,8 @@ class Convolution:
         plan: Plan,
         weight: Tensor,
         window: Window,
-        scales: Scales,
-        bias: Tensor | None,
+        quantiser: Quantiser,
+        output: Output,
         *,
         signed: bool,
         method: Method | None = None,
@@ -90,19 +111,28 @@ class Convolution:
             raise ArgumentError(
                 "`method` must not be 'residual': the plan has none, or the layer is depthwise."
             )
-        _check_depth(weight[0].numel(), plan, signed=signed)
+        if signed and not bool((output.weight_zero == _SIGNED_ZERO).all()):
+            raise ArgumentError("`output.weight_zero` of a signed circuit must be 128.")
+        origin = _SIGNED_ZERO if signed else 0
+        k_max = plan.k_max
+        if not signed or output.activation_zero != origin:
+            k_max = plan.k_max_affine(signed=signed)
+        check_depth(weight[0].numel(), k_max)
         self._plan, self._window, self._method = plan, window, method
         self._isa = active_index()
         self._codes = np.ascontiguousarray(weight.numpy())
         channels = len(self._codes)
-        self._inverse_scale = float(scales.activation_scale.float().reciprocal())
-        self._zero_point = int(scales.activation_zero_point)
-        self._weight_zero_point = (
-            None if signed else _per_channel(scales.weight_zero_point, channels)
+        self._inverse_scale = float(quantiser.scale.float().reciprocal())
+        self._zero_point = quantiser.zero_point
+        self._code_map = None if quantiser.codes is None else quantiser.codes.numpy()
+        self._weight_zero = output.weight_zero.expand(channels).numpy().astype(np.int64)
+        self._multiplies_zero = not signed  # else the weights' zero needs no sums of activations
+        self._constant = (output.activation_zero - origin) * (
+            self._codes[0].size * self._weight_zero
+            - self._codes.reshape(channels, -1).sum(1, dtype=np.int64)
         )
-        scale = (scales.activation_scale * scales.weight_scale).float().expand(channels)
-        self._scale = scale.contiguous().numpy()
-        bias = torch.zeros(channels) if bias is None else bias.detach().float()
+        self._scale = output.scale.float().expand(channels).contiguous().numpy()
+        bias = torch.zeros(channels) if output.bias is None else output.bias.detach().float()
         self._bias = bias.contiguous().numpy()
         self._operations: dict[Method, _lut_gemm.Operation] = {}
 
@@ -164,9 +194,10 @@ class Convolution:
         return self._operations[method]
 
     def _new_operation(self, method: Method) -> "_lut_gemm.Operation":
-        plan, codes, zero_point = self._plan, self._codes, self._weight_zero_point
+        plan, codes = self._plan, self._codes
+        zero_point = self._weight_zero if self._multiplies_zero else None
         flat = codes.reshape(len(codes), -1)
-        offset = np.zeros(len(codes), np.int64)
+        offset = self._constant.copy()
         if method == "terms" and plan.terms is not None:
             operation = terms_operation(plan.terms, codes, self._window, self._isa, zero_point)
             offset += plan.terms.weight_offset[flat].sum(1, dtype=np.int64)
@@ -175,9 +206,8 @@ class Convolution:
             offset += plan.residual.term.weight_offset[flat].sum(1, dtype=np.int64)
         else:
             operation = table_operation(plan.packed, codes, self._window, method)
-        if zero_point is not None:
-            weights = flat.sum(1, dtype=np.int64)
-            offset += self._zero_point * (flat.shape[1] * zero_point - weights)
+        if self._code_map is not None:
+            operation.set_code_map(self._code_map, _shift_of(self._code_map))
         in_weights = method == "terms" and is_depthwise(codes, self._window)
         operation.set_output(
             offset.astype(np.int32),  # wraps, as the sums do
@@ -188,13 +218,9 @@ class Convolution:
         return operation
 
 
-def _check_depth(k: int, plan: Plan, *, signed: bool) -> None:
-    k_max = plan.k_max if signed else plan.k_max_affine
-    if k > k_max:
-        raise AccumulatorError(
-            f"a sum of K = {k} products may leave int32: this table allows K <= {k_max}."
-        )
-
-
-def _per_channel(values: Tensor, channels: int) -> NDArray[np.int64]:
-    return values.expand(channels).numpy().astype(np.int64)
+def _shift_of(codes: NDArray[np.uint8]) -> int:
+    """Return s where every code is ``min(level, 255 >> s) << s``, else -1."""
+    for shift in range(8):
+        if np.array_equal(codes, np.minimum(_LEVELS, 255 >> shift) << shift):
+            return shift
+    return -1

@@ -18,7 +18,6 @@ MAX_TERMS = 8
 
 _CACHED_PLANS = 256
 _INDICES = np.arange(256)
-_UNSIGNED_PRODUCT_MAX = 255 * 255
 _OPERANDS = "(a, w are indices 0..255)"
 
 
@@ -50,14 +49,16 @@ class Plan:
         """Most products whose sum fits int32, whatever the operands."""
         return self.packed.k_max
 
-    @property
-    def k_max_affine(self) -> int:
+    def k_max_affine(self, *, signed: bool) -> int:
         """Most products whose sum fits int32 once the zero-point terms are taken off.
 
-        sum M(a, w) - zw a - za w + za zw = sum (M(a, w) - a w) + (a - za) (w - zw).
+        sum M(a, w) - zw a - za w + za zw = sum (M(a, w) - a w) + (a - za) (w - zw), where zw is 0
+        for signed circuits.
         """
-        errors = self.table - np.multiply.outer(_INDICES, _INDICES)
-        return int((2**31 - 1) // (int(np.abs(errors).max()) + _UNSIGNED_PRODUCT_MAX))
+        operands = _INDICES - 128 if signed else _INDICES
+        errors = self.table - np.multiply.outer(operands, operands)
+        product_max = 255 * 128 if signed else 255 * 255
+        return int((2**31 - 1) // (int(np.abs(errors).max()) + product_max))
 
     def __str__(self) -> str:
         lines = []

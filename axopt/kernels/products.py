@@ -43,7 +43,7 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
     (m, k), (n, w_k) = a.shape, w.shape
     if k != w_k:
         raise ArgumentError(f"`a` and `w` must agree in their last axis, got {k} and {w_k}.")
-    check_depth(k, table)
+    check_depth(k, table.k_max)
     if min(m, n, k) == 0:
         return _new_output((m, n), empty=True)
     # One line of m pixels with k channels, and a 1x1 kernel.
@@ -89,7 +89,7 @@ def conv2d_codes(
     images, out_channels, depth = x.shape[0], w.shape[0], math.prod(w.shape[1:])
     out_height = _out_size("height", x.shape[2], w.shape[2], stride[0], dilation[0])
     out_width = _out_size("width", x.shape[3], w.shape[3], stride[1], dilation[1])
-    check_depth(depth, table)
+    check_depth(depth, table.k_max)
     if min(images, out_channels, depth) == 0:
         return _new_output((images, out_channels, out_height, out_width), empty=True)
     sums = _sum_codes(
@@ -210,11 +210,11 @@ def _out_size(axis: str, size: int, kernel: int, stride: int, dilation: int) -> 
     return (size - extent) // stride + 1
 
 
-def check_depth(k: int, table: PackedTable) -> None:
-    """Raise `AccumulatorError` if ``k`` products may leave int32."""
-    if k > table.k_max:
+def check_depth(k: int, k_max: int) -> None:
+    """Raise `AccumulatorError` if a sum of ``k`` products may leave int32."""
+    if k > k_max:
         raise AccumulatorError(
-            f"a sum of K = {k} products may leave int32: this table allows K <= {table.k_max}."
+            f"a sum of K = {k} products may leave int32: this table allows K <= {k_max}."
         )
 
 

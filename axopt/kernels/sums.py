@@ -25,7 +25,7 @@ def gemm_sums(a: Tensor, w: Tensor, plan: Plan) -> Tensor:
     """
     if a.device.type == "cpu":
         return gemm_codes(a, w, plan.packed)
-    check_depth(a.shape[1], plan.packed)
+    check_depth(a.shape[1], plan.k_max)
     return gemm_codes_on_device(a, w, plan.table, plan.terms)
 
 
@@ -57,7 +57,7 @@ def conv2d_sums(
     """
     if x.device.type == "cpu":
         return conv2d_codes(x, w, plan.packed, stride=stride, dilation=dilation, groups=groups)
-    check_depth(w[0].numel(), plan.packed)
+    check_depth(w[0].numel(), plan.k_max)
     return conv2d_codes_on_device(
         x, w, plan.table, plan.terms, stride=stride, dilation=dilation, groups=groups
     )

@@ -5,7 +5,7 @@ from axopt.layers.calibrators import CALIBRATORS, activation_params
 from axopt.layers.conv import EmulatedConv2d
 from axopt.layers.histogram import Histogram
 from axopt.layers.linear import EmulatedLinear
-from axopt.layers.quantisation import QuantParams, weight_params
+from axopt.layers.quantisation import Quantisation, QuantParams, weight_params
 
 __all__ = [
     "CALIBRATORS",
@@ -14,6 +14,7 @@ __all__ = [
     "EmulatedLinear",
     "Histogram",
     "QuantParams",
+    "Quantisation",
     "activation_params",
     "weight_params",
 ]

@@ -12,10 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
-from axopt.kernels import Convolution, Plan, Scales, Window, active, plan
+from axopt.kernels import Convolution, Output, Plan, Quantiser, Window, active, plan
 from axopt.layers.calibrators import activation_params
 from axopt.layers.histogram import Histogram
-from axopt.layers.quantisation import QuantParams, weight_params
+from axopt.layers.quantisation import (
+    SIGNED_ZERO_POINT,
+    Quantisation,
+    QuantParams,
+    weight_params,
+)
 from axopt.layers.surrogate import Gradients, emulated_products
 from axopt.multipliers import Multiplier
 
@@ -28,25 +33,24 @@ def _plan_of(multiplier: Multiplier, swap: bool) -> Plan:
     return plan(multiplier.table.T if swap else multiplier.table)
 
 
+Version = tuple[object, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class _Kernel:
     """A native operation and what it was made from."""
 
     convolution: Convolution
-    version: tuple[object, ...]
-    params: tuple[QuantParams, QuantParams]
-
-    def fits(self, version: tuple[object, ...], params: tuple[QuantParams, QuantParams]) -> bool:
-        return self.version == version and all(
-            ours is theirs for ours, theirs in zip(self.params, params, strict=True)
-        )
+    version: Version
+    quantisation: Quantisation
 
 
 class EmulatedLayer(nn.Module, ABC):
     """A layer whose products come from the table of a multiplier.
 
     The multiplier decides the number format: a signed circuit makes the layer symmetric, an
-    unsigned one affine. Parameters of both formats follow from one calibration.
+    unsigned one affine. Parameters of both formats follow from one calibration, unless a
+    correction brings formats of its own for the circuit in use.
 
     Attributes:
         name: Name in the model, for messages.
@@ -57,6 +61,7 @@ class EmulatedLayer(nn.Module, ABC):
         histogram: What calibration saw at the input.
         multiplier: The circuit in use.
         swap: Whether the weight is the first operand.
+        correction: Formats chosen for the circuit in use, or None; `assign` forgets them.
     """
 
     kind: ClassVar[str]
@@ -82,9 +87,11 @@ class EmulatedLayer(nn.Module, ABC):
         self.bounds = bounds
         self.histogram = Histogram()
         self.observing = False
-        self._fixed: dict[bool, tuple[QuantParams, QuantParams]] = {}
+        self.correction: Quantisation | None = None
+        self._fixed: dict[bool, Quantisation] = {}
         self._activation: dict[bool, QuantParams] = {}
-        self._weights: dict[bool, tuple[tuple[int, int], QuantParams, Tensor]] = {}
+        self._calibrated: dict[bool, tuple[Version, Quantisation]] = {}
+        self._indices: tuple[Version, QuantParams, Tensor] | None = None
         self._kernels: OrderedDict[tuple[object, ...], _Kernel] = OrderedDict()
         self.assign(multiplier, swap=False)
 
@@ -92,54 +99,61 @@ class EmulatedLayer(nn.Module, ABC):
         """Use ``multiplier`` from now on, with the weight as first operand if ``swap``."""
         self.multiplier = multiplier
         self.swap = swap
+        self.correction = None
         self._plan = _plan_of(multiplier, swap)
 
-    def quantisation(self, signed: bool | None = None) -> tuple[QuantParams, QuantParams]:
-        """Parameters of the activations and of the weights.
+    def quantisation(self, signed: bool | None = None) -> Quantisation:
+        """The formats of operands and results.
 
         Args:
-            signed: Kind of the circuit; that of the assigned multiplier by default.
+            signed: Kind of the circuit, for its formats without any correction; by default those
+                in use.
 
         Raises:
             CalibrationError: If calibration saw nothing.
         """
-        signed = self.multiplier.signed if signed is None else signed
-        device = self.weight.device
+        if signed is None:
+            if self.correction is not None:
+                return self.correction.to(self.weight.device)
+            signed = self.multiplier.signed
         if signed in self._fixed:
-            activation, weights = self._fixed[signed]
-            return activation.to(device), weights.to(device)
+            return self._fixed[signed].to(self.weight.device)
+        version = self._weight_version()
+        cached = self._calibrated.get(signed)
+        if cached is None or cached[0] != version:
+            weights = weight_params(self.weight, signed=signed, per_channel=self.per_channel)
+            cached = (version, Quantisation(self._activation_params(signed), weights))
+            self._calibrated[signed] = cached
+        return cached[1]
+
+    def _activation_params(self, signed: bool) -> QuantParams:
         if signed not in self._activation:
             if self.histogram.empty:
                 raise CalibrationError(f"layer {self.name!r} was never calibrated.")
             self._activation[signed] = activation_params(
                 self.histogram, signed=signed, calibrator=self.calibrator
             )
-        return self._activation[signed].to(device), self._quantised_weight(signed)[0]
+        return self._activation[signed].to(self.weight.device)
 
-    def fix_quantisation(
-        self, signed: bool, activation: QuantParams, weights: QuantParams
-    ) -> None:
-        """Use these parameters instead of the calibrated ones for circuits of that kind."""
-        self._fixed[signed] = (activation, weights)
-        self._weights.pop(signed, None)
+    def fix_quantisation(self, signed: bool, quantisation: Quantisation) -> None:
+        """Use these formats instead of the calibrated ones for circuits of that kind."""
+        self._fixed[signed] = quantisation
 
     def release_quantisation(self) -> None:
-        """Go back to the calibrated parameters."""
+        """Go back to the calibrated formats."""
         self._fixed.clear()
-        self._weights.clear()
+        self.correction = None
 
-    def _quantised_weight(self, signed: bool) -> tuple[QuantParams, Tensor]:
-        """Parameters and indices of the weight, computed once per version of the weight."""
-        version = (self.weight._version, self.weight.data_ptr())
-        cached = self._weights.get(signed)
-        if cached is None or cached[0] != version:
-            if signed in self._fixed:
-                params = self._fixed[signed][1].to(self.weight.device)
-            else:
-                params = weight_params(self.weight, signed=signed, per_channel=self.per_channel)
-            cached = (version, params, params.indices(self.weight))
-            self._weights[signed] = cached
-        return cached[1], cached[2]
+    def _weight_version(self) -> Version:
+        return (self.weight._version, self.weight.data_ptr(), self.weight.device)
+
+    def _weight_indices(self, weights: QuantParams) -> Tensor:
+        """Indices of the weight, kept for the next call with the same ones."""
+        version = self._weight_version()
+        cached = self._indices
+        if cached is None or cached[0] != version or cached[1] is not weights:
+            cached = self._indices = (version, weights, weights.indices(self.weight))
+        return cached[2]
 
     def forward(self, x: Tensor) -> Tensor:
         """Emulate the layer; same shapes and dtype as the layer it stands for.
@@ -150,12 +164,12 @@ class EmulatedLayer(nn.Module, ABC):
         if self.observing:
             self._observe(x)
             return self._bounded(self.exact_float(x))
-        activation, weights = self.quantisation()
+        quantisation = self.quantisation()
         prepared = self._prepared_input(x.float())
         if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
-            y = emulated_products(prepared, self.weight, self.bias, self, activation, weights)
+            y = emulated_products(prepared, self.weight, self.bias, self, quantisation)
             return self._bounded(y).to(x.dtype)
-        return self.emulated(prepared, activation, weights, bounds=self.bounds).to(x.dtype)
+        return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
 
     def _trains(self) -> bool:
         return self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
@@ -169,58 +183,65 @@ class EmulatedLayer(nn.Module, ABC):
         except CalibrationError as error:
             raise CalibrationError(f"layer {self.name!r}: {error}") from None
         self._activation.clear()
+        self._calibrated.clear()
 
     def emulated(
         self,
         x: Tensor,
-        activation: QuantParams,
-        weights: QuantParams,
+        quantisation: Quantisation,
         *,
         bounds: tuple[float, float] | None = None,
     ) -> Tensor:
         """Dequantised sums of table products, and the bias, clamped to ``bounds``."""
         if x.device.type == "cpu":
-            return self._convolved(self._kernel(activation, weights), x, bounds)
-        y = self.emulated_stepwise(x, activation, weights)
+            return self._convolved(self._kernel(quantisation), x, bounds)
+        y = self.emulated_stepwise(x, quantisation)
         return y if bounds is None else y.clamp_(*bounds)
 
-    def emulated_stepwise(
-        self, x: Tensor, activation: QuantParams, weights: QuantParams
-    ) -> Tensor:
+    def emulated_stepwise(self, x: Tensor, quantisation: Quantisation) -> Tensor:
         """What `emulated` computes, one element-wise operation after the other."""
-        indices = self._quantised_weight(self.multiplier.signed)[1]
+        activation, weights = quantisation.activation, quantisation.weights
+        indices = self._weight_indices(weights)
         sums = self.integer_sums(activation.indices(x), indices, activation, weights)
-        scale = activation.scale * weights.scale
-        y = sums.float().mul_(self._per_output(scale))
-        return y if self.bias is None else y.add_(self._per_output(self.bias.detach().float()))
+        y = sums.float().mul_(self._per_output(quantisation.output_scale))
+        bias = quantisation.output_bias(self.bias)
+        return y if bias is None else y.add_(self._per_output(bias))
 
-    def _kernel(self, activation: QuantParams, weights: QuantParams) -> Convolution:
+    def _kernel(self, quantisation: Quantisation) -> Convolution:
         """The native operation for the present weights and multiplier, made at first use."""
-        key = (self.multiplier.digest, self.swap, active())
-        params = (activation, weights)
-        version = tuple(
-            None if value is None else (value._version, value.data_ptr())
-            for value in (self.weight, self.bias)
+        key = (self.multiplier.digest, self.swap, active(), id(quantisation))
+        bias = self.bias
+        version = (
+            *self._weight_version(),
+            *(() if bias is None else (bias._version, bias.data_ptr())),
         )
         cached = self._kernels.get(key)
-        if cached is None or not cached.fits(version, params):
+        if cached is None or cached.version != version:
+            activation, weights = quantisation.activation, quantisation.weights
             convolution = Convolution(
                 self._plan,
-                self._as_kernel(self._quantised_weight(self.multiplier.signed)[1]),
+                self._as_kernel(self._weight_indices(weights)),
                 self._window(),
-                Scales(activation.scale, activation.zero_point, weights.scale, weights.zero_point),
-                self.bias,
+                Quantiser(activation.scale, int(activation.zero_point), activation.index_of_level),
+                Output(
+                    int(activation.zero_index),
+                    weights.zero_index,
+                    quantisation.output_scale,
+                    quantisation.output_bias(bias),
+                ),
                 signed=self.multiplier.signed,
             )
-            cached = self._kernels[key] = _Kernel(convolution, version, params)
-            self._forget_kernels()
+            self._forget_kernels(version)
+            cached = self._kernels[key] = _Kernel(convolution, version, quantisation)
         self._kernels.move_to_end(key)
         return cached.convolution
 
-    def _forget_kernels(self) -> None:
-        """Drop the kernels used longest ago where they take too much memory together."""
+    def _forget_kernels(self, version: Version) -> None:
+        """Drop the kernels of other weights, and those used longest ago if they are too many."""
+        for key in [k for k, kernel in self._kernels.items() if kernel.version != version]:
+            del self._kernels[key]
         total = sum(kernel.convolution.nbytes for kernel in self._kernels.values())
-        while total > _MAX_KERNEL_BYTES and len(self._kernels) > 1:
+        while total > _MAX_KERNEL_BYTES and self._kernels:
             total -= self._kernels.popitem(last=False)[1].convolution.nbytes
 
     def integer_sums(
@@ -235,20 +256,24 @@ class EmulatedLayer(nn.Module, ABC):
             weights: Parameters that made ``weight``.
 
         Returns:
-            int32 sums for signed circuits, int64 for unsigned ones.
+            int32 sums, or int64 where there are zero-point terms.
         """
+        origin = SIGNED_ZERO_POINT if self.multiplier.signed else 0
+        activation_zero = int(activation.zero_index) - origin
+        weight_zero = self._per_output(weights.zero_index) - origin
         sums = self._product_sums(x, weight, self._plan)
-        if self.multiplier.signed:
+        if activation_zero == 0 and self.multiplier.signed:
             return sums
-        weight_zero = self._per_output(weights.zero_point)
-        activation_sums = self._activation_sums(x, weight)
-        weight_sums = self._per_output(weight.flatten(1).sum(1, dtype=torch.int64))
         terms = weight[0].numel()
+        activation_sums = self._activation_sums(x, weight) - origin * terms
+        weight_sums = (
+            self._per_output(weight.flatten(1).sum(1, dtype=torch.int64)) - origin * terms
+        )
         return (
             sums.long()
             - weight_zero * activation_sums
-            - activation.zero_point * weight_sums
-            + terms * activation.zero_point * weight_zero
+            - activation_zero * weight_sums
+            + terms * activation_zero * weight_zero
         )
 
     @abstractmethod

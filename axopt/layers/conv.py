@@ -96,7 +96,8 @@ class EmulatedConv2d(EmulatedLayer):
         self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
     ) -> Tensor:
         if self._pads_implicitly:
-            x = functional.pad(x, self.padding, value=int(activation.zero_point))
+            zero = activation.indices(x.new_zeros(1, dtype=torch.float32))
+            x = functional.pad(x, self.padding, value=int(zero))
         return super().integer_sums(x, weight, activation, weights)
 
     def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:

@@ -1,10 +1,14 @@
 """Affine quantisation onto operand indices.
 
-A real value x has the index ``clamp(round(x * inverse) + zero_point, 0, 255)``, with inverse the
-float32 nearest to 1 / scale and rounding half to even, as torch's fake_quantize operators do. An
-index i stands for ``scale * (i - zero_point)``. A signed circuit multiplies
-``i - 128``, so its scheme is symmetric: the zero point is 128. An unsigned circuit multiplies i
-itself; its zero point is wherever the range puts it. In both, real zero has an index of its own.
+A real value x has the level ``n = clamp(round(x * inverse) + zero_point, 0, top)``, with inverse
+the float32 nearest to 1 / scale and rounding half to even, as torch's fake_quantize operators do.
+A level n stands for ``scale * (n - zero_point)``; real zero has a level of its own. Level n is
+multiplied as the operand index ``codes[n]``, a row or column of the product table. Unless a
+correction chose otherwise, levels are indices.
+
+A signed circuit multiplies ``index - 128``, an unsigned one the index itself. Weights of signed
+circuits are symmetric: zero is index 128. The sums that an index other than that asks for are
+taken off exactly (see docs/architecture.md).
 
 .. [Jacob2018] B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
    Integer-Arithmetic-Only Inference", CVPR 2018.
@@ -20,20 +24,28 @@ from axopt.errors import ArgumentError
 SIGNED_ZERO_POINT = 128
 """Index of the value 0 of a signed operand."""
 
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+
 _SMALLEST_SCALE = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, eq=False)
 class QuantParams:
-    """Scale and zero point of one tensor, or of each channel of a weight.
+    """Scale, zero point and codes of one tensor, or of each channel of a weight.
 
     Attributes:
-        scale: ``()`` or ``(channels,)`` float32, positive and finite.
-        zero_point: Same shape, int64 in 0..255.
+        scale: Real value between levels, ``()`` or ``(channels,)`` float32, positive and finite.
+        zero_point: Level of the value 0, same shape, int64 in 0..top.
+        step: What lies between the indices of neighbouring levels, a power of two up to 128: a
+            circuit that ignores low bits multiplies only every ``step``-th index well.
+        codes: Index of every level, ``(256,)`` uint8; None: ``level * step``. Either way one step
+            of the index is worth ``scale / step``, and zero is taken for ``step * zero_point``.
     """
 
     scale: Tensor
     zero_point: Tensor
+    step: int = 1
+    codes: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.scale.shape != self.zero_point.shape or self.scale.ndim > 1:
@@ -43,17 +55,31 @@ class QuantParams:
             )
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
             raise ArgumentError(f"`scale` must be positive and finite, got {self.scale.tolist()}.")
-        if not bool(((self.zero_point >= 0) & (self.zero_point <= 255)).all()):
-            raise ArgumentError(f"`zero_point` must be in 0..255, got {self.zero_point.tolist()}.")
+        if self.step not in STEPS:
+            raise ArgumentError(f"`step` must be one of {STEPS}, got {self.step!r}.")
+        if not bool(((self.zero_point >= 0) & (self.zero_point <= self.top)).all()):
+            raise ArgumentError(
+                f"`zero_point` must be in 0..{self.top}, got {self.zero_point.tolist()}."
+            )
+        if self.codes is not None and (
+            self.codes.shape != (256,) or self.codes.dtype != torch.uint8
+        ):
+            raise ArgumentError(
+                "`codes` must have shape (256,) and dtype uint8, got "
+                f"{tuple(self.codes.shape)} and {self.codes.dtype}."
+            )
 
     @classmethod
-    def from_range(cls, low: Tensor, high: Tensor, *, signed: bool) -> "QuantParams":
+    def from_range(
+        cls, low: Tensor, high: Tensor, *, signed: bool, step: int = 1
+    ) -> "QuantParams":
         """The parameters whose representable range covers [low, high] and zero.
 
         Args:
             low: ``()`` or ``(channels,)`` smallest values.
             high: Largest values, same shape.
-            signed: Whether the operand is signed (symmetric scheme) or unsigned (affine).
+            signed: Whether the scheme is symmetric (zero is index 128) or affine.
+            step: Between the indices of neighbouring levels.
 
         An empty range (low == high == 0) gets the scale 1.
 
@@ -68,21 +94,49 @@ class QuantParams:
             )
         low, high = low.clamp(max=0), high.clamp(min=0)
         if signed:
-            scale = _usable_scale(torch.maximum(-low, high) / 127)
-            return cls(scale, torch.full_like(scale, SIGNED_ZERO_POINT, dtype=torch.int64))
-        scale = _usable_scale((high - low) / 255)
-        zero_point = torch.round(-low / scale.double()).clamp(0, 255).long()
-        return cls(scale, zero_point)
+            zero_level = SIGNED_ZERO_POINT // step
+            scale = _usable_scale(torch.maximum(-low, high) / max(zero_level - 1, 1))
+            return cls(scale, torch.full_like(scale, zero_level, dtype=torch.int64), step)
+        top = 256 // step - 1
+        scale = _usable_scale((high - low) / top)
+        zero_point = torch.round(-low / scale.double()).clamp(0, top).long()
+        return cls(scale, zero_point, step)
 
     def to(self, device: torch.device) -> "QuantParams":
         """The same parameters on ``device``; these themselves if they are there."""
         if self.scale.device == device:
             return self
-        return QuantParams(self.scale.to(device), self.zero_point.to(device))
+        codes = None if self.codes is None else self.codes.to(device)
+        return QuantParams(self.scale.to(device), self.zero_point.to(device), self.step, codes)
 
     @property
     def per_channel(self) -> bool:
         return self.scale.ndim == 1
+
+    @property
+    def top(self) -> int:
+        """The highest level."""
+        return 256 // self.step - 1
+
+    @property
+    def unit(self) -> Tensor:
+        """What one step of the operand index is worth; shaped as ``scale``."""
+        return self.scale / self.step
+
+    @property
+    def zero_index(self) -> Tensor:
+        """The index taken for zero; shaped as ``zero_point``."""
+        return self.zero_point * self.step
+
+    @property
+    def index_of_level(self) -> Tensor | None:
+        """``(256,)`` uint8, levels above the top being the top; None if levels are indices."""
+        if self.codes is None and self.step == 1:
+            return None
+        levels = torch.arange(256, device=self.scale.device).clamp(max=self.top)
+        if self.codes is None:
+            return (levels * self.step).to(torch.uint8)
+        return self.codes[levels]
 
     def _shaped(self, ndim: int) -> tuple[Tensor, Tensor]:
         """Scale and zero point, broadcastable against a tensor whose channels come first."""
@@ -91,7 +145,7 @@ class QuantParams:
         shape = (-1,) + (1,) * (ndim - 1)
         return self.scale.view(shape), self.zero_point.float().view(shape)
 
-    def indices(self, x: Tensor) -> Tensor:
+    def levels(self, x: Tensor) -> Tensor:
         """Quantise.
 
         Args:
@@ -103,22 +157,72 @@ class QuantParams:
         """
         scale, zero_point = self._shaped(x.ndim)
         steps = (x.detach().float() * scale.reciprocal()).round_().nan_to_num_(nan=0.0)
-        return steps.add_(zero_point).clamp_(0, 255).to(torch.uint8)
+        return steps.add_(zero_point).clamp_(0, self.top).to(torch.uint8)
 
-    def values(self, indices: Tensor) -> Tensor:
-        """The real values (float32) that ``indices`` stand for."""
-        scale, zero_point = self._shaped(indices.ndim)
-        return (indices.float() - zero_point) * scale
+    def indices(self, x: Tensor) -> Tensor:
+        """What the circuit gets for ``x``: the codes of its levels, uint8 of the same shape."""
+        levels = self.levels(x)
+        if self.codes is not None:
+            return self.codes[levels.long()]
+        return levels if self.step == 1 else levels.mul_(self.step)
+
+    def values(self, levels: Tensor) -> Tensor:
+        """The real values (float32) that ``levels`` stand for."""
+        scale, zero_point = self._shaped(levels.ndim)
+        return (levels.float() - zero_point) * scale
 
     def fake_quantise(self, x: Tensor) -> Tensor:
-        """``values(indices(x))``: x rounded to what the operands can represent."""
-        return self.values(self.indices(x))
+        """``values(levels(x))``: x rounded to what the levels can represent."""
+        return self.values(self.levels(x))
 
     def inside(self, x: Tensor) -> Tensor:
         """Mask of the elements that quantisation does not clip; NaN counts as clipped."""
         scale, zero_point = self._shaped(x.ndim)
         steps = torch.round(x.detach().float() * scale.reciprocal()) + zero_point
-        return (steps >= 0) & (steps <= 255)
+        return (steps >= 0) & (steps <= self.top)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantisation:
+    """The formats of a layer's operands and results.
+
+    A result is ``float(sum) * scale + bias'`` with ``scale = (activation.unit * weights.unit) *
+    gain`` and ``bias' = bias + shift``, each step rounded to float32.
+
+    Attributes:
+        activation: Of the activations.
+        weights: Of the weights.
+        gain: ``(out_channels,)`` float32 or None, for 1.
+        shift: ``(out_channels,)`` float32 or None, for 0.
+        corrections: Names of what was chosen for one circuit; none in calibrated formats.
+    """
+
+    activation: QuantParams
+    weights: QuantParams
+    gain: Tensor | None = None
+    shift: Tensor | None = None
+    corrections: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> "Quantisation":
+        """The same formats on ``device``; these themselves if they are there."""
+        if self.activation.scale.device == device:
+            return self
+        gain, shift = (None if v is None else v.to(device) for v in (self.gain, self.shift))
+        return Quantisation(
+            self.activation.to(device), self.weights.to(device), gain, shift, self.corrections
+        )
+
+    @property
+    def output_scale(self) -> Tensor:
+        """What one unit of a sum is worth, ``()`` or ``(out_channels,)`` float32."""
+        scale = self.activation.unit * self.weights.unit
+        return scale if self.gain is None else scale * self.gain
+
+    def output_bias(self, bias: Tensor | None) -> Tensor | None:
+        """What is added to the results of a layer with that bias; None if nothing is."""
+        if self.shift is None or bias is None:
+            return self.shift if bias is None else bias.detach().float()
+        return bias.detach().float() + self.shift
 
 
 def _usable_scale(scale: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from axopt.layers.quantisation import QuantParams
+from axopt.layers.quantisation import Quantisation
 
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
@@ -23,7 +23,7 @@ Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 class Products(Protocol):
     """One layer, exact on indices and differentiable in float."""
 
-    def emulated(self, x: Tensor, activation: QuantParams, weights: QuantParams) -> Tensor:
+    def emulated(self, x: Tensor, quantisation: Quantisation) -> Tensor:
         """Dequantised sums of products, with the bias."""
 
     def surrogate_gradients(
@@ -37,11 +37,10 @@ def emulated_products(
     weight: Tensor,
     bias: Tensor | None,
     products: Products,
-    activation: QuantParams,
-    weights: QuantParams,
+    quantisation: Quantisation,
 ) -> Tensor:
     """``products.emulated``, differentiable in ``x``, ``weight`` and ``bias``."""
-    result: Tensor = _StraightThrough.apply(x, weight, bias, products, activation, weights)  # type: ignore[no-untyped-call]
+    result: Tensor = _StraightThrough.apply(x, weight, bias, products, quantisation)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -53,26 +52,26 @@ class _StraightThrough(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         products: Products,
-        activation: QuantParams,
-        weights: QuantParams,
+        quantisation: Quantisation,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.products, ctx.activation, ctx.weights = products, activation, weights
-        return products.emulated(x, activation, weights)
+        ctx.products, ctx.quantisation = products, quantisation
+        return products.emulated(x, quantisation)
 
     @staticmethod
     def backward(
         ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
+        activation, weights = ctx.quantisation.activation, ctx.quantisation.weights
         grad_x, grad_weight, grad_bias = ctx.products.surrogate_gradients(
             grad_outputs[0],
-            ctx.activation.fake_quantise(x),
-            ctx.weights.fake_quantise(weight),
+            activation.fake_quantise(x),
+            weights.fake_quantise(weight),
             ctx.needs_input_grad[:3],
         )
         if grad_x is not None:
-            grad_x = grad_x * ctx.activation.inside(x)
+            grad_x = grad_x * activation.inside(x)
         if grad_weight is not None:
-            grad_weight = grad_weight * ctx.weights.inside(weight)
-        return grad_x, grad_weight, grad_bias, None, None, None
+            grad_weight = grad_weight * weights.inside(weight)
+        return grad_x, grad_weight, grad_bias, None, None

@@ -6,12 +6,11 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from axopt.errors import ArgumentError, AssignmentError, UnknownLayerError
-from axopt.layers import EmulatedLayer, QuantParams
+from axopt.layers import EmulatedLayer, Quantisation
 from axopt.model.assignment import Assignment, LayerAssignment
 from axopt.model.emulated_model import EmulatedModel
+from axopt.model.formats import formats_entry, parse_formats
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
 Choice = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
@@ -72,7 +71,7 @@ def current_assignment(
             for name, m in layers.items()
         },
         model={**(source or {}), "digest": emulated.digest},
-        quantisation={name: _quantisation_entry(layer) for name, layer in layers.items()},
+        quantisation={name: formats_entry(layer.quantisation()) for name, layer in layers.items()},
         metrics=metrics or {},
         cost=cost or {},
     )
@@ -95,14 +94,21 @@ def _assign_all(
             f"..., this model's is {emulated.digest[:12]}..."
         )
     fixed = {
-        name: _parse_quantisation(name, entry, layers)
-        for name, entry in assignment.quantisation.items()
+        name: _formats_of(name, entry, layers) for name, entry in assignment.quantisation.items()
     }
     for name, (multiplier, swap) in resolved.items():
         layers[name].assign(multiplier, swap=swap)
         layers[name].release_quantisation()
-        if name in fixed:
-            layers[name].fix_quantisation(multiplier.signed, *fixed[name])
+        if name in fixed and fixed[name].corrections:
+            layers[name].correction = fixed[name]
+        elif name in fixed:
+            layers[name].fix_quantisation(multiplier.signed, fixed[name])
+
+
+def _formats_of(name: str, entry: Any, layers: Mapping[str, EmulatedLayer]) -> Quantisation:
+    if name not in layers:
+        raise AssignmentError(f"quantisation[{name!r}] is not a layer of the model.")
+    return parse_formats(entry, len(layers[name].weight), f"quantisation[{name!r}]")
 
 
 def _resolve(
@@ -131,41 +137,3 @@ def _resolve(
             f"the library, the assignment wants {choice.digest[:12]}..."
         )
     return multiplier, choice.swap
-
-
-def _quantisation_entry(layer: EmulatedLayer) -> dict[str, Any]:
-    activation, weights = layer.quantisation()
-    return {
-        "activation": {
-            "scale": activation.scale.item(),
-            "zero_point": activation.zero_point.item(),
-        },
-        "weight": {
-            "scale": weights.scale.tolist(),
-            "zero_point": weights.zero_point.tolist(),
-        },
-    }
-
-
-def _parse_quantisation(
-    name: str, entry: Any, layers: Mapping[str, EmulatedLayer]
-) -> tuple[QuantParams, QuantParams]:
-    if name not in layers:
-        raise AssignmentError(f"quantisation[{name!r}] is not a layer of the model.")
-    try:
-        activation, weights = (
-            QuantParams(
-                torch.tensor(entry[operand]["scale"], dtype=torch.float32),
-                torch.tensor(entry[operand]["zero_point"], dtype=torch.int64),
-            )
-            for operand in ("activation", "weight")
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise AssignmentError(f"quantisation[{name!r}] is malformed: {error}") from None
-    channels = len(layers[name].weight)
-    if activation.per_channel or weights.scale.shape not in ((), (channels,)):
-        raise AssignmentError(
-            f"quantisation[{name!r}] must have one activation scale and 1 or {channels} weight "
-            f"scales, got shapes {list(activation.scale.shape)} and {list(weights.scale.shape)}."
-        )
-    return activation, weights

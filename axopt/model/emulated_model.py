@@ -97,7 +97,8 @@ class EmulatedModel(nn.Module):
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())
-            for params in layer.quantisation(signed):
+            quantisation = layer.quantisation(signed)
+            for params in (quantisation.activation, quantisation.weights):
                 digest.update(params.scale.cpu().numpy().tobytes())
                 digest.update(params.zero_point.cpu().numpy().tobytes())
         return digest.hexdigest()

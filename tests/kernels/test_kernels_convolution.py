@@ -1,6 +1,8 @@
 """A native convolution equals its element-wise definition, bit for bit."""
 
+import dataclasses
 import functools
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from kernel_cases import ISAS
 from torch.nn import functional
 
 from axopt.errors import AccumulatorError, ArgumentError
-from axopt.kernels import Convolution, Scales, Window, available, force_isa, plan
+from axopt.kernels import Convolution, Output, Quantiser, Window, available, force_isa, plan
 from axopt.kernels.reference import conv2d_reference
 from axopt.multipliers import load_library
 
@@ -28,62 +30,80 @@ def plan_of(name, swap=False):
     return plan(table.T if swap else table)
 
 
-def make_scales(signed, channels, rng, per_channel=True):
-    shape = (channels,) if per_channel else ()
-    if signed:
-        zeros = torch.full(shape, 128)
-        return Scales(
-            torch.tensor(0.0123), torch.tensor(128), torch.from_numpy(scales(rng, shape)), zeros
+class Formats(NamedTuple):
+    """What a convolution needs to know beside its operands."""
+
+    signed: bool
+    quantiser: Quantiser
+    output: Output
+
+    def convolution(self, plan_, weight, window, method=None):
+        return Convolution(
+            plan_, weight, window, self.quantiser, self.output, signed=self.signed, method=method
         )
-    return Scales(
-        torch.tensor(0.0123),
-        torch.tensor(int(rng.integers(0, 256))),
-        torch.from_numpy(scales(rng, shape)),
-        torch.from_numpy(np.asarray(rng.integers(0, 256, shape))),
+
+
+def make_formats(signed, channels, rng, per_channel=True, bias=True, codes=None, affine=False):
+    """``codes``: None, "any" or the step between codes; ``affine``: zero is any index."""
+    shape = (channels,) if per_channel else ()
+    level = int(rng.integers(0, 256)) if affine or not signed else 128
+    if codes is None:
+        zero, mapped = level, None
+    elif codes == "any":
+        zero = int(rng.integers(0, 256)) if affine or not signed else 128
+        mapped = torch.from_numpy(rng.integers(0, 256, 256, dtype=np.uint8))
+    else:
+        top = 256 // codes - 1
+        level = min(level, top)
+        zero = level * codes if affine or not signed else 128
+        mapped = (torch.arange(256).clamp(max=top) * codes).to(torch.uint8)
+    weight_zero = np.full(shape, 128) if signed else np.asarray(rng.integers(0, 256, shape))
+    output = Output(
+        zero,
+        torch.from_numpy(weight_zero),
+        torch.from_numpy(scales(rng, shape)) * 0.0123,
+        torch.from_numpy(scales(rng, (channels,))) if bias else None,
     )
+    return Formats(signed, Quantiser(torch.tensor(0.0123), level, mapped), output)
 
 
 def scales(rng, shape):
     return np.asarray(rng.uniform(1e-3, 1e-1, shape), np.float32)
 
 
-def definition(plan_, x, weight, window, scales_, bias, signed, bounds=None):
+def definition(plan_, x, weight, window, formats, bounds=None):
     """Every step by itself: quantise, pad, sum table entries in int64, zero points, scale."""
-    zero = int(scales_.activation_zero_point)
-    steps = (x * scales_.activation_scale.reciprocal()).round().nan_to_num(nan=0.0)
-    codes = (steps + zero).clamp(0, 255).to(torch.uint8)
+    signed, quantiser, output = formats
+    steps = (x * quantiser.scale.reciprocal()).round().nan_to_num(nan=0.0)
+    levels = (steps + quantiser.zero_point).clamp(0, 255).to(torch.uint8)
     (py, px), channels = window.padding, len(weight)
-    codes = functional.pad(codes, (px, px, py, py), value=zero).numpy()
+    levels = functional.pad(levels, (px, px, py, py), value=quantiser.zero_point)
+    codes = (levels if quantiser.codes is None else quantiser.codes[levels.long()]).numpy()
     steps = {"stride": window.stride, "dilation": window.dilation, "groups": window.groups}
     sums = conv2d_reference(codes, weight.numpy(), plan_.table, **steps)
-    if not signed:
-        w = weight.numpy().reshape(channels, -1).astype(np.int64)
-        zw = scales_.weight_zero_point.expand(channels).numpy()[:, None, None]
-        ones = np.zeros_like(weight.numpy())
-        activations = conv2d_reference(
-            codes, ones, np.arange(256)[:, None] * np.ones(256, np.int64), **steps
-        )
-        weights = w.sum(1)[:, None, None]
-        sums = sums - zw * activations - zero * weights + w.shape[1] * zero * zw
-    scale = (scales_.activation_scale * scales_.weight_scale).expand(channels)
-    y = torch.from_numpy(sums).float() * scale.view(-1, 1, 1)
-    if bias is not None:
-        y = y + bias.view(-1, 1, 1)
+    origin = 128 if signed else 0
+    values = np.arange(256) - origin
+    w = values[weight.numpy().reshape(channels, -1)]
+    zw = (output.weight_zero.expand(channels).numpy() - origin)[:, None, None]
+    za = output.activation_zero - origin
+    activations = conv2d_reference(
+        codes,
+        np.zeros_like(weight.numpy()),
+        values[:, None] * np.ones(256, np.int64),
+        **steps,
+    )
+    sums = sums - zw * activations - za * w.sum(1)[:, None, None] + w.shape[1] * za * zw
+    y = torch.from_numpy(sums).float() * output.scale.expand(channels).view(-1, 1, 1)
+    if output.bias is not None:
+        y = y + output.bias.view(-1, 1, 1)
     return y if bounds is None else y.clamp(*bounds)
 
 
-def check(
-    name, x, weight, window, rng, bounds=None, swap=False, bias=True, method=None, **options
-):
-    signed = LIBRARY[name].signed
-    scales_ = make_scales(signed, len(weight), rng, **options)
-    bias = torch.from_numpy(scales(rng, (len(weight),))) if bias else None
-    convolution = Convolution(
-        plan_of(name, swap), weight, window, scales_, bias, signed=signed, method=method
-    )
-    actual = convolution(x, bounds)
-    expected = definition(plan_of(name, swap), x, weight, window, scales_, bias, signed, bounds)
-    assert torch.equal(actual, expected)
+def check(name, x, weight, window, rng, bounds=None, swap=False, method=None, **options):
+    formats = make_formats(LIBRARY[name].signed, len(weight), rng, **options)
+    plan_ = plan_of(name, swap)
+    actual = formats.convolution(plan_, weight, window, method)(x, bounds)
+    assert torch.equal(actual, definition(plan_, x, weight, window, formats, bounds))
     assert actual.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -123,18 +143,17 @@ def methods_of(plan_):
 @pytest.mark.parametrize("name", sorted({m.digest: key for key, m in LIBRARY.items()}.values()))
 def test_every_table_by_every_method_on_every_instruction_set(name, rng):
     """The methods are forced: the choice by cost would try few of them."""
-    signed, plan_ = LIBRARY[name].signed, plan_of(name)
+    plan_ = plan_of(name)
     x, weight = operands(rng, (2, 5, 6, 7), (17, 5, 3, 2))
     window = Window(stride=(1, 2), padding=(1, 1))
-    scales_ = make_scales(signed, 17, rng)
-    expected = definition(plan_, x, weight, window, scales_, None, signed)
-    for isa in available():
-        with force_isa(isa):
-            for method in methods_of(plan_):
-                convolution = Convolution(
-                    plan_, weight, window, scales_, None, signed=signed, method=method
-                )
-                assert torch.equal(convolution(x), expected), (isa, method)
+    for codes in (None, "any"):
+        formats = make_formats(LIBRARY[name].signed, 17, rng, codes=codes, affine=codes == "any")
+        expected = definition(plan_, x, weight, window, formats)
+        for isa in available():
+            with force_isa(isa):
+                for method in methods_of(plan_):
+                    convolution = formats.convolution(plan_, weight, window, method)
+                    assert torch.equal(convolution(x), expected), (isa, method, codes)
 
 
 @st.composite
@@ -159,10 +178,12 @@ def convolutions(draw):
     name=st.sampled_from(["mul8s_1KX2", "mul8s_1L2D", "mul8u_JQQ", "mul8u_L40"]),
     layout=st.sampled_from(["first", "last", "strided"]),
     threads=st.integers(1, 3),
+    codes=st.sampled_from([None, "any", 2, 8, 64]),
+    affine=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 @settings(max_examples=60, deadline=None)
-def test_any_convolution(isa, case, name, layout, threads, seed):
+def test_any_convolution(isa, case, name, layout, threads, codes, affine, seed):
     x_shape, w_shape, window = case
     rng = np.random.default_rng(seed)
     x, weight = operands(rng, x_shape, w_shape)
@@ -174,7 +195,8 @@ def test_any_convolution(isa, case, name, layout, threads, seed):
     torch.set_num_threads(threads)
     try:
         with force_isa(isa):
-            check(name, x, weight, window, rng, per_channel=bool(seed % 2), bias=bool(seed % 3))
+            options = {"per_channel": bool(seed % 2), "bias": bool(seed % 3)}
+            check(name, x, weight, window, rng, codes=codes, affine=affine, **options)
     finally:
         torch.set_num_threads(before)
 
@@ -214,9 +236,8 @@ def test_extreme_codes_do_not_saturate(isa, activation, code, rng):
 def test_images_do_not_see_each_other(name, rng):
     """One batch, its halves and its single images give the same bits, on 1 to 3 threads."""
     x, weight = operands(rng, (7, 16, 9, 9), (20, 16, 3, 3))
-    scales_ = make_scales(LIBRARY[name].signed, 20, rng)
-    signed = LIBRARY[name].signed
-    convolution = Convolution(plan_of(name), weight, Window(), scales_, None, signed=signed)
+    formats = make_formats(LIBRARY[name].signed, 20, rng, codes="any")
+    convolution = formats.convolution(plan_of(name), weight, Window())
     before = torch.get_num_threads()
     try:
         results = []
@@ -231,9 +252,7 @@ def test_images_do_not_see_each_other(name, rng):
 
 def test_empty_batch_and_wrong_shapes(rng):
     x, weight = operands(rng, (0, 4, 6, 6), (3, 4, 3, 3))
-    convolution = Convolution(
-        plan_of("mul8s_1KV8"), weight, Window(), make_scales(True, 3, rng), None, signed=True
-    )
+    convolution = make_formats(True, 3, rng).convolution(plan_of("mul8s_1KV8"), weight, Window())
     assert convolution(x).shape == (0, 3, 4, 4)
     with pytest.raises(ArgumentError, match="4 channels, got 5"):
         convolution(torch.zeros(1, 5, 6, 6))
@@ -241,18 +260,42 @@ def test_empty_batch_and_wrong_shapes(rng):
         convolution(torch.zeros(1, 4, 6, 2))
 
 
-@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8u_1JFF"])
-def test_sums_that_may_leave_int32_are_refused(name, rng):
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("codes", ["any", 1, 4, 128])
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KX2", "mul8u_JQQ", "mul8u_L40"])
+def test_levels_become_codes(isa, codes, name, rng):
+    """In every layout, of more values than a vector, padding included."""
+    for channels, padding in ((3, 1), (16, 2), (70, 0)):
+        x, weight = operands(rng, (2, channels, 9, 11), (18, channels, 3, 3))
+        window = Window(padding=(padding, padding))
+        with force_isa(isa):
+            for layout in (torch.contiguous_format, torch.channels_last):
+                x = x.contiguous(memory_format=layout)
+                check(name, x, weight, window, rng, codes=codes, affine=True)
+
+
+def test_weights_of_signed_circuits_are_symmetric(rng):
+    _, weight = operands(rng, (1, 4, 6, 6), (3, 4, 3, 3))
+    formats = make_formats(True, 3, rng)
+    output = Output(128, torch.tensor([128, 127, 128]), formats.output.scale)
+    with pytest.raises(ArgumentError, match="must be 128"):
+        formats._replace(output=output).convolution(plan_of("mul8s_1KV8"), weight, Window())
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KR3", "mul8u_1JFF"])
+def test_sums_that_may_leave_int32_are_refused(name, affine, rng):
     plan_, signed = plan_of(name), LIBRARY[name].signed
-    k_max = plan_.k_max if signed else plan_.k_max_affine
-    scales_ = make_scales(signed, 1, rng)
+    formats = make_formats(signed, 1, rng, affine=affine)
+    if affine:
+        formats = formats._replace(output=dataclasses.replace(formats.output, activation_zero=0))
+    k_max = plan_.k_max_affine(signed=signed) if affine or not signed else plan_.k_max
     for k in (k_max, k_max + 1):
         weight = torch.zeros((1, k, 1, 1), dtype=torch.uint8)
         if k <= k_max:
-            x = torch.full((1, k, 1, 1), -99.0)
-            expected = definition(plan_, x, weight, Window(), scales_, None, signed)
-            result = Convolution(plan_, weight, Window(), scales_, None, signed=signed)(x)
-            assert torch.equal(result, expected)
+            x = torch.full((1, k, 1, 1), 99.0 if affine else -99.0)
+            result = formats.convolution(plan_, weight, Window())(x)
+            assert torch.equal(result, definition(plan_, x, weight, Window(), formats))
         else:
             with pytest.raises(AccumulatorError, match=f"K = {k}"):
-                Convolution(plan_, weight, Window(), scales_, None, signed=signed)
+                formats.convolution(plan_, weight, Window())

@@ -9,7 +9,7 @@ from kernel_cases import ISAS, codes, exact_signed_table, signed_table, unsigned
 
 from axopt import _lut_gemm
 from axopt.errors import ArgumentError
-from axopt.kernels import Convolution, Scales, Window, plan
+from axopt.kernels import Convolution, Output, Quantiser, Window, plan
 from axopt.kernels.operations import residual_operation
 from axopt.kernels.packing import pack_classes
 from axopt.kernels.reference import conv2d_reference
@@ -238,10 +238,11 @@ def test_classes_are_packed_beside_their_weights(rng):
 
 def test_layers_that_cannot_use_it(rng):
     def convolve(name, w, window):
-        scales = Scales(torch.tensor(0.1), torch.tensor(128), torch.tensor(0.1), torch.tensor(128))
+        quantiser = Quantiser(torch.tensor(0.1), 128)
+        output = Output(128, torch.tensor(128), torch.tensor(0.01))
         table = plan(LIBRARY[name].table)
         w = torch.from_numpy(w)
-        Convolution(table, w, window, scales, None, signed=True, method="residual")
+        Convolution(table, w, window, quantiser, output, signed=True, method="residual")
 
     convolve("mul8s_1KX2", codes(rng, 4, 4, 3, 3), Window())
     with pytest.raises(ArgumentError, match="must not be 'residual'"):

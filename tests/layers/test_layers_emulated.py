@@ -90,7 +90,8 @@ def test_conv_equals_reference_for_any_table(options, signed, per_channel, swap,
     multiplier = random_multiplier(signed, rng)
     layer, conv, x = make_conv(options, multiplier, per_channel=per_channel)
     layer.assign(multiplier, swap=swap)
-    activation, weights = layer.quantisation()
+    formats = layer.quantisation()
+    activation, weights = formats.activation, formats.weights
     padded = layer._padded(x)
     zero_w = np.broadcast_to(weights.zero_point.numpy(), len(conv.weight))
     table = multiplier.table.T if swap else multiplier.table
@@ -120,7 +121,8 @@ def test_conv_equals_reference_for_any_table(options, signed, per_channel, swap,
 @pytest.mark.parametrize("options", CONV_OPTIONS.values(), ids=CONV_OPTIONS.keys())
 def test_exact_multiplier_equals_integer_convolution(options, signed, library):
     layer, conv, x = make_conv(options, library.exact(signed))
-    activation, weights = layer.quantisation()
+    formats = layer.quantisation()
+    activation, weights = formats.activation, formats.weights
 
     def centred(params, values):
         zero = params.zero_point.double()
@@ -151,7 +153,8 @@ def test_linear_takes_any_leading_dimensions(shape, signed, rng):
     linear = nn.Linear(7, 3)
     layer = calibrated(EmulatedLinear(linear, multiplier), torch.randn(50, 7))
     x = torch.randn(*shape)
-    activation, weights = layer.quantisation()
+    formats = layer.quantisation()
+    activation, weights = formats.activation, formats.weights
     a = activation.indices(x).numpy().reshape(-1, 7).astype(np.int64)
     w = weights.indices(linear.weight).numpy().astype(np.int64)
     sums = multiplier.table[a[:, None], w[None]].astype(np.int64).sum(-1)
@@ -171,7 +174,8 @@ def test_swap_exchanges_the_operands(rng):
     )
     torch.manual_seed(0)
     layer = calibrated(EmulatedLinear(nn.Linear(1, 1, bias=False), multiplier), torch.ones(2, 1))
-    activation, weights = layer.quantisation()
+    formats = layer.quantisation()
+    activation, weights = formats.activation, formats.weights
     x_index = activation.indices(torch.ones(1, 1))
     w_index = weights.indices(layer.weight)
     assert int(x_index) != int(w_index)
@@ -217,7 +221,8 @@ def test_conv_gradients_are_those_of_the_quantised_float_layer(options, rng):
     layer(x).square().sum().backward()
     y = layer(x).detach()
 
-    activation, weights = layer.quantisation()
+    formats = layer.quantisation()
+    activation, weights = formats.activation, formats.weights
     x_reference = x.detach().clone().requires_grad_()
     w_reference = conv.weight.detach().clone().requires_grad_()
 
@@ -250,7 +255,8 @@ def test_linear_gradients_and_clip_mask(library):
     x = (4 * torch.randn(2, 3, 5)).requires_grad_()
     grad = torch.randn(2, 3, 4)
     layer(x).backward(grad)
-    activation, weights = layer.quantisation()
+    formats = layer.quantisation()
+    activation, weights = formats.activation, formats.weights
     inside = activation.inside(x)
     assert 0 < inside.float().mean() < 1
     expected = grad @ weights.fake_quantise(linear.weight) * inside

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ def layer(library, x):
 
 
 def kernel(layer):
-    return layer._kernel(*layer.quantisation())
+    return layer._kernel(layer.quantisation())
 
 
 def test_an_operation_is_made_once_for_each_multiplier_and_order(layer, library, x):
@@ -68,8 +69,9 @@ def test_changed_parameters_make_it_anew(layer, x, parameter, how):
 
 def test_other_scales_make_it_anew(layer, x):
     before, y = kernel(layer), layer(x)
-    activation, weights = layer.quantisation()
-    layer.fix_quantisation(True, QuantParams(activation.scale * 2, activation.zero_point), weights)
+    formats = layer.quantisation()
+    doubled = QuantParams(formats.activation.scale * 2, formats.activation.zero_point)
+    layer.fix_quantisation(True, replace(formats, activation=doubled))
     assert kernel(layer) is not before
     assert not torch.equal(layer(x), y)
     layer.release_quantisation()
