@@ -7,11 +7,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from axopt.corrections import Corrections
     from axopt.data import load_data
     from axopt.errors import AxoptError
     from axopt.evaluation import Evaluation, evaluate
     from axopt.kernels import lut_gemm
-    from axopt.model import Assignment, Cost, EmulatedModel, assign_, cost, prepare
+    from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
     from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
     from axopt.study import SearchResult, search
     from axopt.zoo import create_model, list_models
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Assignment",
     "AxoptError",
+    "Corrections",
     "Cost",
     "EmulatedModel",
     "Evaluation",
@@ -28,6 +30,7 @@ __all__ = [
     "MultiplierLibrary",
     "SearchResult",
     "assign_",
+    "correct_",
     "cost",
     "create_model",
     "evaluate",
@@ -42,6 +45,7 @@ __all__ = [
 _ROOM_OF = {
     "Assignment": "model",
     "AxoptError": "errors",
+    "Corrections": "corrections",
     "Cost": "model",
     "EmulatedModel": "model",
     "Evaluation": "evaluation",
@@ -49,6 +53,7 @@ _ROOM_OF = {
     "MultiplierLibrary": "multipliers",
     "SearchResult": "study",
     "assign_": "model",
+    "correct_": "model",
     "cost": "model",
     "create_model": "zoo",
     "evaluate": "evaluation",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from axopt.cli import loading
 from axopt.cli.arguments import MAX_SAMPLES, add_common, add_library, add_threads, integer, path
-from axopt.cli.console import inform, print_result
+from axopt.cli.console import as_table, inform, print_result
 from axopt.errors import AssignmentError
 
 if TYPE_CHECKING:
-    from axopt.model import Assignment
+    from axopt.model import Assignment, Explanation
 
 METRICS = ("top1", "top5")
 
@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the split (default: as many as the assignment was measured on)",
     )
     parser.add_argument("--metric", choices=METRICS, help="(default: that of the assignment)")
+    parser.add_argument(
+        "--explain",
+        action="store_true",
+        help="list the corrections of every layer, and what each set of them is worth",
+    )
     add_threads(parser)
     add_common(parser)
 
@@ -43,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure the assignment, print quality and cost."""
     from axopt.evaluation import evaluate
-    from axopt.model import Assignment, assign_, cost
+    from axopt.model import Assignment, assign_, cost, explain_corrections
     from axopt.multipliers import load_library
 
     loading.start(options.threads)
@@ -66,16 +71,46 @@ def run(options: argparse.Namespace) -> int:
         "quality": asdict(quality),
         "cost": asdict(price),
     }
-    print_result(
-        options,
-        result,
+    text = (
         f"{quality.metric}     {quality.value:.2f} % [{quality.low:.2f}, {quality.high:.2f}]"
         f" on {quality.n} {options.split} samples\n"
         f"power    {price.rel_power:.4f} of {price.reference}\n"
         f"area     {price.rel_area:.4f} of {price.reference}\n"
-        f"delay    {price.delay_ns:.2f} ns",
+        f"delay    {price.delay_ns:.2f} ns"
     )
+    if options.explain:
+        explanations = explain_corrections(emulated)
+        result["corrections"] = [_explanation_as_json(e) for e in explanations]
+        text += f"\n\n{_explanations_as_text(explanations)}"
+    print_result(options, result, text)
     return 0
+
+
+def _explanation_as_json(explanation: Explanation) -> dict[str, Any]:
+    alternatives = [
+        {"corrections": list(names), "error_pct": error}
+        for names, error in explanation.alternatives
+    ]
+    return {**asdict(explanation), "alternatives": alternatives}
+
+
+def _explanations_as_text(explanations: list[Explanation]) -> str:
+    header = ("layer", "multiplier", "corrections", "error %", "without", "next best")
+    rows = []
+    for e in explanations:
+        names = ("order",) * e.swap + e.corrections
+        next_best = [f"{error:.2f} with {_joined(other)}" for other, error in e.alternatives[:1]]
+        figures = [f"{e.error_pct:.2f}", f"{e.raw_error_pct:.2f}"]
+        rows.append([e.name, e.multiplier, _joined(names), *figures, *(next_best or [""])])
+    return (
+        f"{as_table(header, rows)}\n"
+        "error: root mean square error of the layer's results, in percent of their standard"
+        " deviation,\non windows of calibration data; corrections are chosen for the least"
+    )
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    return ", ".join(names).replace("_", " ") or "none"
 
 
 def _measured(options: argparse.Namespace, assignment: Assignment) -> tuple[str, int | None]:

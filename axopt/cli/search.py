@@ -20,10 +20,12 @@ from axopt.cli.arguments import (
 from axopt.cli.console import Progress, as_table, inform, print_result
 
 if TYPE_CHECKING:
+    from axopt.corrections import Corrections
     from axopt.study import SearchResult
 
 DEFAULT_MODEL = "digits_cnn"
 ALGORITHMS = ("nsga2", "tpe", "optuna-nsga2", "random", "exhaustive")
+ACTIVATION_CODES = ("remapped", "all")
 POPULATION = 40
 MAX_BUDGET = 1_000_000
 MAX_POPULATION = 10_000
@@ -61,6 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--swap", action="store_true", help="let each layer choose the order of its operands"
+    )
+    group.add_argument(
+        "--correct",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="evaluate layers with the free corrections that help them (default: yes)",
+    )
+    group.add_argument(
+        "--activation-codes",
+        choices=ACTIVATION_CODES,
+        default=ACTIVATION_CODES[0],
+        help="remapped: corrections may round activations onto codes that the circuit multiplies"
+        " well, which the hardware must do too (default: %(default)s)",
     )
     _add_samples(group)
     loading.add_quantisation(parser)
@@ -115,6 +130,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             population=options.population,
             operand_order=options.swap,
+            correct=_corrections(options),
             validation_samples=options.validation_samples,
             test_samples=options.test_samples,
             out=out,
@@ -127,6 +143,14 @@ def run(options: argparse.Namespace) -> int:
         )
     print_result(options, _as_json(result), _as_text(result))
     return 0
+
+
+def _corrections(options: argparse.Namespace) -> bool | Corrections:
+    from axopt.corrections import Corrections
+
+    if not options.correct:
+        return False
+    return Corrections(activation_codes=options.activation_codes == "remapped")
 
 
 def _source(options: argparse.Namespace) -> loading.Source:

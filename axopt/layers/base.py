@@ -6,7 +6,7 @@ import functools
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from axopt.errors import CalibrationError
 from axopt.kernels import Convolution, Output, Plan, Quantiser, Window, active, plan
 from axopt.layers.calibrators import activation_params
 from axopt.layers.histogram import Histogram
+from axopt.layers.observation import ChannelHistograms, WindowSample
 from axopt.layers.quantisation import (
     SIGNED_ZERO_POINT,
     Quantisation,
@@ -29,7 +30,8 @@ _MAX_KERNEL_BYTES = 32 << 20
 
 
 @functools.lru_cache(maxsize=512)
-def _plan_of(multiplier: Multiplier, swap: bool) -> Plan:
+def plan_of(multiplier: Multiplier, swap: bool) -> Plan:
+    """The plan of a circuit, with the weight as first operand if ``swap``."""
     return plan(multiplier.table.T if swap else multiplier.table)
 
 
@@ -59,9 +61,12 @@ class EmulatedLayer(nn.Module, ABC):
         bias: Float bias or None; it is added exactly.
         bounds: What the results are clamped to, where the layer does the rectifier behind it too.
         histogram: What calibration saw at the input.
+        channels: The same for each input channel.
+        sample: Some windows of the input.
         multiplier: The circuit in use.
         swap: Whether the weight is the first operand.
         correction: Formats chosen for the circuit in use, or None; `assign` forgets them.
+        derived: What others found out about the weights and calibration, by who did.
     """
 
     kind: ClassVar[str]
@@ -86,8 +91,11 @@ class EmulatedLayer(nn.Module, ABC):
         self.per_channel = per_channel
         self.bounds = bounds
         self.histogram = Histogram()
+        self.channels = ChannelHistograms()
+        self.sample = WindowSample()
         self.observing = False
         self.correction: Quantisation | None = None
+        self.derived: dict[object, Any] = {}
         self._fixed: dict[bool, Quantisation] = {}
         self._activation: dict[bool, QuantParams] = {}
         self._calibrated: dict[bool, tuple[Version, Quantisation]] = {}
@@ -100,7 +108,7 @@ class EmulatedLayer(nn.Module, ABC):
         self.multiplier = multiplier
         self.swap = swap
         self.correction = None
-        self._plan = _plan_of(multiplier, swap)
+        self._plan = plan_of(multiplier, swap)
 
     def quantisation(self, signed: bool | None = None) -> Quantisation:
         """The formats of operands and results.
@@ -118,7 +126,7 @@ class EmulatedLayer(nn.Module, ABC):
             signed = self.multiplier.signed
         if signed in self._fixed:
             return self._fixed[signed].to(self.weight.device)
-        version = self._weight_version()
+        version = self.weight_version()
         cached = self._calibrated.get(signed)
         if cached is None or cached[0] != version:
             weights = weight_params(self.weight, signed=signed, per_channel=self.per_channel)
@@ -144,12 +152,13 @@ class EmulatedLayer(nn.Module, ABC):
         self._fixed.clear()
         self.correction = None
 
-    def _weight_version(self) -> Version:
+    def weight_version(self) -> Version:
+        """Differs from any earlier one if the weight was changed or replaced."""
         return (self.weight._version, self.weight.data_ptr(), self.weight.device)
 
     def _weight_indices(self, weights: QuantParams) -> Tensor:
         """Indices of the weight, kept for the next call with the same ones."""
-        version = self._weight_version()
+        version = self.weight_version()
         cached = self._indices
         if cached is None or cached[0] != version or cached[1] is not weights:
             cached = self._indices = (version, weights, weights.indices(self.weight))
@@ -163,18 +172,24 @@ class EmulatedLayer(nn.Module, ABC):
         """
         if self.observing:
             self._observe(x)
-            return self._bounded(self.exact_float(x))
+            return self.bounded(self.exact_float(x))
         quantisation = self.quantisation()
         prepared = self._prepared_input(x.float())
         if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
             y = emulated_products(prepared, self.weight, self.bias, self, quantisation)
-            return self._bounded(y).to(x.dtype)
+            return self.bounded(y).to(x.dtype)
         return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
 
     def _trains(self) -> bool:
         return self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
 
-    def _bounded(self, y: Tensor) -> Tensor:
+    def unbounded(self, x: Tensor) -> Tensor:
+        """The emulated results without the rectifier that the layer does; no gradients."""
+        y = self.emulated(self._prepared_input(x.float()), self.quantisation())
+        return y.to(x.dtype)
+
+    def bounded(self, y: Tensor) -> Tensor:
+        """Results after the rectifier that the layer does."""
         return y if self.bounds is None else y.clamp(*self.bounds)
 
     def _observe(self, x: Tensor) -> None:
@@ -182,6 +197,7 @@ class EmulatedLayer(nn.Module, ABC):
             self.histogram.update(x)
         except CalibrationError as error:
             raise CalibrationError(f"layer {self.name!r}: {error}") from None
+        self._sample_windows(x)
         self._activation.clear()
         self._calibrated.clear()
 
@@ -212,7 +228,7 @@ class EmulatedLayer(nn.Module, ABC):
         key = (self.multiplier.digest, self.swap, active(), id(quantisation))
         bias = self.bias
         version = (
-            *self._weight_version(),
+            *self.weight_version(),
             *(() if bias is None else (bias._version, bias.data_ptr())),
         )
         cached = self._kernels.get(key)
@@ -277,6 +293,10 @@ class EmulatedLayer(nn.Module, ABC):
         )
 
     @abstractmethod
+    def by_channel(self, y: Tensor) -> Tensor:
+        """Results as ``(out_channels, n)``."""
+
+    @abstractmethod
     def geometry(self) -> str:
         """Options and shapes that, with the weights, define what the layer computes."""
 
@@ -289,6 +309,10 @@ class EmulatedLayer(nn.Module, ABC):
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
         """Gradients of the float layer, see `surrogate.Products`."""
+
+    @abstractmethod
+    def _sample_windows(self, x: Tensor) -> None:
+        """Update ``channels`` and ``sample`` with an input."""
 
     @abstractmethod
     def _window(self) -> Window:
@@ -321,8 +345,8 @@ class EmulatedLayer(nn.Module, ABC):
         """Per-tensor or per-channel values, broadcastable against the output."""
 
     def __getstate__(self) -> dict[str, object]:
-        """What copies are made from: native operations are made again at their first use."""
-        return {**self.__dict__, "_kernels": OrderedDict()}
+        """What copies are made from: all that follows from it is made again at its first use."""
+        return {**self.__dict__, "_kernels": OrderedDict(), "derived": {}}
 
     def extra_repr(self) -> str:
         return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"

@@ -1,7 +1,8 @@
 """From the histogram of a tensor to the range that its quantiser covers.
 
-A calibrator takes a `Histogram` and the kind of operand and returns (low, high). Min-max keeps
-everything that was seen; the others clip rare large values for a finer step.
+A calibrator takes a `Histogram`, whether the format is symmetric and the step of its codes, and
+returns (low, high). Min-max keeps everything that was seen; the others clip rare large values for
+a finer step.
 
 .. [Migacz2017] S. Migacz, "8-bit Inference with TensorRT", GTC 2017 (entropy calibration).
 """
@@ -16,7 +17,7 @@ from axopt.errors import ArgumentError, CalibrationError
 from axopt.layers.histogram import BINS, Histogram
 from axopt.layers.quantisation import QuantParams
 
-Calibrator = Callable[[Histogram, bool], tuple[float, float]]
+Calibrator = Callable[[Histogram, bool, int], tuple[float, float]]
 
 PERCENTILE = 99.99
 """Percentage of the values that the percentile calibrator keeps, on each side."""
@@ -24,13 +25,16 @@ PERCENTILE = 99.99
 _SHRINKAGES = torch.linspace(1.0, 0.1, 91, dtype=torch.float64).tolist()
 
 
-def activation_params(histogram: Histogram, *, signed: bool, calibrator: str) -> QuantParams:
+def activation_params(
+    histogram: Histogram, *, signed: bool, calibrator: str, step: int = 1
+) -> QuantParams:
     """Quantisation parameters of a tensor with that histogram.
 
     Args:
         histogram: What calibration saw.
-        signed: Kind of the operand.
+        signed: Whether the format is symmetric or affine.
         calibrator: A name of `CALIBRATORS`.
+        step: Between the indices of neighbouring levels.
 
     Raises:
         ArgumentError: If there is no calibrator of that name.
@@ -41,16 +45,16 @@ def activation_params(histogram: Histogram, *, signed: bool, calibrator: str) ->
         raise ArgumentError(f"`calibrator` must be one of {names}, got {calibrator!r}.")
     if histogram.empty:
         raise CalibrationError("calibration saw no values")
-    low, high = CALIBRATORS[calibrator](histogram, signed)
-    return QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed)
+    low, high = CALIBRATORS[calibrator](histogram, signed, step)
+    return QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, step=step)
 
 
-def minmax(histogram: Histogram, signed: bool) -> tuple[float, float]:
+def minmax(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
     """Everything that was seen."""
     return histogram.low, histogram.high
 
 
-def percentile(histogram: Histogram, signed: bool) -> tuple[float, float]:
+def percentile(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
     """All but the outermost 0.01 % on each side (of the magnitudes, for signed operands)."""
     tail = 1 - PERCENTILE / 100
     counts = histogram.counts.double()
@@ -66,20 +70,22 @@ def percentile(histogram: Histogram, signed: bool) -> tuple[float, float]:
     return histogram.clip(low), histogram.clip(high)
 
 
-def mse(histogram: Histogram, signed: bool) -> tuple[float, float]:
+def mse(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
     """The shrunk range with the least mean squared quantisation error."""
     seen = histogram.counts > 0
     counts, centres = histogram.counts[seen].double(), histogram.centres()[seen]
 
     def squared_error(low: float, high: float) -> float:
-        params = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed)
+        params = QuantParams.from_range(
+            torch.tensor(low), torch.tensor(high), signed=signed, step=step
+        )
         error = params.fake_quantise(centres).double() - centres
         return float((counts * error.square()).sum())
 
     return _best_shrinkage(histogram, squared_error)
 
 
-def entropy(histogram: Histogram, signed: bool) -> tuple[float, float]:
+def entropy(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
     """The shrunk range whose quantised distribution diverges least from the original.
 
     The divergence is the Kullback-Leibler one between the clipped histogram and itself after
@@ -89,8 +95,10 @@ def entropy(histogram: Histogram, signed: bool) -> tuple[float, float]:
     counts = histogram.counts.double()
 
     def divergence(low: float, high: float) -> float:
-        params = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed)
-        indices = params.indices(centres).long()
+        params = QuantParams.from_range(
+            torch.tensor(low), torch.tensor(high), signed=signed, step=step
+        )
+        indices = params.levels(centres).long()
         covered = params.inside(centres)
         if not covered.any():
             return math.inf

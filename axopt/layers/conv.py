@@ -35,6 +35,9 @@ class EmulatedConv2d(EmulatedLayer):
         self.padding_mode = conv.padding_mode
         self.padding = _border(conv)
 
+    def by_channel(self, y: Tensor) -> Tensor:
+        return y.movedim(-3, 0).flatten(1)
+
     def geometry(self) -> str:
         return (
             f"weight={tuple(self.weight.shape)}, stride={self.stride}, padding={self.padding}, "
@@ -70,6 +73,43 @@ class EmulatedConv2d(EmulatedLayer):
         """Whether the kernel can pad: with zeros, as much on either side."""
         left, right, top, bottom = self.padding
         return self.padding_mode == "zeros" and left == right and top == bottom
+
+    def _sample_windows(self, x: Tensor) -> None:
+        x = x if x.ndim == 4 else x[None]
+        padded = self._padded(x)
+        height, width = Window(self.stride, (0, 0), self.dilation).out_size(
+            (padded.shape[2], padded.shape[3]), (self.weight.shape[2], self.weight.shape[3])
+        )
+        if self.padding_mode == "zeros":
+            self.channels.padded_share = self._padded_share(x)
+            self.channels.update(x.transpose(0, 1).flatten(1))
+        else:
+            self.channels.update(padded.transpose(0, 1).flatten(1))
+        offered = len(x) * height * width
+        wanted = self.sample.wanted(offered)
+        self.sample.add(self._windows_at(padded, wanted, height, width), offered)
+
+    def _padded_share(self, x: Tensor) -> float:
+        """Part of the values under all windows that are padding."""
+        inside = x.new_ones(1, 1, *x.shape[2:])
+        taps = self.weight.new_ones(1, 1, *self.weight.shape[2:])
+        met = functional.conv2d(self._padded(inside), taps, None, self.stride, 0, self.dilation)
+        return 1 - float(met.mean()) / taps.numel()
+
+    def _windows_at(self, padded: Tensor, at: Tensor, height: int, width: int) -> Tensor:
+        """Windows of the output pixels ``at``, counted over images, rows and columns.
+
+        Returns:
+            ``(n, groups, depth)``, the depth ordered as a flattened filter is.
+        """
+        image, row, column = at // (height * width), at // width % height, at % width
+        kernel_rows, kernel_columns = self.weight.shape[2:]
+        rows = row[:, None] * self.stride[0] + torch.arange(kernel_rows) * self.dilation[0]
+        columns = (
+            column[:, None] * self.stride[1] + torch.arange(kernel_columns) * self.dilation[1]
+        )
+        windows = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        return windows.permute(0, 3, 1, 2).reshape(len(at), self.groups, -1)
 
     def _window(self) -> Window:
         left, _, top, _ = self.padding if self._pads_implicitly else (0, 0, 0, 0)

@@ -22,6 +22,9 @@ class EmulatedLinear(EmulatedLayer):
     def __init__(self, linear: nn.Linear, multiplier: Multiplier, **options: Any) -> None:
         super().__init__(linear.weight, linear.bias, multiplier, **options)
 
+    def by_channel(self, y: Tensor) -> Tensor:
+        return y.reshape(-1, y.shape[-1]).T
+
     def geometry(self) -> str:
         return f"weight={tuple(self.weight.shape)}"
 
@@ -38,6 +41,12 @@ class EmulatedLinear(EmulatedLayer):
             rows.T @ columns if needs[1] else None,
             rows.sum(0) if needs[2] else None,
         )
+
+    def _sample_windows(self, x: Tensor) -> None:
+        rows = x.reshape(-1, x.shape[-1])
+        self.channels.update(rows.T)
+        wanted = self.sample.wanted(len(rows))
+        self.sample.add(rows[wanted][:, None], len(rows))
 
     def _window(self) -> Window:
         return Window()

@@ -2,6 +2,7 @@
 
 from axopt.model.assign import assign_, current_assignment
 from axopt.model.assignment import Assignment, LayerAssignment
+from axopt.model.correct import Explanation, allowed_corrections, correct_, explain_corrections
 from axopt.model.costs import Cost, cost
 from axopt.model.emulated_model import EmulatedModel, LayerInfo
 from axopt.model.preparation import WEIGHT_SCALES, prepare
@@ -11,10 +12,14 @@ __all__ = [
     "Assignment",
     "Cost",
     "EmulatedModel",
+    "Explanation",
     "LayerAssignment",
     "LayerInfo",
+    "allowed_corrections",
     "assign_",
+    "correct_",
     "cost",
     "current_assignment",
+    "explain_corrections",
     "prepare",
 ]

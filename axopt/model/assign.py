@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from axopt.corrections import Corrections
 from axopt.errors import ArgumentError, AssignmentError, UnknownLayerError
 from axopt.layers import EmulatedLayer, Quantisation
 from axopt.model.assignment import Assignment, LayerAssignment
+from axopt.model.correct import allowed_corrections, correct_layer
 from axopt.model.emulated_model import EmulatedModel
 from axopt.model.formats import formats_entry, parse_formats
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
@@ -21,6 +24,7 @@ def assign_(
     spec: Choice | Mapping[str, Choice] | Assignment,
     *,
     library: MultiplierLibrary | None = None,
+    correct: bool | Corrections = False,
 ) -> None:
     """Choose multipliers, in place. Either all of ``spec`` is applied, or an error and nothing.
 
@@ -31,22 +35,34 @@ def assign_(
             every layer and brings its own quantisation parameters, which stay until the next
             `Assignment`. A pair (multiplier, swap) chooses the operand order too.
         library: Where names are looked up; the bundled library by default.
+        correct: Whether to correct the layers that get a multiplier, see `correct_`, or with what.
+            An `Assignment` brings its own corrections, and these are added to those layers only
+            that have none. The order of a pair stays as it is.
 
     Raises:
         UnknownLayerError: If a name is not that of an emulated layer.
         UnknownMultiplierError: If the library has no such multiplier.
+        ArgumentError: If ``spec`` or ``correct`` is of another type.
         AssignmentError: If a digest differs from the library's table, the assignment was made
             for another model or leaves a layer out, or its quantisation is malformed.
     """
     library = load_library() if library is None else library
     layers = emulated.emulated_layers
+    allowed = allowed_corrections(correct)
     if isinstance(spec, Assignment):
         _assign_all(emulated, layers, spec, library)
-        return
-    choices = spec if isinstance(spec, Mapping) else dict.fromkeys(layers, spec)
-    resolved = {name: _resolve(layers, name, c, library) for name, c in choices.items()}
-    for name, (multiplier, swap) in resolved.items():
-        layers[name].assign(multiplier, swap=swap)
+        uncorrected = [n for n, layer in layers.items() if layer.correction is None]
+        orders = dict.fromkeys(uncorrected, True)
+    else:
+        choices = spec if isinstance(spec, Mapping) else dict.fromkeys(layers, spec)
+        resolved = {name: _resolve(layers, name, c, library) for name, c in choices.items()}
+        for name, (multiplier, swap) in resolved.items():
+            layers[name].assign(multiplier, swap=swap)
+        orders = {name: not isinstance(c, tuple) for name, c in choices.items()}
+    if allowed is not None:
+        for name, free in orders.items():
+            order = allowed.order and free
+            correct_layer(layers[name], layers[name].swap, replace(allowed, order=order))
 
 
 def current_assignment(

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer
 
 
@@ -92,6 +93,16 @@ class EmulatedModel(nn.Module):
                 digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def calibration_digest(self) -> str:
+        """sha256 over what calibration kept for corrections."""
+        digest = hashlib.sha256()
+        for name, layer in self.emulated_layers.items():
+            digest.update(f"{name}\n".encode())
+            for value in (layer.channels.counts, layer.channels.zeros, layer.sample.windows):
+                digest.update(value.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def quantisation_digest(self, signed: bool) -> str:
         """sha256 over the quantisation parameters of all layers for one kind of circuit."""
         digest = hashlib.sha256()
@@ -102,3 +113,20 @@ class EmulatedModel(nn.Module):
                 digest.update(params.scale.cpu().numpy().tobytes())
                 digest.update(params.zero_point.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def input_of(batch: Any) -> Tensor:
+    """The input of a calibration batch, which may be (input, target).
+
+    Raises:
+        CalibrationError: If there is none.
+    """
+    if batch is None:
+        raise CalibrationError("`calibration` must hold at least one batch, got none.")
+    x = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0:
+        raise CalibrationError(
+            "`calibration` must yield non-empty tensors or (tensor, target), got "
+            f"{type(x).__name__}{list(x.shape) if isinstance(x, Tensor) else ''}."
+        )
+    return x

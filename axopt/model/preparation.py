@@ -19,7 +19,7 @@ from axopt.errors import (
     UnsupportedLayerError,
 )
 from axopt.layers import CALIBRATORS, EmulatedConv2d, EmulatedLayer, EmulatedLinear
-from axopt.model.emulated_model import EmulatedModel
+from axopt.model.emulated_model import EmulatedModel, input_of
 from axopt.model.trace import RECTIFIERS, Trace, trace
 from axopt.multipliers import Multiplier, load_library
 
@@ -78,7 +78,7 @@ def prepare(
         raise ArgumentError(f"`calibrator` must be one of {names}, got {calibrator!r}.")
     multiplier = multiplier or load_library().exact(signed=True)
     batches = iter(calibration)
-    first = _input_of(next(batches, None))
+    first = input_of(next(batches, None))
     module = copy.deepcopy(model).eval()
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
@@ -100,7 +100,7 @@ def prepare(
             bounds=_take_over_rectifier(module, seen.rectifiers.get(name)),
         )
     _replace(module, {id(chosen[name]): layer for name, layer in emulated.items()})
-    _calibrate(module, emulated, chain([first], map(_input_of, batches)))
+    _calibrate(module, emulated, chain([first], map(input_of, batches)))
     return EmulatedModel(
         module,
         emulated,
@@ -164,19 +164,6 @@ def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> None:
     folded = weight.double() * scale.view(-1, *(1,) * (weight.ndim - 1))
     layer.weight = nn.Parameter(folded.to(weight.dtype))
     layer.bias = nn.Parameter((shift + scale * (bias - mean.double())).to(weight.dtype))
-
-
-def _input_of(batch: Any) -> Tensor:
-    """The input of a calibration batch, which may be (input, target)."""
-    if batch is None:
-        raise CalibrationError("`calibration` must hold at least one batch, got none.")
-    x = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-    if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0:
-        raise CalibrationError(
-            "`calibration` must yield non-empty tensors or (tensor, target), got "
-            f"{type(x).__name__}{list(x.shape) if isinstance(x, Tensor) else ''}."
-        )
-    return x
 
 
 def _choose(

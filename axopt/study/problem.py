@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from axopt.corrections import Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import METRICS, Evaluation, evaluate
 from axopt.exploration import Genes, Outcome, SearchSpace
-from axopt.model import Cost, EmulatedModel, assign_, cost
+from axopt.model import Cost, EmulatedModel, allowed_corrections, assign_, cost
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
 OBJECTIVES = ("rel_power", "rel_area", "delay_ns")
@@ -77,6 +78,7 @@ class AssignmentProblem:
         reference: Multiplier | None = None,
         metric: str = "top1",
         costs: Sequence[str] = ("rel_power",),
+        correct: bool | Corrections = True,
         batch_size: int = 250,
     ) -> None:
         if metric not in METRICS:
@@ -92,6 +94,8 @@ class AssignmentProblem:
         self.reference = reference or _default_reference(choices)
         self.metric = metric
         self.costs = tuple(costs)
+        self.allowed = allowed_corrections(correct)
+        self._orders_chosen = any(choice.swap for choice in choices)
         self.batch_size = batch_size
         names = tuple(info.name for info in emulated.layers())
         self._space = SearchSpace(names, (len(self.choices),) * len(names))
@@ -114,6 +118,8 @@ class AssignmentProblem:
             "metric": self.metric,
             "objectives": list(self.objective_names),
             "reference": self.reference.key,
+            "corrections": None if self.allowed is None else list(self.allowed.names),
+            "calibration": None if self.allowed is None else self.emulated.calibration_digest,
             "layers": list(self._space.names),
             "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.choices],
         }
@@ -124,10 +130,16 @@ class AssignmentProblem:
         return {(gene,) * layers: choice for gene, choice in enumerate(self.choices)}
 
     def apply(self, genes: Genes) -> None:
-        """Assign the circuits that ``genes`` stand for."""
-        chosen = [self.choices[gene] for gene in genes]
-        spec = {n: (c.multiplier, c.swap) for n, c in zip(self._space.names, chosen, strict=True)}
-        assign_(self.emulated, spec)
+        """Assign the circuits that ``genes`` stand for, corrected if asked for.
+
+        Corrections choose operand orders, unless these are genes.
+        """
+        spec = {}
+        for name, gene in zip(self._space.names, genes, strict=True):
+            choice = self.choices[gene]
+            fixed = self.allowed is None or self._orders_chosen
+            spec[name] = (choice.multiplier, choice.swap) if fixed else choice.multiplier
+        assign_(self.emulated, spec, correct=self.allowed or False)
 
     def measure(self, split: Split) -> Evaluation:
         """Quality of the present assignment on ``split``."""

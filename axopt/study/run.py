@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axopt import report
+from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import Evaluation
@@ -63,6 +64,7 @@ def search(
     seed: int = 0,
     population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
+    correct: bool | Corrections = True,
     objectives: Sequence[str] = ("rel_power",),
     metric: str = "top1",
     validation_samples: int | None = None,
@@ -92,7 +94,10 @@ def search(
         budget: Distinct assignments to evaluate.
         seed: Seed of the algorithm.
         population: Points of one generation, for algorithms that have generations.
-        operand_order: Whether the operand order of non-commutative circuits is searched too.
+        operand_order: Whether the operand order of non-commutative circuits is searched too;
+            otherwise corrections choose it.
+        correct: Whether every layer gets the corrections that help it, see `axopt.correct_`, or
+            which of them it may get.
         objectives: Cost figures to minimise beside the error, of rel_power, rel_area, delay_ns.
         metric: "top1" or "top5".
         validation_samples: How many validation samples to use, balanced over the classes; all by
@@ -128,6 +133,7 @@ def search(
         reference=reference,
         metric=metric,
         costs=objectives,
+        correct=correct,
         batch_size=batch_size,
     )
     explorer = create_algorithm(

@@ -1,0 +1,100 @@
+"""Formats of both operands that are worth measuring for a circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from axopt.corrections.allowed import Corrections
+from axopt.corrections.formats import activation_format, weight_format
+from axopt.corrections.remapping import activation_codes, product_errors, weight_codes
+from axopt.corrections.steps import exact_steps
+from axopt.layers import SIGNED_ZERO_POINT, EmulatedLayer, Quantisation, QuantParams
+from axopt.multipliers import Multiplier
+
+
+class Operand(NamedTuple):
+    """A format of one operand and the corrections that it uses."""
+
+    params: QuantParams
+    names: tuple[str, ...] = ()
+
+    def mapped(self, codes: NDArray[np.uint8], name: str) -> Operand:
+        """The same levels with other codes."""
+        params = replace(self.params, codes=torch.from_numpy(codes))
+        return Operand(params, (*self.names, name))
+
+
+class Candidates:
+    """Formats for one layer; what does not depend on the circuit is found once.
+
+    Args:
+        layer: A calibrated layer.
+    """
+
+    def __init__(self, layer: EmulatedLayer) -> None:
+        self._layer = layer
+        self._activations: dict[tuple[bool, int], QuantParams] = {}
+        self._weights: dict[tuple[bool, int], QuantParams] = {}
+
+    def formats(
+        self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
+    ) -> Iterator[Quantisation]:
+        """The raw formats, finer ones, and those on codes that the circuit multiplies well."""
+        raw_a, raw_w = Operand(raw.activation), Operand(raw.weights)
+        plain_a, plain_w = [raw_a], [raw_w]
+        if multiplier.signed and allowed.affine:
+            plain_a.append(self._activation(multiplier.signed, 1, allowed))
+        if allowed.weight_codes:
+            plain_w.append(self._weight(multiplier.signed, 1))
+        pairs = [(a, w) for a in plain_a for w in plain_w]
+        for steps in exact_steps(multiplier):
+            step_a, step_w = reversed(steps) if swap else steps
+            stepped_a, stepped_w = [], []
+            if allowed.activation_codes and step_a > 1:
+                stepped_a.append(self._activation(multiplier.signed, step_a, allowed))
+            if allowed.weight_codes and step_w > 1:
+                stepped_w.append(self._weight(multiplier.signed, step_w))
+            pairs += [(a, w) for a in stepped_a for w in plain_w]
+            pairs += [(a, w) for a in plain_a + stepped_a for w in stepped_w]
+        if not multiplier.is_exact:
+            table = multiplier.table.T if swap else multiplier.table
+            errors = product_errors(table, signed=multiplier.signed)
+            pairs += self._mapped(errors, plain_a[-1], plain_w[-1], allowed)
+        for a, w in pairs:
+            names = tuple(dict.fromkeys(a.names + w.names))
+            yield Quantisation(a.params, w.params, corrections=names)
+
+    def _mapped(
+        self, errors: NDArray[np.float64], a: Operand, w: Operand, allowed: Corrections
+    ) -> Iterator[tuple[Operand, Operand]]:
+        """Any code for any level: of weights, of activations, of both."""
+        if allowed.weight_codes:
+            codes = weight_codes(errors, a.params, self._layer)
+            yield a, w.mapped(codes, "weight_codes")
+        if allowed.activation_codes:
+            mapped = a.mapped(activation_codes(errors, w.params, self._layer), "activation_codes")
+            yield mapped, w
+            if allowed.weight_codes:
+                codes = weight_codes(errors, mapped.params, self._layer)
+                yield mapped, w.mapped(codes, "weight_codes")
+
+    def _activation(self, signed: bool, step: int, allowed: Corrections) -> Operand:
+        symmetric = signed and not allowed.affine
+        key = (symmetric, step)
+        if key not in self._activations:
+            self._activations[key] = activation_format(self._layer, symmetric=symmetric, step=step)
+        params = self._activations[key]
+        affine = signed and int(params.zero_index) != SIGNED_ZERO_POINT
+        return Operand(params, ("affine",) * affine + ("activation_codes",) * (step > 1))
+
+    def _weight(self, signed: bool, step: int) -> Operand:
+        key = (signed, step)
+        if key not in self._weights:
+            self._weights[key] = weight_format(self._layer, signed=signed, step=step)
+        return Operand(self._weights[key], ("weight_codes",))

@@ -1,0 +1,104 @@
+"""Choose what serves one layer and one circuit best, by measurement on windows of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from axopt.corrections.allowed import ALL, Corrections
+from axopt.corrections.candidates import Candidates
+from axopt.corrections.trial import Trial
+from axopt.layers import EmulatedLayer, Quantisation
+from axopt.multipliers import Multiplier
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for a layer and a circuit.
+
+    Attributes:
+        swap: Whether the weight is the first operand.
+        quantisation: Formats of operands and results; ``corrections`` names what they use.
+        error_pct: Root mean square error of the layer's results, in percent of their standard
+            deviation, on windows that no correction was fitted to.
+        raw_error_pct: The same without any correction.
+        rejected: Other sets of corrections, "order" among them, with their least error.
+    """
+
+    swap: bool
+    quantisation: Quantisation
+    error_pct: float
+    raw_error_pct: float
+    rejected: dict[tuple[str, ...], float]
+
+
+class LayerCorrector:
+    """Corrections of one layer with its present weights.
+
+    Args:
+        layer: A calibrated layer.
+    """
+
+    def __init__(self, layer: EmulatedLayer) -> None:
+        self._layer = layer
+        self._trial = Trial(layer)
+        self._candidates = Candidates(layer)
+        self._chosen: dict[tuple[object, ...], tuple[Quantisation, Choice]] = {}
+
+    @classmethod
+    def of(cls, layer: EmulatedLayer) -> LayerCorrector:
+        """The corrector of ``layer``, made at its first use and when its weights changed."""
+        version = layer.weight_version()
+        kept = layer.derived.get(cls)
+        if kept is None or kept[0] != version:
+            kept = layer.derived[cls] = (version, cls(layer))
+        corrector: LayerCorrector = kept[1]
+        return corrector
+
+    def best(self, multiplier: Multiplier, *, swap: bool, allowed: Corrections = ALL) -> Choice:
+        """The order, formats and corrections with the least error on the window sample.
+
+        Args:
+            multiplier: The circuit.
+            swap: The operand order, where ``allowed`` leaves no choice.
+            allowed: What may be used.
+        """
+        swap = swap and not allowed.order
+        raw = self._layer.quantisation(multiplier.signed)
+        key = (multiplier.digest, swap, allowed)
+        kept = self._chosen.get(key)
+        if kept is None or kept[0] is not raw:
+            kept = self._chosen[key] = (raw, self._choose(multiplier, swap, raw, allowed))
+        return kept[1]
+
+    def error_pct(
+        self, quantisation: Quantisation, multiplier: Multiplier, *, swap: bool
+    ) -> float:
+        """Error of the layer's results with these formats, as in `Choice`."""
+        return self._trial.results(quantisation, multiplier, swap).error_pct()
+
+    def _choose(
+        self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
+    ) -> Choice:
+        measured: dict[tuple[str, ...], tuple[float, bool, Quantisation]] = {}
+        for order, formats, error in self._measured(multiplier, swap, raw, allowed):
+            names = ("order",) * (order != swap) + formats.corrections
+            if names not in measured or error < measured[names][0]:
+                measured[names] = (error, order, formats)
+        best = min(measured, key=lambda names: (measured[names][0], len(names)))
+        error, order, formats = measured[best]
+        rejected = {names: found[0] for names, found in measured.items() if names != best}
+        return Choice(order, formats, error, measured[()][0], rejected)
+
+    def _measured(
+        self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
+    ) -> Iterator[tuple[bool, Quantisation, float]]:
+        """Everything worth trying, with its error."""
+        both = allowed.order and not multiplier.is_commutative
+        for order in (swap, not swap) if both else (swap,):
+            for formats in self._candidates.formats(multiplier, order, raw, allowed):
+                results = self._trial.results(formats, multiplier, order)
+                for corrected, error in results.corrected(
+                    mean_error=allowed.mean_error, gain=allowed.gain
+                ):
+                    yield order, corrected, error

@@ -1,0 +1,76 @@
+"""Scales for the bits that survive: formats whose codes are multiples of a step."""
+
+import torch
+from torch import Tensor
+
+from axopt.layers import EmulatedLayer, QuantParams, activation_params
+
+_SHRINKAGES = torch.linspace(1.0, 0.3, 36).tolist()
+
+
+def activation_format(layer: EmulatedLayer, *, symmetric: bool, step: int) -> QuantParams:
+    """The format of the activations with the least mean squared error, for codes of that step.
+
+    Args:
+        layer: A calibrated layer.
+        symmetric: Whether zero is index 128, or wherever the range puts it.
+        step: Between neighbouring codes.
+    """
+    return activation_params(
+        layer.histogram, signed=symmetric, calibrator=layer.calibrator, step=step
+    )
+
+
+def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantParams:
+    """The format of the weights that changes the layer's results least, for codes of that step.
+
+    A weight's error counts with the mean square of the activations that it meets, as if these
+    were independent.
+
+    Args:
+        layer: A calibrated layer.
+        signed: Kind of the circuit: symmetric formats for signed ones, affine for others.
+        step: Between neighbouring codes.
+    """
+    weight = layer.weight.detach().float().flatten(1)
+    importance = input_values(layer, layer.channels.mean_squares()).float()
+    if not layer.per_channel:
+        weight, importance = weight.reshape(1, -1), importance.reshape(1, -1)
+    low, high = torch.aminmax(weight, dim=1)
+    best = QuantParams.from_range(low, high, signed=signed, step=step)
+    least = _weighted_error(weight, best, importance)
+    scale, zero_point = best.scale.clone(), best.zero_point.clone()
+    for shrinkage in _SHRINKAGES:
+        params = QuantParams.from_range(
+            low * shrinkage, high * shrinkage, signed=signed, step=step
+        )
+        error = _weighted_error(weight, params, importance)
+        better = error < least
+        least = torch.where(better, error, least)
+        scale = torch.where(better, params.scale, scale)
+        zero_point = torch.where(better, params.zero_point, zero_point)
+    if not layer.per_channel:
+        scale, zero_point = scale[0], zero_point[0]
+    return QuantParams(scale, zero_point, step)
+
+
+def _weighted_error(weight: Tensor, params: QuantParams, importance: Tensor) -> Tensor:
+    """``(rows,)`` sums of the weighted squared errors of the rows of ``weight``."""
+    return (params.fake_quantise(weight) - weight).square().mul_(importance).sum(1)
+
+
+def input_values(layer: EmulatedLayer, of_channels: Tensor) -> Tensor:
+    """Values of input channels, beside the weights that meet them.
+
+    Args:
+        layer: Its weights are ``(out_channels, channels of a group, ...)``.
+        of_channels: ``(channels,)``.
+
+    Returns:
+        ``(out_channels, weights of an output)``.
+    """
+    outputs, group_channels = layer.weight.shape[:2]
+    groups = len(of_channels) // group_channels
+    taps = layer.weight[0, 0].numel()
+    by_group = of_channels.view(groups, group_channels).repeat_interleave(taps, dim=1)
+    return by_group.repeat_interleave(outputs // groups, dim=0)

@@ -1,0 +1,50 @@
+"""The mean error of a layer's results, from the histograms of its input channels.
+
+The mean of a sum is the sum of means, whatever the correlation of its terms. So the mean error of
+an output is known exactly from how often each input channel has each code, without a forward pass.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from axopt.corrections.formats import input_values
+from axopt.corrections.remapping import code_shares
+from axopt.layers import EmulatedLayer, Quantisation
+
+
+def expected_outputs(layer: EmulatedLayer) -> Tensor:
+    """``(out_channels,)`` float64 mean of the float layer's results, without the bias."""
+    weight = layer.weight.detach().double().flatten(1)
+    return (weight * input_values(layer, layer.channels.means())).sum(1)
+
+
+def expected_emulated_outputs(
+    layer: EmulatedLayer,
+    quantisation: Quantisation,
+    table: NDArray[np.int32],
+    *,
+    signed: bool,
+) -> Tensor:
+    """``(out_channels,)`` float64 mean of the emulated layer's results, without bias and shift.
+
+    Args:
+        layer: A calibrated layer.
+        quantisation: Its formats.
+        table: Products, rows being activation codes.
+        signed: Kind of the circuit.
+    """
+    activation, weights = quantisation.activation, quantisation.weights
+    origin = 128 if signed else 0
+    operands = torch.arange(256, dtype=torch.float64) - origin
+    shares = code_shares(layer, activation)
+    products = shares @ torch.tensor(table, dtype=torch.float64)  # (channels, weight codes)
+    means = shares @ operands
+    codes = weights.indices(layer.weight).flatten(1).long()
+    channel = input_values(layer, torch.arange(len(shares))).long()
+    zero_a = int(activation.zero_index) - origin
+    zero_w = (weights.zero_index.double() - origin).expand(len(codes))[:, None]
+    w = operands[codes]
+    terms = products[channel, codes] - zero_w * means[channel] - zero_a * w + zero_a * zero_w
+    return terms.sum(1) * quantisation.output_scale.double()

@@ -1,0 +1,105 @@
+"""Codes for the levels of a quantiser, such that the products of a circuit err least.
+
+Let D(a, w) be the error of the product of two codes. If level a gets the code c, a product errs by
+``(c - a) (w - zw) + D(c, w)``, and if weight level w gets the code c, by
+``(a - za) (c - w) + D(a, c)``; zero points are taken off exactly. The code of a level is that with
+the least mean square over what the other operand is in this layer: the weight mapping of
+[Mrazek2019], for both operands and for the square, of which the mean is corrected elsewhere.
+
+.. [Mrazek2019] V. Mrazek et al., "ALWANN: Automatic Layer-Wise Approximation of Deep Neural
+   Network Accelerators without Retraining", ICCAD 2019.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from axopt.layers import EmulatedLayer, QuantParams
+
+Floats = NDArray[np.float64]
+
+_LEVELS = np.arange(256, dtype=np.float64)
+
+
+def product_errors(table: NDArray[np.int32], *, signed: bool) -> Floats:
+    """``(256, 256)`` error of every product, rows being activation codes."""
+    operands = _LEVELS - 128 if signed else _LEVELS
+    return table.astype(np.float64) - np.multiply.outer(operands, operands)
+
+
+def activation_codes(
+    errors: Floats, weights: QuantParams, layer: EmulatedLayer
+) -> NDArray[np.uint8]:
+    """``(256,)`` best code of every activation level, for the layer's quantised weights.
+
+    Args:
+        errors: See `product_errors`.
+        weights: Format of the weights, of step 1.
+        layer: Whose weights.
+    """
+    indices = weights.indices(layer.weight).flatten(1).numpy()
+    zero = weights.zero_index.expand(len(indices)).numpy()[:, None]
+    centred = (indices - zero.astype(np.float64)).ravel()
+    share = np.bincount(indices.ravel(), minlength=256) / indices.size
+    first = np.bincount(indices.ravel(), centred, minlength=256) / indices.size
+    return _best_codes(
+        square=float(np.square(centred).mean()),
+        mixed=errors @ first,
+        error_square=np.square(errors) @ share,
+    )
+
+
+def weight_codes(
+    errors: Floats, activation: QuantParams, layer: EmulatedLayer
+) -> NDArray[np.uint8]:
+    """``(256,)`` best code of every weight level, for the layer's quantised activations.
+
+    The mean of the error over the activations counts not: it is a constant of the output, which
+    the mean-error correction takes off.
+
+    Args:
+        errors: See `product_errors`.
+        activation: Format of the activations.
+        layer: Whose activations.
+    """
+    share = code_shares(layer, activation).mean(0).numpy()
+    share = share / share.sum()
+    centred = _LEVELS - int(activation.zero_index)
+    mean, mean_error = share @ centred, share @ errors
+    return _best_codes(
+        square=float(share @ np.square(centred) - mean**2),
+        mixed=(share * centred) @ errors - mean * mean_error,
+        error_square=share @ np.square(errors) - np.square(mean_error),
+    )
+
+
+def _best_codes(square: float, mixed: Floats, error_square: Floats) -> NDArray[np.uint8]:
+    """Codes c with the least ``(c - n)^2 square + 2 (c - n) mixed[c] + error_square[c]``.
+
+    Of equally good codes, that nearest to the level is taken.
+    """
+    distance = _LEVELS[None, :] - _LEVELS[:, None]
+    loss = np.square(distance) * square + 2 * distance * mixed + error_square
+    loss += 1e-9 * loss.mean() * np.abs(distance)
+    codes: NDArray[np.uint8] = loss.argmin(1).astype(np.uint8)
+    return codes
+
+
+def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
+    """How often each input channel has each code, padding included.
+
+    Returns:
+        ``(channels, 256)`` float64; rows sum to 1.
+    """
+    levels = torch.arange(activation.top + 1, dtype=torch.float64)
+    zero = int(activation.zero_point)
+    borders = (levels[:-1] + 0.5 - zero) * activation.scale.double()
+    infinity = borders.new_tensor([float("inf")])
+    channels = layer.channels
+    of_levels = channels.shares_between(torch.cat([-infinity, borders, infinity]))
+    of_levels[:, zero] += channels.zero_shares()
+    codes = activation.index_of_level
+    if codes is None:
+        return of_levels
+    shares = of_levels.new_zeros(len(of_levels), 256)
+    return shares.index_add_(1, codes[: activation.top + 1].long(), of_levels)

@@ -1,0 +1,117 @@
+"""A layer's results on windows of its input, in float and emulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
+from axopt.kernels import Convolution, Output, Quantiser, Window
+from axopt.layers import EmulatedLayer, Quantisation, plan_of
+from axopt.multipliers import Multiplier
+
+_GAINS = (0.5, 2.0)
+"""Gains outside say that the results have nothing to do with the exact ones."""
+
+
+class Trial:
+    """One layer with its present weights, ready to be measured.
+
+    Args:
+        layer: A calibrated layer.
+    """
+
+    def __init__(self, layer: EmulatedLayer) -> None:
+        self.layer = layer
+        windows = layer.sample.windows
+        n, self.groups, depth = windows.shape
+        weight = layer.weight.detach().float().reshape(self.groups, -1, depth)
+        self.exact = torch.einsum("ngk,gok->ngo", windows, weight).reshape(n, -1)
+        self.means = expected_outputs(layer)
+        # the windows are the pixels of a line, their values its channels
+        self._line = windows.reshape(n, -1).T[None, :, None]
+        bias = layer.bias
+        self._bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.detach().float()
+        self._target = self._finished(self.exact)
+        self._spread = float(self._target.var(0, correction=0).sum().sqrt())
+
+    def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
+        """Emulate the layer on the sample, without the shift of the formats and without bias."""
+        activation, weights = formats.activation, formats.weights
+        codes = weights.indices(self.layer.weight).flatten(1)
+        convolution = Convolution(
+            plan_of(multiplier, swap),
+            codes[:, :, None, None],
+            Window(groups=self.groups),
+            Quantiser(activation.scale, int(activation.zero_point), activation.index_of_level),
+            Output(int(activation.zero_index), weights.zero_index, formats.output_scale),
+            signed=multiplier.signed,
+        )
+        y = convolution(self._line)[0, :, 0].T
+        table = multiplier.table.T if swap else multiplier.table
+        mean = expected_emulated_outputs(self.layer, formats, table, signed=multiplier.signed)
+        return Results(self, formats, y, mean)
+
+    def error_pct(self, y: Tensor) -> float:
+        """Root mean square error over the standard deviation of the exact results, in percent.
+
+        Bias and rectifier of the layer are applied first. Only every other window counts: no gain
+        is fitted to those.
+        """
+        error = (self._finished(y) - self._target)[1::2]
+        total = float(error.square().mean(0).sum().sqrt())
+        return 100 * total / self._spread if self._spread > 0 else total
+
+    def _finished(self, y: Tensor) -> Tensor:
+        y = y + self._bias
+        return y if self.layer.bounds is None else y.clamp(*self.layer.bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Emulated results of the windows, and what corrects them.
+
+    Attributes:
+        trial: The layer.
+        formats: Of the operands.
+        y: ``(windows, out_channels)`` results without shift and bias.
+        mean: ``(out_channels,)`` float64, what the histograms expect of ``y``.
+    """
+
+    trial: Trial
+    formats: Quantisation
+    y: Tensor
+    mean: Tensor
+
+    def error_pct(self) -> float:
+        """Error with the gain and shift that the formats bring."""
+        y, formats = self.y, self.formats
+        y = y if formats.shift is None else y + formats.shift
+        return self.trial.error_pct(y)
+
+    def corrected(self, *, mean_error: bool, gain: bool) -> Iterator[tuple[Quantisation, float]]:
+        """The formats as they are and with each correction of the results, and their errors."""
+        yield self.formats, self.trial.error_pct(self.y)
+        if mean_error:
+            shift = (self.trial.means - self.mean).float()
+            yield self._named("mean_error", None, shift), self.trial.error_pct(self.y + shift)
+        if gain:
+            slope = self._best_gain()
+            shift = (self.trial.means - slope.double() * self.mean).float()
+            error = self.trial.error_pct(self.y * slope + shift)
+            yield self._named("gain", slope, shift), error
+
+    def _named(self, name: str, gain: Tensor | None, shift: Tensor) -> Quantisation:
+        corrections = (*self.formats.corrections, name)
+        return replace(self.formats, gain=gain, shift=shift, corrections=corrections)
+
+    def _best_gain(self) -> Tensor:
+        """Least-squares slope of the exact results over ``y``, on every other window."""
+        y, exact = self.y[::2], self.trial.exact[::2]
+        y, exact = y - y.mean(0), exact - exact.mean(0)
+        variance = y.square().sum(0)
+        slope = (y * exact).sum(0) / variance.clamp(min=torch.finfo(torch.float32).tiny)
+        return torch.where(variance > 0, slope, 1.0).clamp(*_GAINS)

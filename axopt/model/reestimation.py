@@ -1,0 +1,136 @@
+"""Batch-norm re-estimation for a model whose batch norms are folded into its layers.
+
+The statistics that a batch norm had learnt are those of exact products. Here each output channel
+of a layer gets the mean and the standard deviation again that it has in the float model, while the
+layers before it are emulated and corrected already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from axopt.errors import CalibrationError
+from axopt.layers import EmulatedLayer, Quantisation
+from axopt.model.emulated_model import EmulatedModel, input_of
+
+_MAX_SAMPLES = 512
+_GAINS = (0.5, 2.0)
+
+Moments = tuple[Tensor, Tensor]
+Hook = Callable[[EmulatedLayer, Tensor], Tensor]
+
+
+def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:
+    """Match means and spreads of all output channels to the float model's, if that helps.
+
+    Args:
+        emulated: A model made by `prepare`; its float layers define what is matched.
+        data: Batches of inputs, or of (input, target); the first 512 samples are used.
+
+    Returns:
+        Whether the outputs came closer to the float model's, in mean squared difference. If not,
+        the model is as it was.
+
+    Raises:
+        CalibrationError: If ``data`` holds no batch.
+    """
+    x = _first_samples(data)
+    layers = emulated.emulated_layers.values()
+    moments: dict[EmulatedLayer, Moments] = {}
+    before = {layer: layer.correction for layer in layers}
+    with torch.no_grad():
+        target = _run(emulated, x, lambda layer, inputs: _record(layer, inputs, moments))
+        error = _difference(emulated(x), target)
+        _run(emulated, x, lambda layer, inputs: _match(layer, inputs, moments[layer]))
+        helps = _difference(emulated(x), target) < error
+    if not helps:
+        for layer, correction in before.items():
+            layer.correction = correction
+    return helps
+
+
+def _first_samples(data: Iterable[Any]) -> Tensor:
+    batches: list[Tensor] = []
+    for batch in data:
+        batches.append(input_of(batch))
+        if sum(map(len, batches)) >= _MAX_SAMPLES:
+            break
+    if not batches:
+        raise CalibrationError("`data` must hold at least one batch, got none.")
+    return torch.cat(batches)[:_MAX_SAMPLES]
+
+
+def _run(emulated: EmulatedModel, x: Tensor, hook: Hook) -> Any:
+    """The model's output with ``hook(layer, inputs)`` in place of every layer's result."""
+
+    def replaced(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        if not isinstance(module, EmulatedLayer):
+            raise TypeError(f"{type(module).__name__} is not an emulated layer")
+        return hook(module, inputs[0])
+
+    with ExitStack() as stack:
+        for layer in emulated.emulated_layers.values():
+            stack.enter_context(layer.register_forward_hook(replaced))
+        return emulated(x)
+
+
+def _record(layer: EmulatedLayer, x: Tensor, moments: dict[EmulatedLayer, Moments]) -> Tensor:
+    """The float layer's results; what they are like is kept."""
+    y = layer.exact_float(x)
+    moments[layer] = _moments(layer, y)
+    return layer.bounded(y)
+
+
+def _match(layer: EmulatedLayer, x: Tensor, wanted: Moments) -> Tensor:
+    """The emulated layer's results, their gain and shift adjusted first."""
+    quantisation = layer.quantisation()
+    mean, spread = _moments(layer, layer.unbounded(x))
+    gain = torch.where(spread > 0, wanted[1] / spread, 1.0).clamp(*_GAINS)
+    layer.correction = _adjusted(quantisation, layer.bias, gain, wanted[0] - gain * mean)
+    return layer.bounded(layer.unbounded(x))
+
+
+def _adjusted(
+    quantisation: Quantisation, bias: Tensor | None, gain: Tensor, offset: Tensor
+) -> Quantisation:
+    """The formats with results y replaced by ``gain * y + offset``; the bias is in y."""
+    before = quantisation.output_bias(bias)
+    after = offset if before is None else gain * before + offset
+    shift = after if bias is None else after - bias.detach().float()
+    if quantisation.gain is not None:
+        gain = gain * quantisation.gain
+    names = (*(n for n in quantisation.corrections if n != _NAME), _NAME)
+    return replace(quantisation, gain=gain, shift=shift, corrections=names)
+
+
+_NAME = "batch_norm"
+
+
+def _moments(layer: EmulatedLayer, y: Tensor) -> Moments:
+    """``(out_channels,)`` mean and standard deviation of results."""
+    values = layer.by_channel(y.float())
+    return values.mean(1), values.std(1, correction=0)
+
+
+def _difference(output: Any, target: Any) -> float:
+    """Mean squared difference of two outputs, tensors or collections of them."""
+    pairs = list(zip(_tensors(output), _tensors(target), strict=True))
+    total = sum(float((a.double() - b.double()).square().sum()) for a, b in pairs)
+    return total / max(sum(a.numel() for a, _ in pairs), 1)
+
+
+def _tensors(output: Any) -> list[Tensor]:
+    if isinstance(output, Tensor):
+        return [output] if output.is_floating_point() else []
+    if isinstance(output, dict):
+        output = list(output.values())
+    if isinstance(output, (list, tuple)):
+        return list(chain.from_iterable(map(_tensors, output)))
+    return []
