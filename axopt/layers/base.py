@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from axopt.errors import CalibrationError
 from axopt.kernels import Convolution, Output, Plan, Quantiser, Window, active, plan
 from axopt.layers.calibrators import activation_params
+from axopt.layers.gradients import Gradients, Steps, differentiable
 from axopt.layers.histogram import Histogram
 from axopt.layers.observation import ChannelHistograms, WindowSample
 from axopt.layers.quantisation import (
@@ -22,7 +23,7 @@ from axopt.layers.quantisation import (
     QuantParams,
     weight_params,
 )
-from axopt.layers.surrogate import Gradients, emulated_products
+from axopt.layers.surrogate import Gradient
 from axopt.multipliers import Multiplier
 
 _MAX_KERNEL_BYTES = 32 << 20
@@ -65,6 +66,8 @@ class EmulatedLayer(nn.Module, ABC):
         sample: Some windows of the input.
         multiplier: The circuit in use.
         swap: Whether the weight is the first operand.
+        gradient: How the layer is differentiated.
+        steps: Scales that are being learned, or None; `axopt.retrain` sets and takes them.
         correction: Formats chosen for the circuit in use, or None; `assign` forgets them.
         derived: What others found out about the weights and calibration, by who did.
     """
@@ -94,6 +97,8 @@ class EmulatedLayer(nn.Module, ABC):
         self.channels = ChannelHistograms()
         self.sample = WindowSample()
         self.observing = False
+        self.gradient = Gradient()
+        self.steps: Steps | None = None
         self.correction: Quantisation | None = None
         self.derived: dict[object, Any] = {}
         self._fixed: dict[bool, Quantisation] = {}
@@ -176,8 +181,8 @@ class EmulatedLayer(nn.Module, ABC):
         quantisation = self.quantisation()
         prepared = self._prepared_input(x.float())
         if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
-            y = emulated_products(prepared, self.weight, self.bias, self, quantisation)
-            return self.bounded(y).to(x.dtype)
+            y = differentiable(self, prepared, self.weight, self.bias, quantisation, self.steps)
+            return y.to(x.dtype)
         return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
 
     def _trains(self) -> bool:
@@ -308,7 +313,7 @@ class EmulatedLayer(nn.Module, ABC):
     def surrogate_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
-        """Gradients of the float layer, see `surrogate.Products`."""
+        """Gradients of the float layer, see `gradients.Differentiable`."""
 
     @abstractmethod
     def _sample_windows(self, x: Tensor) -> None:

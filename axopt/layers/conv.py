@@ -11,8 +11,8 @@ from torch.nn import functional
 from axopt.errors import ArgumentError
 from axopt.kernels import Convolution, Plan, Window, conv2d_sums, first_operand_plan
 from axopt.layers.base import EmulatedLayer
+from axopt.layers.gradients import Gradients
 from axopt.layers.quantisation import QuantParams
-from axopt.layers.surrogate import Gradients
 from axopt.multipliers import Multiplier
 
 Pair = tuple[int, int]
@@ -53,10 +53,12 @@ class EmulatedConv2d(EmulatedLayer):
     def surrogate_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
+        if x.ndim == 3:
+            to_x, to_w, to_bias = self.surrogate_gradients(grad[None], x[None], weight, needs)
+            return None if to_x is None else to_x[0], to_w, to_bias
         window = self._window()
-        outputs = None if self.bias is None else [len(weight)]
         gradients: Gradients = torch.ops.aten.convolution_backward(
-            grad, x, weight, outputs, window.stride, window.padding, window.dilation,
+            grad, x, weight, [len(weight)], window.stride, window.padding, window.dilation,
             False, (0, 0), window.groups, needs,
         )  # fmt: skip
         return gradients

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from axopt.kernels import Convolution, Plan, Window, gemm_sums
 from axopt.layers.base import EmulatedLayer
-from axopt.layers.surrogate import Gradients
+from axopt.layers.gradients import Gradients
 from axopt.multipliers import Multiplier
 
 

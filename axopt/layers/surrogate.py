@@ -1,8 +1,18 @@
-"""The products of an emulated layer as a differentiable function.
+"""What stands for a product table in the backward pass: its slopes, as few separable terms.
 
-Forward: exact emulation on operand indices. Backward: the straight-through estimator, that is the
-gradient of the same layer computed in float on the quantised operands, set to zero where an
-operand was clipped.
+With levels n and m of activation and weight, a layer computes sums of
+
+    scale_a scale_w ((n - zero_a) (m - zero_w) + E(n, m))
+
+where E is the error of the circuit. The straight-through estimator takes E for constant. The other
+surrogates take its slopes from the table, by least squares lines through the products in a window
+around each level, which smooths over the steps of truncated circuits, and approximate each of the
+two matrices of slopes by separable terms,
+
+    dE/dn (n, m) ~ other_0(m) + own_1(n) other_1(m) + ...,
+
+the first being the mean over n and the rest the singular vectors of what remains. A backward pass
+is then one ordinary convolution a term.
 
 .. [Bengio2013] Y. Bengio, N. Leonard and A. Courville, "Estimating or Propagating Gradients
    Through Stochastic Neurons for Conditional Computation", arXiv:1308.3432.
@@ -10,68 +20,198 @@ operand was clipped.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import functools
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from axopt.layers.quantisation import Quantisation
+from axopt.errors import ArgumentError
+from axopt.multipliers import Multiplier
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+GRADIENTS = ("ste", "slopes", "table")
+"""Straight-through; a slope for each level of the other operand; slopes in a window, ``rank``
+separable terms."""
 
-
-class Products(Protocol):
-    """One layer, exact on indices and differentiable in float."""
-
-    def emulated(self, x: Tensor, quantisation: Quantisation) -> Tensor:
-        """Dequantised sums of products, with the bias."""
-
-    def surrogate_gradients(
-        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
-    ) -> Gradients:
-        """Gradients of the float layer with respect to ``x``, ``weight`` and the bias."""
+LEVELS = 256
+_DTYPES = (torch.float32, torch.bfloat16)
 
 
-def emulated_products(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    products: Products,
-    quantisation: Quantisation,
-) -> Tensor:
-    """``products.emulated``, differentiable in ``x``, ``weight`` and ``bias``."""
-    result: Tensor = _StraightThrough.apply(x, weight, bias, products, quantisation)  # type: ignore[no-untyped-call]
-    return result
+@dataclass(frozen=True)
+class Gradient:
+    """How an emulated layer is differentiated.
+
+    Attributes:
+        kind: One of `GRADIENTS`.
+        rank: Separable terms of "table", and so convolutions of its backward pass, at most.
+        half_width: Codes to either side that the window of "table" covers.
+        tolerance: A term is left out if the root mean square of what it adds is less than this
+            part of that of the slopes of the exact product.
+        dtype: What the convolutions of the backward pass compute in: float32 or bfloat16.
+    """
+
+    kind: str = "ste"
+    rank: int = 2
+    half_width: int = 16
+    tolerance: float = 0.01
+    dtype: torch.dtype = torch.float32
+
+    def __post_init__(self) -> None:
+        if self.kind not in GRADIENTS:
+            raise ArgumentError(
+                f"`gradient` must be one of {', '.join(GRADIENTS)}, got {self.kind!r}."
+            )
+        if not 1 <= self.rank <= LEVELS:
+            raise ArgumentError(f"`rank` must be in 1..{LEVELS}, got {self.rank}.")
+        if not 1 <= self.half_width < LEVELS:
+            raise ArgumentError(f"`half_width` must be in 1..{LEVELS - 1}, got {self.half_width}.")
+        if not self.tolerance >= 0:
+            raise ArgumentError(f"`tolerance` must be >= 0, got {self.tolerance}.")
+        if self.dtype not in _DTYPES:
+            raise ArgumentError(f"`dtype` must be one of {_DTYPES}, got {self.dtype}.")
 
 
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        products: Products,
-        quantisation: Quantisation,
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.products, ctx.quantisation = products, quantisation
-        return products.emulated(x, quantisation)
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Slopes of the error along one operand, in separable terms.
 
-    @staticmethod
-    def backward(
-        ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        x, weight = ctx.saved_tensors
-        activation, weights = ctx.quantisation.activation, ctx.quantisation.weights
-        grad_x, grad_weight, grad_bias = ctx.products.surrogate_gradients(
-            grad_outputs[0],
-            activation.fake_quantise(x),
-            weights.fake_quantise(weight),
-            ctx.needs_input_grad[:3],
-        )
-        if grad_x is not None:
-            grad_x = grad_x * activation.inside(x)
-        if grad_weight is not None:
-            grad_weight = grad_weight * weights.inside(weight)
-        return grad_x, grad_weight, grad_bias, None, None
+    Attributes:
+        own: ``(terms, levels)`` float32 by the level of that operand; the first row is 1.
+        other: ``(terms, levels)`` float32 by the level of the other operand.
+    """
+
+    own: Tensor
+    other: Tensor
+
+    @property
+    def terms(self) -> int:
+        """How many there are, one at least."""
+        return len(self.own)
+
+    def dense(self) -> Tensor:
+        """``(own levels, other levels)``: the matrix that the terms sum to."""
+        return self.own.T @ self.other
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The codes that the levels of one operand stand for.
+
+    Attributes:
+        step: Codes from one level to the next.
+        codes: 256 bytes, level -> code; None for the codes themselves.
+    """
+
+    step: int = 1
+    codes: bytes | None = None
+
+    @property
+    def levels(self) -> int:
+        """How many levels there are."""
+        return LEVELS // self.step
+
+    def indices(self) -> NDArray[np.intp]:
+        """The code of each level, ``(levels,)``."""
+        if self.codes is None:
+            return np.arange(self.levels) * self.step
+        return np.frombuffer(self.codes, np.uint8)[: self.levels].astype(np.intp)
+
+    def operands(self, *, signed: bool) -> NDArray[np.float64]:
+        """What each level would be exactly, in units of a level, ``(levels,)``."""
+        origin = LEVELS // 2 / self.step if signed else 0
+        return np.arange(self.levels) - origin
+
+
+@functools.lru_cache(maxsize=512)
+def error_slopes(
+    multiplier: Multiplier, swap: bool, gradient: Gradient, activation: Grid, weight: Grid
+) -> tuple[Slopes, Slopes]:
+    """Slopes of a circuit's error along the activation and along the weight.
+
+    Args:
+        multiplier: The circuit.
+        swap: Whether the weight is its first operand.
+        gradient: How to take slopes.
+        activation: Codes of the activation's levels.
+        weight: Codes of the weight's levels.
+
+    Returns:
+        In units of one level of each operand: ``d error / d activation``, whose ``own`` levels
+        are the activation's, and ``d error / d weight``, whose ``own`` levels are the weight's.
+    """
+    sizes = (activation.levels, weight.levels)
+    if gradient.kind == "ste":
+        return _zero(*sizes), _zero(*sizes[::-1])
+    error = level_errors(multiplier, swap, activation, weight)
+    windows = [
+        (grid.levels, grid.levels)
+        if gradient.kind == "slopes"
+        else (max(1, gradient.half_width // grid.step),) * 2
+        for grid in (activation, weight)
+    ]
+    averages, lines = zip(
+        *(_window_operators(grid.levels, window[0])
+          for grid, window in zip((activation, weight), windows, strict=True)),
+        strict=True,
+    )  # fmt: skip
+    if gradient.kind == "slopes":  # a line for each level of the other operand, as it is
+        averages = tuple(np.eye(size) for size in sizes)
+    along_activation = lines[0] @ error @ averages[1].T
+    along_weight = (averages[0] @ error @ lines[1].T).T
+    scales = [
+        float(np.sqrt(np.mean(np.square(grid.operands(signed=multiplier.signed)))))
+        for grid in (weight, activation)
+    ]
+    rank = gradient.rank if gradient.kind == "table" else 1
+    return (
+        _separated(along_activation, rank, gradient.tolerance * scales[0]),
+        _separated(along_weight, rank, gradient.tolerance * scales[1]),
+    )
+
+
+def level_errors(
+    multiplier: Multiplier, swap: bool, activation: Grid, weight: Grid
+) -> NDArray[np.float64]:
+    """``(activation levels, weight levels)`` error E of the products, in products of levels."""
+    table = multiplier.table.T if swap else multiplier.table
+    products = table[np.ix_(activation.indices(), weight.indices())]
+    exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
+    return products / (activation.step * weight.step) - exact
+
+
+def _zero(own: int, other: int) -> Slopes:
+    return Slopes(torch.ones(1, own), torch.zeros(1, other))
+
+
+def _window_operators(
+    levels: int, half_width: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Matrices that take values by level to their means and slopes in a window of each level.
+
+    The window of level i holds the levels i - half_width .. i + half_width that exist. The slope
+    is that of the least squares line through it.
+    """
+    place = np.arange(levels, dtype=np.float64)
+    inside = np.abs(place[:, None] - place) <= half_width
+    average = inside / inside.sum(1, keepdims=True)
+    centred = (place - (average @ place)[:, None]) * inside
+    spread = np.square(centred).sum(1, keepdims=True)
+    return average, np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+
+
+def _separated(slopes: NDArray[np.float64], rank: int, least: float) -> Slopes:
+    """At most ``rank`` terms; from the second on those whose root mean square is >= ``least``."""
+    mean = slopes.mean(0)
+    own, other = [np.ones(len(slopes))], [mean]
+    if rank > 1:
+        left, values, right = np.linalg.svd(slopes - mean, full_matrices=False)
+        magnitudes = values / np.sqrt(slopes.size)
+        kept = min(rank - 1, int((magnitudes > max(least, 1e-12)).sum()))
+        roots = np.sqrt(values[:kept, None])
+        own += list(left[:, :kept].T * roots)
+        other += list(right[:kept] * roots)
+    if np.sqrt(np.mean(np.square(mean))) < 1e-12:
+        other[0] = np.zeros_like(mean)
+    return Slopes(*(torch.from_numpy(np.stack(terms)).float() for terms in (own, other)))

@@ -1,0 +1,343 @@
+"""The emulated layer as a differentiable function.
+
+Forward: exact emulation. Backward: the gradient of the layer's surrogate (surrogate.py) at the
+levels of the operands, zero where an operand was clipped, by one ordinary convolution a term.
+
+Scales that are learned get the derivative of the emulated result: y is proportional to them while
+the levels stay, and the levels move against them where nothing is clipped,
+
+    dL/ds = (<dL/dy, y - bias> - <dL/dx inside, x>) / s
+
+which for exact products is the gradient of [Esser2020], with its factor 1 / sqrt(N Q).
+
+.. [Esser2020] S. K. Esser et al., "Learned Step Size Quantization", ICLR 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from axopt.layers.quantisation import Quantisation, QuantParams
+from axopt.layers.surrogate import Gradient, Grid, Slopes, error_slopes
+from axopt.multipliers import Multiplier
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+Bounds = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Scales of a layer's operands that are learned, in place of those of its formats.
+
+    Attributes:
+        activation: ``()`` float32.
+        weights: ``()`` or ``(out_channels,)`` float32.
+    """
+
+    activation: nn.Parameter
+    weights: nn.Parameter
+
+
+class Differentiable(Protocol):
+    """What this module needs of a layer."""
+
+    bounds: Bounds | None
+    gradient: Gradient
+    multiplier: Multiplier
+    swap: bool
+
+    def emulated(
+        self, x: Tensor, quantisation: Quantisation, *, bounds: Bounds | None = None
+    ) -> Tensor:
+        """Dequantised sums of products, with the bias, clamped to ``bounds``."""
+
+    def surrogate_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        """Gradients of the float layer with respect to ``x``, ``weight`` and the bias."""
+
+
+def differentiable(
+    layer: Differentiable,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    quantisation: Quantisation,
+    steps: Steps | None,
+) -> Tensor:
+    """``layer.emulated``, clamped to its bounds, differentiable in all tensors and steps.
+
+    Args:
+        layer: What computes, and how it is differentiated.
+        x: Prepared input, float32.
+        weight: The layer's.
+        bias: The layer's.
+        quantisation: Formats in use; their scales are the present values of ``steps``.
+        steps: Scales that are learned.
+    """
+    scales = (None, None) if steps is None else (steps.activation, steps.weights)
+    result: Tensor = _Emulation.apply(x, weight, bias, *scales, layer, quantisation)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Emulation(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        activation_scale: Tensor | None,
+        weight_scale: Tensor | None,
+        layer: Differentiable,
+        quantisation: Quantisation,
+    ) -> Tensor:
+        y = layer.emulated(x, quantisation, bounds=layer.bounds)
+        learns = activation_scale is not None or weight_scale is not None
+        ctx.save_for_backward(x, weight, bias, y if learns or layer.bounds is not None else None)
+        ctx.layer, ctx.quantisation = layer, quantisation
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, y = ctx.saved_tensors
+        layer, quantisation = ctx.layer, ctx.quantisation
+        grad = grad_outputs[0]
+        if layer.bounds is not None:
+            grad = _inside_bounds(grad, y, layer.bounds)
+        slopes = _slopes_of(layer, quantisation)
+        needs = ctx.needs_input_grad
+        learns = needs[3] or needs[4]
+        gradients = operand_gradients(
+            layer,
+            grad,
+            (x, weight),
+            quantisation,
+            slopes,
+            (needs[0] or needs[3], needs[1] or needs[4], needs[2] or learns),
+        )
+        steps: tuple[Tensor | None, Tensor | None] = (None, None)
+        if learns:
+            shift = quantisation.output_bias(bias)
+            steps = _step_gradients(grad, y, shift, (x, weight), gradients, quantisation)
+        wanted = zip((*gradients, *steps), needs, strict=False)
+        return *(value if need else None for value, need in wanted), None, None
+
+
+def _slopes_of(layer: Differentiable, quantisation: Quantisation) -> tuple[Slopes, Slopes]:
+    grids = (
+        Grid(p.step, None if p.codes is None else bytes(p.codes.tolist()))
+        for p in (quantisation.activation, quantisation.weights)
+    )
+    return error_slopes(layer.multiplier, layer.swap, layer.gradient, *grids)
+
+
+def operand_gradients(
+    layer: Differentiable,
+    grad: Tensor,
+    operands: tuple[Tensor, Tensor],
+    quantisation: Quantisation,
+    slopes: tuple[Slopes, Slopes],
+    needs: tuple[bool, bool, bool],
+) -> Gradients:
+    """Gradients of the surrogate with respect to input, weight and bias.
+
+    With the gradient g of the results, the terms (A_r, B_r) of the slopes along the activation
+    and (D_r, C_r) of those along the weight,
+
+        dx = sum_r A_r(n) conv_transposed(g, b_r),  b_0 = w + s_w B_0(m),  b_r = s_w B_r(m)
+        dw = sum_r D_r(m) correlation(c_r, g),      c_0 = x + s_a C_0(n),  c_r = s_a C_r(n)
+
+    where nothing was clipped. A padded position holds the level of zero, z. The convolutions pad
+    with 0, so they get c_r - c_r(z); what c_r(z) adds is the same for every tap: the sum of g.
+
+    Args:
+        layer: Does the convolutions.
+        grad: Of the results.
+        operands: Input and weight, not yet quantised.
+        quantisation: Their formats.
+        slopes: Of the error along the activation and along the weight.
+        needs: Which of the three are wanted; the others are None.
+    """
+    along_x, along_w = slopes
+    x = Operand(operands[0], quantisation.activation)
+    w = Operand(operands[1], quantisation.weights)
+    gain = None if layer.gradient.kind == "ste" else quantisation.gain
+    if gain is not None:
+        gain = _first(gain, w.x.ndim)
+    constants = x.constants(along_w.other)
+    grad_x = grad_w = sums = None
+    for term in range(max(along_x.terms, along_w.terms)):
+        wants = (
+            needs[0] and term < along_x.terms,
+            needs[1] and term < along_w.terms,
+            term == 0 and (needs[2] or (needs[1] and any(constants))),
+        )
+        if not any(wants):
+            continue
+        factor_w = w.factor(along_x.other, term) if wants[0] else w.x
+        factor_x = x.factor(along_w.other, term, constants[term]) if wants[1] else x.x
+        if gain is not None:
+            factor_w = factor_w * gain
+        to_x, to_w, to_bias = _convolved(layer, grad, factor_x, factor_w, wants)
+        sums = to_bias if sums is None else sums
+        if to_x is not None:
+            grad_x = _accumulated(grad_x, to_x, x.slope(along_x.own, term))
+        if to_w is not None:
+            if sums is not None and constants[term]:
+                to_w = to_w + constants[term] * _first(sums, to_w.ndim)
+            grad_w = _accumulated(grad_w, to_w, w.slope(along_w.own, term))
+    if grad_w is not None and gain is not None:
+        grad_w = grad_w * gain
+    return (
+        None if grad_x is None else x.inside(grad_x),
+        None if grad_w is None else w.inside(grad_w),
+        sums,
+    )
+
+
+class Operand:
+    """An operand in the backward pass: its levels, and what follows from them.
+
+    Args:
+        x: The operand in float; channels first where its parameters are per channel.
+        params: Its format.
+    """
+
+    def __init__(self, x: Tensor, params: QuantParams) -> None:
+        self.x = x
+        self._params = params
+        scale, zero = params.scale, params.zero_point.float()
+        if params.per_channel:
+            scale, zero = _first(scale, x.ndim), _first(zero, x.ndim)
+        self._scale, self._zero = scale.to(x.dtype), zero.to(x.dtype)
+        inverse = scale.reciprocal().to(x.dtype)
+        self._places = (x * inverse).round_().nan_to_num_(nan=0.0).add_(self._zero)
+        self._levels = self._places.clamp(0, params.top)
+        self._rows: Tensor | None = None
+
+    def constants(self, other: Tensor) -> list[float]:
+        """What the factor of each term is where the operand is zero (scale per tensor only)."""
+        if not other.any():
+            return [0.0] * len(other)
+        at_zero = other[:, int(self._params.zero_point)] * self._params.scale.cpu()
+        return [float(value) for value in at_zero]
+
+    def factor(self, other: Tensor, term: int, constant: float = 0.0) -> Tensor:
+        """What is convolved for a term: the slopes' rows, with the value itself for the first.
+
+        Args:
+            other: ``(terms, levels)`` rows by level.
+            term: Which one.
+            constant: Is taken off.
+        """
+        if term == 0:
+            value = (self._levels - self._zero).mul_(self._scale)
+            if not other[0].any():
+                return value
+            return value.add_(self._looked_up(other[0]).mul_(self._scale)).sub_(constant)
+        return self._looked_up(other[term]).mul_(self._scale).sub_(constant)
+
+    def slope(self, own: Tensor, term: int) -> Tensor | None:
+        """What the term's convolution is multiplied by; None for the first, where it is 1."""
+        return None if term == 0 else self._looked_up(own[term])
+
+    def inside(self, grad: Tensor) -> Tensor:
+        """``grad``, zero where the operand was clipped."""
+        return torch.ops.aten.hardtanh_backward(  # type: ignore[no-any-return]
+            grad, self._places, -0.5, self._params.top + 0.5
+        )
+
+    def _looked_up(self, row: Tensor) -> Tensor:
+        """``row`` at the levels, a new tensor laid out as they are."""
+        if self._rows is None:
+            self._rows = _in_memory_order(self._levels).to(torch.int32)
+        row = row.to(self.x.device, self.x.dtype)
+        values = torch.index_select(row, 0, self._rows.flatten()).view(self._rows.shape)
+        return values.permute(0, 3, 1, 2) if _is_channels_last(self._levels) else values
+
+
+def _convolved(
+    layer: Differentiable, grad: Tensor, x: Tensor, weight: Tensor, wants: tuple[bool, bool, bool]
+) -> Gradients:
+    """Gradients of the float layer, computed in the dtype that its options ask for."""
+    dtype = layer.gradient.dtype
+    if dtype == torch.float32:
+        return layer.surrogate_gradients(grad, x, weight, wants)
+    found = layer.surrogate_gradients(grad.to(dtype), x.to(dtype), weight.to(dtype), wants)
+    to_x, to_w, to_bias = (None if value is None else value.to(grad.dtype) for value in found)
+    return to_x, to_w, to_bias
+
+
+def _accumulated(total: Tensor | None, value: Tensor, factor: Tensor | None) -> Tensor:
+    if total is None:
+        return value if factor is None else value.mul_(factor)
+    return total.add_(value) if factor is None else total.addcmul_(value, factor)
+
+
+def _inside_bounds(grad: Tensor, y: Tensor, bounds: Bounds) -> Tensor:
+    """``grad``, zero where the result lies on a bound."""
+    low, high = bounds
+    if high == math.inf:
+        return torch.ops.aten.threshold_backward(grad, y, low)  # type: ignore[no-any-return]
+    return torch.ops.aten.hardtanh_backward(grad, y, low, high)  # type: ignore[no-any-return]
+
+
+def _step_gradients(
+    grad: Tensor,
+    y: Tensor,
+    bias: Tensor | None,
+    operands: tuple[Tensor, Tensor],
+    gradients: Gradients,
+    quantisation: Quantisation,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the two scales, see the module's text.
+
+    Args:
+        grad: Of the results.
+        y: The results.
+        bias: What they hold besides the scaled sums.
+        operands: Input and weight.
+        gradients: Of input, weight and bias, zero where clipped.
+        quantisation: The formats.
+    """
+    activation, weights = quantisation.activation, quantisation.weights
+    (x, weight), (grad_x, grad_w, sums) = operands, gradients
+    channel = -3 if weight.ndim == 4 else -1
+    others = [d for d in range(y.ndim) if d != y.ndim + channel]
+    proportional = (grad * y).sum(others) if others else grad * y
+    if bias is not None and sums is not None:
+        proportional = proportional - bias * sums
+    to_x = proportional.sum() - (grad_x * x).sum()  # type: ignore[operator]
+    to_w = proportional - (grad_w * weight).flatten(1).sum(1)  # type: ignore[operator]
+    if not weights.per_channel:
+        to_w = to_w.sum()
+    return (
+        to_x * (_step_factor(activation, x[0].numel()) / activation.scale),
+        to_w * (_step_factor(weights, weight[0].numel()) / weights.scale),
+    )
+
+
+def _step_factor(params: QuantParams, elements: int) -> Tensor:
+    """``1 / sqrt(N Q)``: N elements share the scale, Q positive levels."""
+    levels = (params.top - params.zero_point).clamp(min=1)
+    return torch.rsqrt(elements * levels.float())
+
+
+def _first(values: Tensor, ndim: int) -> Tensor:
+    """One value a channel, broadcastable against a tensor whose channels come first."""
+    return values.view(-1, *(1,) * (ndim - 1))
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _in_memory_order(x: Tensor) -> Tensor:
+    """``x`` with the dimensions in the order of memory, contiguous."""
+    return x.permute(0, 2, 3, 1) if _is_channels_last(x) else x.contiguous()
