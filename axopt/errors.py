@@ -59,6 +59,10 @@ class ModelError(AxoptError, ValueError):
     """A model or its weights cannot be loaded; the message names the source."""
 
 
+class CheckpointError(AxoptError, ValueError):
+    """A checkpoint is damaged or belongs to another retraining; the message names the file."""
+
+
 class StoreError(AxoptError, RuntimeError):
     """A search store is damaged, of another schema, or belongs to another search."""
 

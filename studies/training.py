@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 
-from axopt.data import Dataset, Split, to_float
+from axopt.data import Augmentation, Dataset, Split, to_float
 from axopt.files import write_atomically
 from axopt.zoo import create_model, load_weights_
 
@@ -85,31 +85,6 @@ def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
         start=args.start,
         teachers=tuple(args.teachers),
     )
-
-
-def augment(images: Tensor, padding: int, mirror: bool, generator: torch.Generator) -> Tensor:
-    """Crop each image at random from its zero-padded self; mirror half of them if asked.
-
-    Args:
-        images: ``(N, C, H, W)``.
-        padding: Pixels added on every side before cropping.
-        mirror: Whether a mirrored image keeps its class.
-        generator: Source of randomness.
-
-    Returns:
-        ``(N, C, H, W)`` of the same dtype.
-    """
-    n, _, height, width = images.shape
-    padded = functional.pad(images, (padding,) * 4)
-    offset = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator)
-    rows = offset[0] + torch.arange(height)
-    columns = offset[1] + torch.arange(width)
-    if mirror:
-        mirrored = torch.rand((n, 1), generator=generator) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    batch = torch.arange(n).view(-1, 1, 1)
-    cropped = padded.permute(0, 2, 3, 1)[batch, rows[:, :, None], columns[:, None, :]]
-    return cropped.permute(0, 3, 1, 2)
 
 
 @torch.no_grad()
@@ -184,7 +159,8 @@ class Trainer:
 
     def _step(self, index: Tensor) -> float:
         recipe = self.recipe
-        images = augment(self.train.stored[index], recipe.padding, recipe.mirror, self.generator)
+        augment = Augmentation(recipe.padding, recipe.mirror)
+        images = augment(self.train.stored[index], self.generator)
         images = to_float(images).to(memory_format=torch.channels_last)
         autocast = recipe.bfloat16 and torch.backends.mkldnn.is_available()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):

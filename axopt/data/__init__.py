@@ -1,11 +1,14 @@
 """Readers that turn a source of images into three splits: train, validation and test."""
 
 from axopt.data import cifar10, digits, idx, imagefolder, npz  # noqa: F401 - they register readers
+from axopt.data.augmentation import AUGMENTATIONS, Augmentation
 from axopt.data.dataset import Dataset, Split, to_float
 from axopt.data.download import download_cifar10
 from axopt.data.registry import list_readers, load_data, register_reader
 
 __all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
     "Dataset",
     "Split",
     "download_cifar10",

@@ -3,6 +3,7 @@
 from axopt.layers.base import EmulatedLayer, plan_of
 from axopt.layers.calibrators import CALIBRATORS, activation_params
 from axopt.layers.conv import EmulatedConv2d
+from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
 from axopt.layers.linear import EmulatedLinear
 from axopt.layers.quantisation import (
@@ -12,17 +13,21 @@ from axopt.layers.quantisation import (
     QuantParams,
     weight_params,
 )
+from axopt.layers.surrogate import GRADIENTS, Gradient
 
 __all__ = [
     "CALIBRATORS",
+    "GRADIENTS",
     "SIGNED_ZERO_POINT",
     "STEPS",
     "EmulatedConv2d",
     "EmulatedLayer",
     "EmulatedLinear",
+    "Gradient",
     "Histogram",
     "QuantParams",
     "Quantisation",
+    "Steps",
     "activation_params",
     "plan_of",
     "weight_params",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -37,6 +38,8 @@ def plan_of(multiplier: Multiplier, swap: bool) -> Plan:
 
 
 Version = tuple[object, ...]
+Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
+"""Fixed formats by kind of circuit, and the correction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +159,23 @@ class EmulatedLayer(nn.Module, ABC):
         """Go back to the calibrated formats."""
         self._fixed.clear()
         self.correction = None
+
+    def adjust(self, quantisation: Quantisation) -> None:
+        """Replace the formats in use, be they a correction's or fixed or calibrated ones."""
+        if self.correction is not None:
+            self.correction = quantisation
+        else:
+            self._fixed[self.multiplier.signed] = quantisation
+
+    @property
+    def formats(self) -> Formats:
+        """Everything about formats that does not follow from weights and calibration."""
+        return dict(self._fixed), self.correction
+
+    @formats.setter
+    def formats(self, formats: Formats) -> None:
+        fixed, self.correction = formats
+        self._fixed = dict(fixed)
 
     def weight_version(self) -> Version:
         """Differs from any earlier one if the weight was changed or replaced."""

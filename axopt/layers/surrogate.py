@@ -121,7 +121,7 @@ class Grid:
     def operands(self, *, signed: bool) -> NDArray[np.float64]:
         """What each level would be exactly, in units of a level, ``(levels,)``."""
         origin = LEVELS // 2 / self.step if signed else 0
-        return np.arange(self.levels) - origin
+        return np.arange(self.levels, dtype=np.float64) - origin
 
 
 @functools.lru_cache(maxsize=512)
@@ -178,7 +178,8 @@ def level_errors(
     table = multiplier.table.T if swap else multiplier.table
     products = table[np.ix_(activation.indices(), weight.indices())]
     exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
-    return products / (activation.step * weight.step) - exact
+    errors: NDArray[np.float64] = products / (activation.step * weight.step) - exact
+    return errors
 
 
 def _zero(own: int, other: int) -> Slopes:
