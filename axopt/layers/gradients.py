@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from axopt.layers.quantisation import Quantisation, QuantParams
 from axopt.layers.surrogate import Gradient, Grid, Slopes, error_slopes
@@ -39,8 +39,8 @@ class Steps:
         weights: ``()`` or ``(out_channels,)`` float32.
     """
 
-    activation: nn.Parameter
-    weights: nn.Parameter
+    activation: Tensor
+    weights: Tensor
 
 
 class Differentiable(Protocol):

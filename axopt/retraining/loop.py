@@ -288,6 +288,7 @@ class _Trainer:
             "best_epoch": self._best_epoch,
             "now": now.as_values(),
             "best": self._best.as_values(),
+            "steps": self._steps.values(),
             "optimizer": self._optimizer.state_dict(),
         }
 
@@ -296,7 +297,7 @@ class _Trainer:
         start = ModelState.of(self._emulated)
         self._best = start.with_values(state["best"])
         start.with_values(state["now"]).restore(self._emulated)
-        self._steps.reread()
+        self._steps.restore(state["steps"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._history = [Epoch(**epoch) for epoch in state["history"]]
         self._best_epoch = state["best_epoch"]
@@ -311,10 +312,7 @@ def _optimizer(
         {"params": steps, "weight_decay": 0.0, "factor": recipe.steps_lr},
     ]
     groups = [{"factor": 1.0, **group} for group in groups if group["params"]]
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.lr)
-    nesterov = recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+    return torch.optim.AdamW(groups, lr=recipe.lr)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,6 @@ from typing import Any
 from axopt.errors import ArgumentError
 from axopt.layers import Gradient
 
-OPTIMIZERS = ("sgd", "adam")
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -20,10 +18,8 @@ class Recipe:
         epochs: Passes over the training data.
         gradient: How layers are differentiated: "ste", "slopes", "table", or a `Gradient`.
         learn_steps: Whether the scales of activations and weights are learned too.
-        optimizer: "sgd" (Nesterov momentum) or "adam".
-        lr: Peak learning rate: it rises linearly over the warm-up and falls as a cosine.
+        lr: Peak learning rate of Adam: it rises linearly over the warm-up and falls as a cosine.
         steps_lr: Learning rate of the scales, in parts of ``lr``.
-        momentum: Of SGD.
         weight_decay: Of weights; biases, batch norms and scales are not decayed.
         warm_up: Part of all steps in which the learning rate rises, 0..1.
         batch_size: Samples of a step where the data does not come in batches.
@@ -40,11 +36,9 @@ class Recipe:
     epochs: int
     gradient: Gradient | str = "table"
     learn_steps: bool = True
-    optimizer: str = "sgd"
-    lr: float = 0.01
+    lr: float = 1e-3
     steps_lr: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-2
     warm_up: float = 0.1
     batch_size: int = 128
     distillation: float = 0.7
@@ -60,10 +54,6 @@ class Recipe:
             raise ArgumentError(
                 f"`gradient` must be a name or a Gradient, got {type(self.gradient).__name__}."
             )
-        if self.optimizer not in OPTIMIZERS:
-            raise ArgumentError(
-                f"`optimizer` must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}."
-            )
         for name in ("epochs", "batch_size", "patience"):
             self._check(name, int, lambda v: v >= 1, "an integer >= 1")
         self._check("seed", int, lambda v: 0 <= v < 2**32, "an integer in 0..2**32 - 1")
@@ -73,7 +63,6 @@ class Recipe:
             self._check(name, (int, float), lambda v: 0 <= v < math.inf, "finite and >= 0")
         for name in ("warm_up", "distillation"):
             self._check(name, (int, float), lambda v: 0 <= v <= 1, "in 0..1")
-        self._check("momentum", (int, float), lambda v: 0 <= v < 1, "in 0..1, less than 1")
 
     def _check(self, name: str, kind: Any, fits: Any, rule: str) -> None:
         value = getattr(self, name)

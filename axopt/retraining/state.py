@@ -87,57 +87,53 @@ def with_scales(formats: Quantisation, activation: Tensor, weights: Tensor) -> Q
 class LearnedSteps:
     """The scales of all layers as parameters; the layers' formats follow them.
 
+    A parameter is a scale in parts of what it was at the start, so that a learning rate means the
+    same for all.
+
     Args:
         emulated: The model.
         learn: False for none, which leaves the formats to the layers.
     """
 
     def __init__(self, emulated: EmulatedModel, *, learn: bool) -> None:
-        self._layers = emulated.emulated_layers if learn else {}
-        self._least: dict[str, tuple[Tensor, Tensor]] = {}
-        for name, layer in self._layers.items():
-            formats = layer.quantisation()
-            scales = (formats.activation.scale, formats.weights.scale)
-            layer.steps = Steps(*(nn.Parameter(scale.clone()) for scale in scales))
-            self._least[name] = (scales[0] * SMALLEST, scales[1] * SMALLEST)
-            layer.adjust(formats)
+        self._layers = list(emulated.emulated_layers.values()) if learn else []
+        self._start = [_scales_in_use(layer) for layer in self._layers]
+        self._relative = [
+            (nn.Parameter(torch.ones_like(a)), nn.Parameter(torch.ones_like(w)))
+            for a, w in self._start
+        ]
+        self.follow()
 
     def parameters(self) -> list[nn.Parameter]:
         """Of all layers, in order: activation, weights, activation, ..."""
-        steps = (_steps_of(layer) for layer in self._layers.values())
-        return [scale for one in steps for scale in (one.activation, one.weights)]
+        return [scale for both in self._relative for scale in both]
 
-    @torch.no_grad()
     def follow(self) -> None:
         """Keep the scales positive and give them to the layers, after they changed."""
-        for name, layer in self._layers.items():
-            steps = _steps_of(layer)
-            scales = []
-            for scale, least in zip(
-                (steps.activation, steps.weights), self._least[name], strict=True
-            ):
-                scale.copy_(torch.maximum(scale, least))
-                scales.append(scale.detach().clone())
+        for layer, start, relative in zip(self._layers, self._start, self._relative, strict=True):
+            with torch.no_grad():
+                for scale in relative:
+                    scale.clamp_(min=SMALLEST)
+            layer.steps = Steps(start[0] * relative[0], start[1] * relative[1])
+            scales = (layer.steps.activation.detach(), layer.steps.weights.detach())
             layer.adjust(with_scales(layer.quantisation(), *scales))
 
+    def values(self) -> list[Tensor]:
+        """What `restore` takes."""
+        return [scale.detach().clone() for scale in self.parameters()]
+
     @torch.no_grad()
-    def reread(self) -> None:
-        """Take the scales from the layers, after their formats were put back."""
-        for layer in self._layers.values():
-            formats, steps = layer.quantisation(), _steps_of(layer)
-            steps.activation.copy_(formats.activation.scale)
-            steps.weights.copy_(formats.weights.scale)
-
-    def detach(self) -> None:
-        """Leave the layers with the formats that they have."""
-        for layer in self._layers.values():
-            layer.steps = None
+    def restore(self, values: list[Tensor]) -> None:
+        """Go on with earlier `values`."""
+        for scale, value in zip(self.parameters(), values, strict=True):
+            scale.copy_(value)
+        with torch.enable_grad():
+            self.follow()
 
 
-def _steps_of(layer: EmulatedLayer) -> Steps:
-    if layer.steps is None:
-        raise RuntimeError(f"the scales of layer {layer.name!r} are not being learned")
-    return layer.steps
+def _scales_in_use(layer: EmulatedLayer) -> tuple[Tensor, Tensor]:
+    formats = layer.quantisation()
+    return formats.activation.scale, formats.weights.scale
 
 
 def set_gradient(emulated: EmulatedModel, gradient: Mapping[str, Gradient] | Gradient) -> None:
