@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from axopt.kernels import lut_gemm
     from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
     from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+    from axopt.retraining import RetrainResult, load_retrained_, retrain, save_retrained
     from axopt.study import SearchResult, search
     from axopt.zoo import create_model, list_models
 
@@ -28,6 +29,7 @@ __all__ = [
     "Evaluation",
     "Multiplier",
     "MultiplierLibrary",
+    "RetrainResult",
     "SearchResult",
     "assign_",
     "correct_",
@@ -37,8 +39,11 @@ __all__ = [
     "list_models",
     "load_data",
     "load_library",
+    "load_retrained_",
     "lut_gemm",
     "prepare",
+    "retrain",
+    "save_retrained",
     "search",
 ]
 
@@ -51,6 +56,7 @@ _ROOM_OF = {
     "Evaluation": "evaluation",
     "Multiplier": "multipliers",
     "MultiplierLibrary": "multipliers",
+    "RetrainResult": "retraining",
     "SearchResult": "study",
     "assign_": "model",
     "correct_": "model",
@@ -60,8 +66,11 @@ _ROOM_OF = {
     "list_models": "zoo",
     "load_data": "data",
     "load_library": "multipliers",
+    "load_retrained_": "retraining",
     "lut_gemm": "kernels",
     "prepare": "model",
+    "retrain": "retraining",
+    "save_retrained": "retraining",
     "search": "study",
 }
 

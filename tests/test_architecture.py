@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "zoo": _BASE,
     "bench": _EMULATION | {"zoo"},
     "evaluation": _EMULATION | {"data", "zoo"},
+    "retraining": _EMULATION | {"data", "zoo", "evaluation"},
     "exploration": _BASE,  # knows genes, objectives and the store, never models
     "report": _ALL_BUT_CLI - {"report"},
     "study": _ALL_BUT_CLI,
-    "cli": _ALL_BUT_CLI | {"bench", "study", "axopt", "_lut_gemm"},
-    "__init__": _ALL_BUT_CLI | {"study"},
+    "cli": _ALL_BUT_CLI | {"bench", "retraining", "study", "axopt", "_lut_gemm"},
+    "__init__": _ALL_BUT_CLI | {"retraining", "study"},
     "__main__": {"cli"},
 }
 """What each room may import besides itself; "axopt" stands for the names of the package."""

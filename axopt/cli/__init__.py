@@ -23,6 +23,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "search": "search the multipliers of a model's layers, write the Pareto front",
+    "retrain": "train a model with its multipliers, write weights and assignment",
     "evaluate": "measure one assignment on the test split",
     "export": "write a point of a front as json or csv",
     "report": "rebuild the table, plot and page of a run",

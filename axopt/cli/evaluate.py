@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         metavar="FILE",
         required=True,
-        help="as a search writes it: runs/NAME/assignments/point-NN.json",
+        help="as a search or retrain writes it: runs/NAME/assignments/point-NN.json",
     )
     loading.add_model(parser, default=None)
     add_library(parser)
@@ -48,8 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure the assignment, print quality and cost."""
     from axopt.evaluation import evaluate
-    from axopt.model import Assignment, assign_, cost, explain_corrections
+    from axopt.model import Assignment, cost, explain_corrections
     from axopt.multipliers import load_library
+    from axopt.retraining import load_retrained_
 
     loading.start(options.threads)
     assignment = Assignment.load(options.assignment)
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     model, data = loading.load(source)
     split = loading.first_samples(getattr(data, options.split), n, "samples")
     emulated = loading.emulate(source, model, data)
-    assign_(emulated, assignment, library=library)
+    load_retrained_(emulated, options.assignment, library=library)
     inform(options, f"{len(split)} samples of {source.data} ({options.split})")
     quality = evaluate(emulated, split, metric)
     reference = str(assignment.cost.get("reference"))

@@ -57,22 +57,6 @@ def test_a_checkpoint_of_another_recipe_is_refused(training, recipe, split, tmp_
         other.load_checkpoint(tmp_path / "c.pt")
 
 
-def test_augment_crops_and_mirrors(training):
-    image = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)
-    padded = torch.zeros(5, 5, dtype=torch.uint8)
-    padded[1:4, 1:4] = image[0, 0]
-    crops = [padded[r : r + 3, c : c + 3] for r in range(3) for c in range(3)]
-    mirrored = [crop.flip(1) for crop in crops]
-
-    def seen(mirror):
-        batch = image.expand(400, -1, -1, -1)
-        out = training.augment(batch, 1, mirror, torch.Generator().manual_seed(0))
-        return {tuple(crop.flatten().tolist()) for crop in out[:, 0]}
-
-    assert seen(False) == {tuple(crop.flatten().tolist()) for crop in crops}
-    assert seen(True) == {tuple(crop.flatten().tolist()) for crop in crops + mirrored}
-
-
 def test_the_loop_writes_weights_that_load_again(training, recipe, split, tmp_path, capsys):
     from axopt.data import Dataset
     from axopt.zoo import load_model

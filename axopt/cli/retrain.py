@@ -1,0 +1,259 @@
+"""``axopt retrain``: model, data and multipliers -> weights and an assignment."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axopt.cli import loading
+from axopt.cli.arguments import (
+    MAX_SAMPLES,
+    add_common,
+    add_library,
+    add_threads,
+    figure,
+    integer,
+    path,
+    word,
+)
+from axopt.cli.console import Progress, as_table, inform, print_result
+from axopt.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from axopt.evaluation import Evaluation
+    from axopt.model import Cost, EmulatedModel
+    from axopt.multipliers import MultiplierLibrary
+    from axopt.retraining import RetrainResult
+
+DEFAULT_MODEL = "digits_cnn"
+GRADIENTS = ("table", "slopes", "ste")
+AUGMENTATIONS = ("none", "crop", "crop-flip")
+EPOCHS = 4
+MAX_EPOCHS = 100_000
+MAX_BATCH = 1_000_000
+MAX_SEED = 2**32 - 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    circuits = parser.add_mutually_exclusive_group(required=True)
+    circuits.add_argument(
+        "--assignment", type=path, metavar="FILE", help="multipliers and formats to start from"
+    )
+    circuits.add_argument(
+        "--multiplier", type=word, metavar="NAME", help="one multiplier for all layers"
+    )
+    parser.add_argument(
+        "--swap", action="store_true", help="with --multiplier: the weight is its first operand"
+    )
+    loading.add_model(parser, default=None)
+    add_library(parser)
+    _add_training(parser)
+    _add_samples(parser)
+    loading.add_quantisation(parser)
+    _add_run(parser)
+    add_threads(parser)
+    add_common(parser)
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--epochs",
+        type=integer(1, MAX_EPOCHS),
+        metavar="N",
+        default=EPOCHS,
+        help="(default: %(default)s)",
+    )
+    group.add_argument(
+        "--gradient", choices=GRADIENTS, default=GRADIENTS[0], help="(default: %(default)s)"
+    )
+    group.add_argument(
+        "--no-learn-steps", action="store_true", help="do not learn the quantisers' scales"
+    )
+    group.add_argument(
+        "--distil", action="store_true", help="learn the float model's predictions too"
+    )
+    group.add_argument("--lr", type=figure, metavar="RATE", help="peak learning rate")
+    group.add_argument("--batch-size", type=integer(1, MAX_BATCH), metavar="N")
+    group.add_argument(
+        "--augment", choices=AUGMENTATIONS, default="none", help="(default: %(default)s)"
+    )
+    group.add_argument(
+        "--patience",
+        type=integer(1, MAX_EPOCHS),
+        metavar="N",
+        help="stop after N epochs without a better validation",
+    )
+    group.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", default=0)
+
+
+def _add_samples(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("samples")
+    for split in ("train", "validation", "test"):
+        group.add_argument(
+            f"--{split}-samples",
+            type=integer(1, MAX_SAMPLES),
+            metavar="N",
+            help=f"of the {split} split (default: all)",
+        )
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("run folder")
+    group.add_argument("--out", type=path, metavar="DIR", help="(default: runs/MODEL-retrained)")
+    group.add_argument("--checkpoint", type=path, metavar="FILE", help="written after each epoch")
+    group.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    group.add_argument("--force", action="store_true", help="replace an existing model")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Retrain, measure before and after, write the model; 1 where the loss left the numbers."""
+    from axopt.data import AUGMENTATIONS
+    from axopt.evaluation import evaluate
+    from axopt.model import cost
+    from axopt.multipliers import load_library
+    from axopt.retraining import check_free, retrain, save_retrained
+
+    loading.start(options.threads)
+    _check(options)
+    source = _source(options)
+    name = re.sub(r"[^\w.-]", "-", source.model)
+    out = options.out or Path("runs") / f"{name}-retrained"
+    check_free(out, force=options.force)
+    library = load_library(source.library)
+    model, data = loading.load(source)
+    train, validation, test = (
+        loading.first_samples(
+            getattr(data, split), getattr(options, f"{split}_samples"), f"{split}-samples"
+        )
+        for split in ("train", "validation", "test")
+    )
+    emulated = loading.emulate(source, model, data)
+    _assign(options, emulated, library)
+    inform(options, f"retraining {source.model} on {len(train)} samples of {source.data}")
+    before = evaluate(emulated, test)
+    with Progress(options, "steps") as progress:
+        result = retrain(
+            emulated,
+            train,
+            validation=validation,
+            teacher=model if options.distil else None,
+            augment=AUGMENTATIONS[options.augment],
+            checkpoint=options.checkpoint,
+            resume=options.resume,
+            progress=progress,
+            epochs=options.epochs,
+            gradient=options.gradient,
+            learn_steps=not options.no_learn_steps,
+            patience=options.patience,
+            seed=options.seed,
+            **{k: v for k in ("lr", "batch_size") if (v := getattr(options, k)) is not None},
+        )
+    after = evaluate(emulated, test)
+    reference = library.exact(
+        signed=any(m.multiplier.signed for m in emulated.emulated_layers.values())
+    )
+    price = cost(emulated, reference=reference)
+    saved = save_retrained(
+        emulated,
+        out,
+        source=source.as_json(),
+        metrics={
+            "metric": after.metric,
+            "unit": "%",
+            "test": asdict(after),
+            "validation": asdict(evaluate(emulated, validation)),
+        },
+        cost=asdict(price),
+        force=options.force,
+    )
+    print_result(
+        options,
+        _as_json(result, before, after, price, saved),
+        _as_text(result, before, after, saved),
+    )
+    return 1 if result.stopped == "nan" else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.swap and options.multiplier is None:
+        raise ArgumentError("`--swap` goes with `--multiplier`: an assignment has its own order.")
+    if options.resume and options.checkpoint is None:
+        raise ArgumentError("`--resume` needs a `--checkpoint`.")
+    if options.checkpoint is not None and not options.resume and not options.force:
+        from axopt.errors import RunExistsError
+
+        if options.checkpoint.exists():
+            raise RunExistsError(f"{options.checkpoint} exists; --resume it or --force a new one.")
+
+
+def _source(options: argparse.Namespace) -> loading.Source:
+    """What the assignment names, or the options with the zoo's defaults."""
+    if options.assignment is not None:
+        from axopt.model import Assignment
+
+        given = {name: getattr(options, name) for name in ("model", "weights", "data", "library")}
+        document = Assignment.load(options.assignment).model
+        return loading.source_of(document, str(options.assignment), given)
+    model = options.model or DEFAULT_MODEL
+    return loading.Source(
+        model=model,
+        weights=None if options.weights is None else str(options.weights),
+        data=options.data or loading.default_data(model),
+        calibrator=options.calibrator,
+        weight_scales=options.weight_scales,
+        calibration_samples=options.calibration_samples,
+        include=tuple(options.include),
+        exclude=tuple(options.exclude),
+        library=None if options.library is None else str(options.library),
+    )
+
+
+def _assign(
+    options: argparse.Namespace, emulated: EmulatedModel, library: MultiplierLibrary
+) -> None:
+    from axopt.model import assign_
+    from axopt.retraining import load_retrained_
+
+    if options.assignment is None:
+        assign_(emulated, (library[options.multiplier], options.swap))
+    else:
+        load_retrained_(emulated, options.assignment, library=library)
+
+
+def _as_json(
+    result: RetrainResult, before: Evaluation, after: Evaluation, price: Cost, saved: Path
+) -> dict[str, Any]:
+    return {
+        "assignment": str(saved),
+        "stopped": result.stopped,
+        "best_epoch": result.best_epoch,
+        "history": result.records(),
+        "before": asdict(before),
+        "after": asdict(after),
+        "cost": asdict(price),
+    }
+
+
+def _as_text(result: RetrainResult, before: Evaluation, after: Evaluation, saved: Path) -> str:
+    rows = [
+        [str(epoch.epoch), *("" if v is None else f"{v:.4g}" for v in (epoch.loss, epoch.lr)),
+         "" if epoch.validation is None else f"{epoch.validation:.2f}"]
+        for epoch in result.history
+    ]  # fmt: skip
+    ended = {
+        "epochs": "all epochs done",
+        "patience": "validation no longer improved",
+        "nan": "loss or gradient was not finite, the last good state is kept",
+    }
+    return (
+        f"{as_table(('epoch', 'loss', 'rate', 'validation %'), rows)}\n"
+        f"{ended[result.stopped]}; the model is that of epoch {result.best_epoch}\n"
+        f"{after.metric} {before.value:.2f} % -> {after.value:.2f} %"
+        f" [{after.low:.2f}, {after.high:.2f}] on {after.n} test samples\n"
+        f"written to {saved}"
+    )
