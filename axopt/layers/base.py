@@ -206,7 +206,11 @@ class EmulatedLayer(nn.Module, ABC):
         return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
 
     def _trains(self) -> bool:
-        return self.weight.requires_grad or (self.bias is not None and self.bias.requires_grad)
+        return (
+            self.steps is not None
+            or self.weight.requires_grad
+            or (self.bias is not None and self.bias.requires_grad)
+        )
 
     def unbounded(self, x: Tensor) -> Tensor:
         """The emulated results without the rectifier that the layer does; no gradients."""

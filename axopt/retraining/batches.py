@@ -81,12 +81,28 @@ class Batches:
         own = getattr(self._data, "generator", None)
         if isinstance(own, torch.Generator):
             own.manual_seed(_mixed(self._seed, number))
-        with torch.random.fork_rng(devices=[]):
-            # A DataLoader draws its order and its workers' seeds as its iterator is made.
-            torch.manual_seed(_mixed(self._seed, number))
-            iterator = iter(self._data)
-        for batch in iterator:
+        for batch in _with_own_randomness(self._data, _mixed(self._seed, number)):
             yield _checked(batch)
+
+
+def _with_own_randomness(data: Iterable[Any], seed: int) -> Iterator[Any]:
+    """What ``data`` yields, drawing from torch's global generator as if seeded with ``seed``.
+
+    A DataLoader takes its order from there, and the transforms of a data set may. What runs
+    between batches neither sees nor changes that.
+    """
+    state = torch.Generator().manual_seed(seed).get_state()
+    iterator: Iterator[Any] | None = None
+    while True:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(state)
+            iterator = iter(data) if iterator is None else iterator
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            state = torch.get_rng_state()
+        yield batch
 
 
 def _mixed(seed: int, number: int) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import math
 import os
@@ -19,6 +21,7 @@ from axopt.errors import ArgumentError
 from axopt.evaluation import evaluate
 from axopt.layers import Gradient
 from axopt.model import EmulatedModel
+from axopt.model.formats import formats_entry
 from axopt.retraining.batches import Augment, Batches
 from axopt.retraining.checkpoint import load_checkpoint, save_checkpoint
 from axopt.retraining.losses import Loss
@@ -126,7 +129,10 @@ def retrain(
             if resume and checkpoint is not None:
                 trainer.load(load_checkpoint(checkpoint, identity))
             with _shown(progress) as show:
-                return trainer.run(checkpoint, show)
+                result = trainer.run(checkpoint, show)
+            if result.best_epoch == 0:
+                before.restore(emulated)
+            return result
         except BaseException:
             before.restore(emulated)
             raise
@@ -147,9 +153,16 @@ def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe) -> dict[str, 
     return {
         **recipe.as_json(),
         "model": emulated.digest,
+        "formats": _formats_digest(emulated),
         "multipliers": [f"{i.multiplier} {i.swap}" for i in emulated.layers()],
         "train": train.digest if isinstance(train, Split) else None,
     }
+
+
+def _formats_digest(emulated: EmulatedModel) -> str:
+    layers = emulated.emulated_layers.items()
+    entries = {name: formats_entry(layer.quantisation()) for name, layer in layers}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 @contextlib.contextmanager
