@@ -61,6 +61,14 @@ def local_slopes(values, half_width):
     return np.stack([np.polyfit(places[w], averaged[w], 1)[0] for w in window])
 
 
+def test_the_weight_is_the_first_operand_where_swapped():
+    multiplier = truncating(True)
+    errors = multiplier.table - np.outer(*[np.arange(256) - 128] * 2)
+    assert not np.array_equal(errors, errors.T)
+    for swap, expected in ((False, errors), (True, errors.T)):
+        np.testing.assert_array_equal(level_errors(multiplier, swap, Grid(), Grid()), expected)
+
+
 @pytest.mark.parametrize("swap", [False, True])
 @pytest.mark.parametrize("signed", [False, True])
 def test_all_terms_together_are_the_local_slopes_of_the_error(signed, swap):
