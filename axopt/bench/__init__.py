@@ -1,5 +1,6 @@
 """How fast emulation is on this machine: whole networks and single kernels, beside torch."""
 
+from axopt.bench.contenders import instruction_sets_in, names_for
 from axopt.bench.kernels import KernelResult, bench_kernels
 from axopt.bench.machine import describe_machine
 from axopt.bench.networks import (
@@ -21,4 +22,6 @@ __all__ = [
     "bench_kernels",
     "bench_networks",
     "describe_machine",
+    "instruction_sets_in",
+    "names_for",
 ]

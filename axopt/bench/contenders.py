@@ -8,7 +8,7 @@ goes from float activations to float results, quantisation included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
@@ -125,3 +125,15 @@ def _convolution(
 
 def _values(operands: Operands) -> Tensor:
     return (operands.codes.float() - 128) * _SCALE
+
+
+def instruction_sets_in(names: Iterable[str]) -> list[str]:
+    """The instruction sets that contenders of these names run on."""
+    return list(dict.fromkeys(name.split(": ")[0] for name in names if ": " in name))
+
+
+def names_for(isa: str, names: Iterable[str]) -> dict[str, str]:
+    """Names of one instruction set's contenders and of those that have none -> without it."""
+    prefix = f"{isa}: "
+    chosen = (name for name in names if ": " not in name or name.startswith(prefix))
+    return {name: name.removeprefix(prefix) for name in chosen}

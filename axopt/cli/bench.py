@@ -138,6 +138,9 @@ def _multipliers(options: argparse.Namespace, library: MultiplierLibrary) -> lis
 def _as_text(
     machine: dict[str, Any], networks: Sequence[NetworkResult], kernels: Sequence[KernelResult]
 ) -> str:
+    from axopt.bench import instruction_sets_in
+
+    instruction_sets = instruction_sets_in(kernels[0].gmacs_per_s) if kernels else []
     parts = [
         f"{machine['cpu']}, {machine['cores']} cores ({' '.join(machine['flags'])})\n"
         f"torch {machine['torch']}, kernel {machine['kernel_in_use']}"
@@ -145,7 +148,7 @@ def _as_text(
     parts += [
         _kernel_table(kernels, threads, isa)
         for threads in _threads_of(kernels)
-        for isa in _instruction_sets_of(kernels)
+        for isa in instruction_sets
     ]
     parts += [_network_table(found) for found in networks]
     return "\n\n".join(parts)
@@ -155,17 +158,13 @@ def _threads_of(kernels: Sequence[KernelResult]) -> list[int]:
     return list(dict.fromkeys(found.threads for found in kernels))
 
 
-def _instruction_sets_of(kernels: Sequence[KernelResult]) -> list[str]:
-    names = [name.split(": ") for name in kernels[0].gmacs_per_s] if kernels else []
-    return list(dict.fromkeys(parts[0] for parts in names if len(parts) == 2))
-
-
 def _kernel_table(kernels: Sequence[KernelResult], threads: int, isa: str) -> str:
     """What every kernel is compared with, and the kernels of one instruction set."""
-    prefix = f"{isa}: "
     chosen = [found for found in kernels if found.threads == threads]
-    names = [name for name in chosen[0].gmacs_per_s if ": " not in name or name.startswith(prefix)]
-    header = ["layer", "images", *(name.removeprefix(prefix) for name in names)]
+    from axopt.bench import names_for
+
+    names = names_for(isa, chosen[0].gmacs_per_s)
+    header = ["layer", "images", *names.values()]
     rows = [
         [found.shape, str(found.images), *(_figure(found.gmacs_per_s[name]) for name in names)]
         for found in chosen

@@ -20,7 +20,7 @@ typedef struct axk_layout {
     size_t pixel_bytes;
 } axk_layout;
 
-/* Memory of one thread, sized for the largest band (axk_workspace_new). */
+/* Memory of one thread, sized for the largest band (lay_out in driver.c). */
 typedef struct axk_workspace {
     char *expanded;        /* the band's codes, in the operation's layout */
     uint8_t *residual;     /* a row of AXK_CLASSES bytes for each of them, in their order */

@@ -47,7 +47,7 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
     if min(m, n, k) == 0:
         return _new_output((m, n), empty=True)
     # One line of m pixels with k channels, and a 1x1 kernel.
-    sums = _sum_codes(a.T.reshape(1, k, 1, m), w.reshape(n, k, 1, 1), table, (1, m))
+    sums = _sum_codes(a.T.reshape(1, k, 1, m), w.reshape(n, k, 1, 1), table, (1, m), Window())
     return sums.view(m, n)
 
 
@@ -87,14 +87,15 @@ def conv2d_codes(
     _check_steps("dilation", dilation)
     _check_groups(x, w, groups)
     images, out_channels, depth = x.shape[0], w.shape[0], math.prod(w.shape[1:])
-    out_height = _out_size("height", x.shape[2], w.shape[2], stride[0], dilation[0])
-    out_width = _out_size("width", x.shape[3], w.shape[3], stride[1], dilation[1])
+    kernel = (w.shape[2], w.shape[3])
+    if min(kernel) < 1:
+        raise ArgumentError(f"`w` must have a kernel of at least 1 x 1, got {kernel}.")
+    window = Window(stride, (0, 0), dilation, groups)
+    out_height, out_width = window.out_size((x.shape[2], x.shape[3]), kernel)
     check_depth(depth, table.k_max)
     if min(images, out_channels, depth) == 0:
         return _new_output((images, out_channels, out_height, out_width), empty=True)
-    sums = _sum_codes(
-        x, w, table, (out_height, out_width), stride=stride, dilation=dilation, groups=groups
-    )
+    sums = _sum_codes(x, w, table, (out_height, out_width), window)
     return sums.permute(0, 3, 1, 2)
 
 
@@ -103,16 +104,15 @@ def _sum_codes(
     w: Tensor,
     table: PackedTable,
     out_size: tuple[int, int],
-    *,
-    stride: tuple[int, int] = (1, 1),
-    dilation: tuple[int, int] = (1, 1),
-    groups: int = 1,
+    window: Window,
 ) -> Tensor:
     """Return ``(images, out_height, out_width, out_channels)`` int32; nothing is empty."""
     codes = w.detach().numpy()
     pixels = len(x) * math.prod(out_size)
-    method = choose_method(None, Shape(pixels, len(codes) // groups, codes[0].size, groups))
-    operation = table_operation(table, codes, Window(stride, (0, 0), dilation, groups), method)
+    method = choose_method(
+        None, Shape(pixels, len(codes) // window.groups, codes[0].size, window.groups)
+    )
+    operation = table_operation(table, codes, window, method)
     out = _new_output((len(x), *out_size, len(w)), empty=False)
     operation.run(active_index(), torch.get_num_threads(), x.detach().numpy(), 1.0, 0, out.numpy())
     return out
@@ -197,17 +197,6 @@ def _check_groups(x: Tensor, w: Tensor, groups: int) -> None:
             f"`groups` = {groups} must divide the output channels of `w` {tuple(w.shape)}, and "
             f"times its second axis give the channels of `x` {tuple(x.shape)}."
         )
-
-
-def _out_size(axis: str, size: int, kernel: int, stride: int, dilation: int) -> int:
-    if kernel < 1:
-        raise ArgumentError(f"`w` must have a kernel {axis} of at least 1, got {kernel}.")
-    extent = (kernel - 1) * dilation + 1
-    if size < extent:
-        raise ArgumentError(
-            f"`x` must have a padded {axis} of at least the kernel's {extent}, got {size}."
-        )
-    return (size - extent) // stride + 1
 
 
 def check_depth(k: int, k_max: int) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from axopt.zoo.blocks import Normalize
+from axopt.zoo.blocks import Normalize, he_initialise_
 from axopt.zoo.registry import register_model
 
 CIFAR10_MEAN = (0.491, 0.482, 0.447)
@@ -65,9 +65,7 @@ class CifarResNet(nn.Module):
         self.layer3 = self._stage(32, 64, blocks_per_stage, stride=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(64, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise_(self)
 
     @staticmethod
     def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:

@@ -1,12 +1,12 @@
-"""Retrain a network of the zoo with one multiplier everywhere; a line of JSON a run.
+r"""Retrain a network of the zoo with one multiplier everywhere; a line of JSON a run.
 
-    python -m studies.recovery.retrain resnet8 --data imagefolder:PATH/cifar10.zip \\
+    python -m studies.recovery.retrain resnet8 --data imagefolder:PATH/cifar10.zip \
         --multipliers mul8s_1L2D,mul8s_1L1G --epochs 8
 
 To be run from the repository root. Every layer is first corrected for the circuit (unless
 --no-correct), then trained with learned scales and the float network's predictions beside the
-labels (unless --no-distil). A run goes on from its last epoch; one that is in the results already is left out. The
-state with the best validation accuracy is measured on test.
+labels (unless --no-distil). A run goes on from its last epoch; one that is in the results already
+is left out. The state with the best validation accuracy is measured on test.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from axopt.bench import instruction_sets_in, names_for
 from axopt.files import write_text_atomically
 
 
@@ -43,7 +44,7 @@ def summary(title: str, result: dict[str, Any]) -> str:
         if any(found["fp32_memory_mb"] for found in networks):
             parts += [f"## Networks, {counted}: peak memory over that of FP32"]
             parts += [_network_table(networks, "fp32_memory_mb", "{:.1f} MB", "memory_ratio")]
-        for isa in _instruction_sets(kernels):
+        for isa in instruction_sets_in(kernels[0]["gmacs_per_s"]) if kernels else []:
             parts += [f"## {isa} kernels, {counted}: GMAC/s", _kernel_table(kernels, isa)]
     return "\n\n".join(parts) + "\n"
 
@@ -61,16 +62,10 @@ def _network_table(
     return _markdown(header, rows)
 
 
-def _instruction_sets(kernels: Sequence[dict[str, Any]]) -> list[str]:
-    names = [name.split(": ") for name in kernels[0]["gmacs_per_s"]] if kernels else []
-    return list(dict.fromkeys(parts[0] for parts in names if len(parts) == 2))
-
-
 def _kernel_table(kernels: Sequence[dict[str, Any]], isa: str) -> str:
     """What every kernel is compared with, and the kernels of one instruction set."""
-    speeds = kernels[0]["gmacs_per_s"]
-    names = [name for name in speeds if ": " not in name or name.startswith(f"{isa}: ")]
-    header = ["layer", "images", *(name.removeprefix(f"{isa}: ") for name in names)]
+    names = names_for(isa, kernels[0]["gmacs_per_s"])
+    header = ["layer", "images", *names.values()]
     rows = [
         [
             found["shape"],

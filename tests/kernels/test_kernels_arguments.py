@@ -50,9 +50,9 @@ def test_gemm_operands(a, w, message):
         (zeros(1, 1, 8, 8), zeros(1, 1, 3, 3), {"stride": 2}, "`stride` .* got 2"),
         (zeros(1, 1, 8, 8), zeros(1, 1, 3, 3), {"stride": (1, 2**31)}, "`stride`"),
         (zeros(1, 1, 8, 8), zeros(1, 1, 3, 3), {"dilation": (1, -1)}, "`dilation`"),
-        (zeros(1, 1, 8, 8), zeros(1, 1, 3, 3), {"dilation": (1, 4)}, "width .* 9, got 8"),
-        (zeros(1, 1, 2, 8), zeros(1, 1, 3, 3), {}, "height of at least the kernel's 3, got 2"),
-        (zeros(1, 1, 8, 8), zeros(1, 1, 0, 3), {}, "kernel height of at least 1, got 0"),
+        (zeros(1, 1, 8, 8), zeros(1, 1, 3, 3), {"dilation": (1, 4)}, "3 x 9 .* got 8 x 8"),
+        (zeros(1, 1, 2, 8), zeros(1, 1, 3, 3), {}, "at least 3 x 3 with its padding, .*got 2 x 8"),
+        (zeros(1, 1, 8, 8), zeros(1, 1, 0, 3), {}, r"kernel of at least 1 x 1, got \(0, 3\)"),
     ],
 )
 def test_conv2d_arguments(x, w, steps, message):
