@@ -55,7 +55,7 @@ class Gradient:
     kind: str = "ste"
     rank: int = 2
     half_width: int = 16
-    tolerance: float = 0.01
+    tolerance: float = 0.02
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
@@ -146,20 +146,15 @@ def error_slopes(
         return _zero(*sizes), _zero(*sizes[::-1])
     error = level_errors(multiplier, swap, activation, weight)
     windows = [
-        (grid.levels, grid.levels)
-        if gradient.kind == "slopes"
-        else (max(1, gradient.half_width // grid.step),) * 2
+        grid.levels if gradient.kind == "slopes" else max(1, gradient.half_width // grid.step)
         for grid in (activation, weight)
     ]
-    averages, lines = zip(
-        *(_window_operators(grid.levels, window[0])
-          for grid, window in zip((activation, weight), windows, strict=True)),
-        strict=True,
-    )  # fmt: skip
+    average_a, lines_a = _window_operators(activation.levels, windows[0])
+    average_w, lines_w = _window_operators(weight.levels, windows[1])
     if gradient.kind == "slopes":  # a line for each level of the other operand, as it is
-        averages = tuple(np.eye(size) for size in sizes)
-    along_activation = lines[0] @ error @ averages[1].T
-    along_weight = (averages[0] @ error @ lines[1].T).T
+        average_a, average_w = np.eye(sizes[0]), np.eye(sizes[1])
+    along_activation = lines_a @ error @ average_w.T
+    along_weight = lines_w @ error.T @ average_a.T
     scales = [
         float(np.sqrt(np.mean(np.square(grid.operands(signed=multiplier.signed)))))
         for grid in (weight, activation)
@@ -191,11 +186,13 @@ def _window_operators(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Matrices that take values by level to their means and slopes in a window of each level.
 
-    The window of level i holds the levels i - half_width .. i + half_width that exist. The slope
-    is that of the least squares line through it.
+    The window of level i holds 2 half_width + 1 levels with i in the middle; near the ends it is
+    the last whole one, whose steps of a staircase do not look steeper than they are. The slope is
+    that of the least squares line through it.
     """
     place = np.arange(levels, dtype=np.float64)
-    inside = np.abs(place[:, None] - place) <= half_width
+    lowest = (place - half_width).clip(0, max(levels - 1 - 2 * half_width, 0))[:, None]
+    inside = (lowest <= place) & (place <= lowest + 2 * half_width)
     average = inside / inside.sum(1, keepdims=True)
     centred = (place - (average @ place)[:, None]) * inside
     spread = np.square(centred).sum(1, keepdims=True)

@@ -1,4 +1,8 @@
-"""Approximation-aware retraining: train a model with its multipliers in the forward pass."""
+"""Approximation-aware retraining: train a model with its multipliers in the forward pass.
+
+.. [Loshchilov2019] I. Loshchilov and F. Hutter, "Decoupled Weight Decay Regularization" (AdamW),
+   ICLR 2019.
+"""
 
 from __future__ import annotations
 

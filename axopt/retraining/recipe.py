@@ -18,7 +18,7 @@ class Recipe:
         epochs: Passes over the training data.
         gradient: How layers are differentiated: "ste", "slopes", "table", or a `Gradient`.
         learn_steps: Whether the scales of activations and weights are learned too.
-        lr: Peak learning rate of Adam: it rises linearly over the warm-up and falls as a cosine.
+        lr: Peak learning rate of AdamW: it rises linearly over the warm-up and falls as a cosine.
         steps_lr: Learning rate of the scales, in parts of ``lr``.
         weight_decay: Of weights; biases, batch norms and scales are not decayed.
         warm_up: Part of all steps in which the learning rate rises, 0..1.

@@ -55,7 +55,8 @@ def make_conv(multiplier, **options):
 def local_slopes(values, half_width):
     """Least squares slopes along the first axis, of averages along the second: by loops."""
     size = len(values)
-    window = [slice(max(0, i - half_width), i + half_width + 1) for i in range(size)]
+    middle = [min(max(i, half_width), size - 1 - half_width) for i in range(size)]
+    window = [slice(i - half_width, i + half_width + 1) for i in middle]
     averaged = np.stack([values[:, w].mean(1) for w in window], 1)
     places = np.arange(size)
     return np.stack([np.polyfit(places[w], averaged[w], 1)[0] for w in window])
