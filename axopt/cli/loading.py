@@ -15,12 +15,14 @@ from axopt.errors import ArgumentError, AssignmentError
 if TYPE_CHECKING:
     from torch import nn
 
+    from axopt.corrections import Corrections
     from axopt.data import Dataset, Split
     from axopt.model import EmulatedModel
     from axopt.multipliers import MultiplierLibrary
 
 CALIBRATORS = ("minmax", "percentile", "mse", "entropy")
 WEIGHT_SCALES = ("per-channel", "per-tensor")
+ACTIVATION_CODES = ("remapped", "all")
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 64
 
@@ -106,6 +108,32 @@ def add_quantisation(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="leave layers that match a name or pattern in float",
     )
+
+
+def add_corrections(group: Any) -> None:
+    """Add the options that `corrections_of` reads."""
+    group.add_argument(
+        "--correct",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="give every layer the free corrections that help it (default: yes)",
+    )
+    group.add_argument(
+        "--activation-codes",
+        choices=ACTIVATION_CODES,
+        default=ACTIVATION_CODES[0],
+        help="remapped: corrections may round activations onto codes that the circuit multiplies"
+        " well, which the hardware must do too (default: %(default)s)",
+    )
+
+
+def corrections_of(options: argparse.Namespace) -> bool | Corrections:
+    """Return which corrections layers may get."""
+    from axopt.corrections import Corrections
+
+    if not options.correct:
+        return False
+    return Corrections(activation_codes=options.activation_codes == "remapped")
 
 
 def default_data(model: str) -> str:

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     loading.add_model(parser, default=None)
     add_library(parser)
+    loading.add_corrections(parser.add_argument_group("corrections, with --multiplier"))
     _add_training(parser)
     _add_samples(parser)
     loading.add_quantisation(parser)
@@ -220,7 +221,9 @@ def _assign(
     from axopt.retraining import load_retrained_
 
     if options.assignment is None:
-        assign_(emulated, (library[options.multiplier], options.swap))
+        multiplier = library[options.multiplier]
+        choice = (multiplier, True) if options.swap else multiplier
+        assign_(emulated, choice, correct=loading.corrections_of(options))
     else:
         load_retrained_(emulated, options.assignment, library=library)
 

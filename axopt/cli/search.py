@@ -20,12 +20,11 @@ from axopt.cli.arguments import (
 from axopt.cli.console import Progress, as_table, inform, print_result
 
 if TYPE_CHECKING:
-    from axopt.corrections import Corrections
     from axopt.study import SearchResult
 
 DEFAULT_MODEL = "digits_cnn"
 ALGORITHMS = ("nsga2", "tpe", "optuna-nsga2", "random", "exhaustive")
-ACTIVATION_CODES = ("remapped", "all")
+MAX_REESTIMATED = 512
 POPULATION = 40
 MAX_BUDGET = 1_000_000
 MAX_POPULATION = 10_000
@@ -64,18 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--swap", action="store_true", help="let each layer choose the order of its operands"
     )
+    loading.add_corrections(group)
     group.add_argument(
-        "--correct",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="evaluate layers with the free corrections that help them (default: yes)",
-    )
-    group.add_argument(
-        "--activation-codes",
-        choices=ACTIVATION_CODES,
-        default=ACTIVATION_CODES[0],
-        help="remapped: corrections may round activations onto codes that the circuit multiplies"
-        " well, which the hardware must do too (default: %(default)s)",
+        "--reestimate",
+        type=integer(1, MAX_REESTIMATED),
+        metavar="N",
+        help="re-estimate batch norms of every candidate on N training samples (default: do not)",
     )
     _add_samples(group)
     loading.add_quantisation(parser)
@@ -130,7 +123,8 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             population=options.population,
             operand_order=options.swap,
-            correct=_corrections(options),
+            correct=loading.corrections_of(options),
+            reestimate_samples=options.reestimate,
             validation_samples=options.validation_samples,
             test_samples=options.test_samples,
             out=out,
@@ -143,14 +137,6 @@ def run(options: argparse.Namespace) -> int:
         )
     print_result(options, _as_json(result), _as_text(result))
     return 0
-
-
-def _corrections(options: argparse.Namespace) -> bool | Corrections:
-    from axopt.corrections import Corrections
-
-    if not options.correct:
-        return False
-    return Corrections(activation_codes=options.activation_codes == "remapped")
 
 
 def _source(options: argparse.Namespace) -> loading.Source:

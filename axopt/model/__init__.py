@@ -6,6 +6,7 @@ from axopt.model.correct import Explanation, allowed_corrections, correct_, expl
 from axopt.model.costs import Cost, cost
 from axopt.model.emulated_model import EmulatedModel, LayerInfo
 from axopt.model.preparation import WEIGHT_SCALES, prepare
+from axopt.model.reestimation import Reestimator
 
 __all__ = [
     "WEIGHT_SCALES",
@@ -15,6 +16,7 @@ __all__ = [
     "Explanation",
     "LayerAssignment",
     "LayerInfo",
+    "Reestimator",
     "allowed_corrections",
     "assign_",
     "correct_",

@@ -22,38 +22,79 @@ from axopt.model.emulated_model import EmulatedModel, input_of
 
 _MAX_SAMPLES = 512
 _GAINS = (0.5, 2.0)
+_NAME = "batch_norm"
 
 Moments = tuple[Tensor, Tensor]
 Hook = Callable[[EmulatedLayer, Tensor], Tensor]
 
 
-def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:
-    """Match means and spreads of all output channels to the float model's, if that helps.
+class Reestimator:
+    """Float statistics of a model on some data, to be matched by any assignment.
 
     Args:
         emulated: A model made by `prepare`; its float layers define what is matched.
         data: Batches of inputs, or of (input, target); the first 512 samples are used.
 
-    Returns:
-        Whether the outputs came closer to the float model's, in mean squared difference. If not,
-        the model is as it was.
-
     Raises:
         CalibrationError: If ``data`` holds no batch.
     """
-    x = _first_samples(data)
-    layers = emulated.emulated_layers.values()
-    moments: dict[EmulatedLayer, Moments] = {}
-    before = {layer: layer.correction for layer in layers}
-    with torch.no_grad():
-        target = _run(emulated, x, lambda layer, inputs: _record(layer, inputs, moments))
-        error = _difference(emulated(x), target)
-        _run(emulated, x, lambda layer, inputs: _match(layer, inputs, moments[layer]))
-        helps = _difference(emulated(x), target) < error
-    if not helps:
-        for layer, correction in before.items():
-            layer.correction = correction
-    return helps
+
+    def __init__(self, emulated: EmulatedModel, data: Iterable[Any]) -> None:
+        self._emulated = emulated
+        self._x = _first_samples(data)
+        self._moments: dict[EmulatedLayer, Moments] = {}
+        with torch.no_grad():
+            self._target = self._run(self._record)
+
+    def apply_(self) -> bool:
+        """Match means and spreads of all output channels to the float model's, if that helps.
+
+        Returns:
+            Whether the outputs came closer to the float model's, in mean squared difference. If
+            not, the model is as it was.
+        """
+        layers = self._emulated.emulated_layers.values()
+        before = {layer: layer.correction for layer in layers}
+        with torch.no_grad():
+            error = _difference(self._emulated(self._x), self._target)
+            helps = _difference(self._run(self._match), self._target) < error
+        if not helps:
+            for layer, correction in before.items():
+                layer.correction = correction
+        return helps
+
+    def _run(self, hook: Hook) -> Any:
+        """The model's output with ``hook(layer, inputs)`` in place of every layer's result."""
+
+        def replaced(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+            if not isinstance(module, EmulatedLayer):
+                raise TypeError(f"{type(module).__name__} is not an emulated layer")
+            return hook(module, inputs[0])
+
+        with ExitStack() as stack:
+            for layer in self._emulated.emulated_layers.values():
+                stack.enter_context(layer.register_forward_hook(replaced))
+            return self._emulated(self._x)
+
+    def _record(self, layer: EmulatedLayer, x: Tensor) -> Tensor:
+        """The float layer's results; what they are like is kept."""
+        y = layer.exact_float(x)
+        self._moments[layer] = _moments(layer, y)
+        return layer.bounded(y)
+
+    def _match(self, layer: EmulatedLayer, x: Tensor) -> Tensor:
+        """The emulated layer's results, its gain and shift adjusted first."""
+        mean, spread = self._moments[layer]
+        found_mean, found_spread = _moments(layer, layer.unbounded(x))
+        gain = torch.where(found_spread > 0, spread / found_spread, 1.0).clamp(*_GAINS)
+        offset = mean - gain * found_mean
+        layer.correction = _adjusted(layer.quantisation(), layer.bias, gain, offset)
+        return layer.bounded(layer.unbounded(x))
+
+
+def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:
+    """`Reestimator.apply_` for one assignment."""
+    return Reestimator(emulated, data).apply_()
 
 
 def _first_samples(data: Iterable[Any]) -> Tensor:
@@ -67,36 +108,6 @@ def _first_samples(data: Iterable[Any]) -> Tensor:
     return torch.cat(batches)[:_MAX_SAMPLES]
 
 
-def _run(emulated: EmulatedModel, x: Tensor, hook: Hook) -> Any:
-    """The model's output with ``hook(layer, inputs)`` in place of every layer's result."""
-
-    def replaced(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        if not isinstance(module, EmulatedLayer):
-            raise TypeError(f"{type(module).__name__} is not an emulated layer")
-        return hook(module, inputs[0])
-
-    with ExitStack() as stack:
-        for layer in emulated.emulated_layers.values():
-            stack.enter_context(layer.register_forward_hook(replaced))
-        return emulated(x)
-
-
-def _record(layer: EmulatedLayer, x: Tensor, moments: dict[EmulatedLayer, Moments]) -> Tensor:
-    """The float layer's results; what they are like is kept."""
-    y = layer.exact_float(x)
-    moments[layer] = _moments(layer, y)
-    return layer.bounded(y)
-
-
-def _match(layer: EmulatedLayer, x: Tensor, wanted: Moments) -> Tensor:
-    """The emulated layer's results, their gain and shift adjusted first."""
-    quantisation = layer.quantisation()
-    mean, spread = _moments(layer, layer.unbounded(x))
-    gain = torch.where(spread > 0, wanted[1] / spread, 1.0).clamp(*_GAINS)
-    layer.correction = _adjusted(quantisation, layer.bias, gain, wanted[0] - gain * mean)
-    return layer.bounded(layer.unbounded(x))
-
-
 def _adjusted(
     quantisation: Quantisation, bias: Tensor | None, gain: Tensor, offset: Tensor
 ) -> Quantisation:
@@ -108,9 +119,6 @@ def _adjusted(
         gain = gain * quantisation.gain
     names = (*(n for n in quantisation.corrections if n != _NAME), _NAME)
     return replace(quantisation, gain=gain, shift=shift, corrections=names)
-
-
-_NAME = "batch_norm"
 
 
 def _moments(layer: EmulatedLayer, y: Tensor) -> Moments:

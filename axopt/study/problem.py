@@ -11,7 +11,7 @@ from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import METRICS, Evaluation, evaluate
 from axopt.exploration import Genes, Outcome, SearchSpace
-from axopt.model import Cost, EmulatedModel, allowed_corrections, assign_, cost
+from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, assign_, cost
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
 OBJECTIVES = ("rel_power", "rel_area", "delay_ns")
@@ -79,6 +79,7 @@ class AssignmentProblem:
         metric: str = "top1",
         costs: Sequence[str] = ("rel_power",),
         correct: bool | Corrections = True,
+        reestimate: Split | None = None,
         batch_size: int = 250,
     ) -> None:
         if metric not in METRICS:
@@ -95,6 +96,10 @@ class AssignmentProblem:
         self.metric = metric
         self.costs = tuple(costs)
         self.allowed = allowed_corrections(correct)
+        self.reestimate = reestimate
+        self._reestimator = (
+            None if reestimate is None else Reestimator(emulated, reestimate.batches(batch_size))
+        )
         self._orders_chosen = any(choice.swap for choice in choices)
         self.batch_size = batch_size
         names = tuple(info.name for info in emulated.layers())
@@ -119,6 +124,7 @@ class AssignmentProblem:
             "objectives": list(self.objective_names),
             "reference": self.reference.key,
             "corrections": None if self.allowed is None else list(self.allowed.names),
+            "reestimated on": None if self.reestimate is None else self.reestimate.digest,
             "calibration": None if self.allowed is None else self.emulated.calibration_digest,
             "layers": list(self._space.names),
             "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.choices],
@@ -140,6 +146,8 @@ class AssignmentProblem:
             fixed = self.allowed is None or self._orders_chosen
             spec[name] = (choice.multiplier, choice.swap) if fixed else choice.multiplier
         assign_(self.emulated, spec, correct=self.allowed or False)
+        if self._reestimator is not None:
+            self._reestimator.apply_()
 
     def measure(self, split: Split) -> Evaluation:
         """Quality of the present assignment on ``split``."""

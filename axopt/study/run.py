@@ -65,6 +65,7 @@ def search(
     population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
     correct: bool | Corrections = True,
+    reestimate_samples: int | None = None,
     objectives: Sequence[str] = ("rel_power",),
     metric: str = "top1",
     validation_samples: int | None = None,
@@ -98,6 +99,9 @@ def search(
             otherwise corrections choose it.
         correct: Whether every layer gets the corrections that help it, see `axopt.correct_`, or
             which of them it may get.
+        reestimate_samples: On how many training samples, at most 512, batch norms are
+            re-estimated for every candidate, which costs about as much as evaluating it on twice
+            as many; none by default.
         objectives: Cost figures to minimise beside the error, of rel_power, rel_area, delay_ns.
         metric: "top1" or "top5".
         validation_samples: How many validation samples to use, balanced over the classes; all by
@@ -126,6 +130,9 @@ def search(
         folder.check_free(resume=resume, force=force)
     validation = _subset(data.validation, validation_samples, "validation_samples")
     test = _subset(data.test, test_samples, "test_samples")
+    reestimate = None
+    if reestimate_samples is not None:
+        reestimate = _subset(data.train, reestimate_samples, "reestimate_samples")
     problem = AssignmentProblem(
         emulated,
         validation,
@@ -134,6 +141,7 @@ def search(
         metric=metric,
         costs=objectives,
         correct=correct,
+        reestimate=reestimate,
         batch_size=batch_size,
     )
     explorer = create_algorithm(
