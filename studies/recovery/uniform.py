@@ -84,7 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("model")
     parser.add_argument("--data", required=True, help="reader and path, as for axopt search")
     parser.add_argument("--multipliers", nargs="+", help="(default: the signed ones of v1)")
-    parser.add_argument("--samples", type=int, default=2000)
+    parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path("studies/recovery/results/uniform.csv"))
     return parser.parse_args()
 

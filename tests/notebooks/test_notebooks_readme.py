@@ -23,6 +23,7 @@ NOT_RUN = {  # the whole default search; a placeholder for the file's name; minu
     "python -m axopt bench --quick",
     "python -m axopt search",
     "python -m axopt evaluate --assignment FILE",
+    "python -m axopt retrain --assignment FILE",
 }
 DOCTOR = "python -m axopt doctor"
 
@@ -81,7 +82,7 @@ def test_command_runs(workplace, command, capsys):
 
 
 def test_blocks_and_commands_were_found():
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
     assert len(set(commands()) - NOT_RUN) >= 10
     assert set(commands()) >= NOT_RUN
 
