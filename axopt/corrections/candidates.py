@@ -49,7 +49,8 @@ class Candidates:
         raw_a, raw_w = Operand(raw.activation), Operand(raw.weights)
         plain_a, plain_w = [raw_a], [raw_w]
         if multiplier.signed and allowed.affine:
-            plain_a.append(self._activation(multiplier.signed, 1, allowed))
+            affine = self._activation(multiplier.signed, 1, allowed)
+            plain_a += [affine] if affine.names else []
         if allowed.weight_codes:
             plain_w.append(self._weight(multiplier.signed, 1))
         pairs = [(a, w) for a in plain_a for w in plain_w]

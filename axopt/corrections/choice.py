@@ -33,7 +33,7 @@ class Choice:
 
 
 class LayerCorrector:
-    """Corrections of one layer with its present weights.
+    """Corrections of one layer with its present weights and bias.
 
     Args:
         layer: A calibrated layer.
@@ -47,8 +47,8 @@ class LayerCorrector:
 
     @classmethod
     def of(cls, layer: EmulatedLayer) -> LayerCorrector:
-        """The corrector of ``layer``, made at its first use and when its weights changed."""
-        version = layer.weight_version()
+        """The corrector of ``layer``, made at its first use and when its weights or bias changed."""
+        version = layer.version()
         kept = layer.derived.get(cls)
         if kept is None or kept[0] != version:
             kept = layer.derived[cls] = (version, cls(layer))

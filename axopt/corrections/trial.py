@@ -36,7 +36,7 @@ class Trial:
         bias = layer.bias
         self._bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.detach().float()
         self._target = self._finished(self.exact)
-        self._spread = float(self._target.var(0, correction=0).sum().sqrt())
+        self._spread = float(self._target.double().var(0, correction=0).sum().sqrt())
 
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
         """Emulate the layer on the sample, without the shift of the formats and without bias."""
@@ -58,10 +58,11 @@ class Trial:
     def error_pct(self, y: Tensor) -> float:
         """Root mean square error over the standard deviation of the exact results, in percent.
 
-        Bias and rectifier of the layer are applied first. Only every other window counts: no gain
-        is fitted to those.
+        Bias and rectifier of the layer are applied first. Only every other window counts, where
+        there are two: no gain is fitted to those.
         """
-        error = (self._finished(y) - self._target)[1::2]
+        error = (self._finished(y) - self._target).double()
+        error = error[1::2] if len(error) > 1 else error
         total = float(error.square().mean(0).sum().sqrt())
         return 100 * total / self._spread if self._spread > 0 else total
 
@@ -110,8 +111,8 @@ class Results:
 
     def _best_gain(self) -> Tensor:
         """Least-squares slope of the exact results over ``y``, on every other window."""
-        y, exact = self.y[::2], self.trial.exact[::2]
+        y, exact = self.y[::2].double(), self.trial.exact[::2].double()
         y, exact = y - y.mean(0), exact - exact.mean(0)
         variance = y.square().sum(0)
-        slope = (y * exact).sum(0) / variance.clamp(min=torch.finfo(torch.float32).tiny)
-        return torch.where(variance > 0, slope, 1.0).clamp(*_GAINS)
+        slope = (y * exact).sum(0) / variance.clamp(min=torch.finfo(torch.float64).tiny)
+        return torch.where(variance > 0, slope, 1.0).clamp(*_GAINS).float()

@@ -181,6 +181,12 @@ class EmulatedLayer(nn.Module, ABC):
         """Differs from any earlier one if the weight was changed or replaced."""
         return (self.weight._version, self.weight.data_ptr(), self.weight.device)
 
+    def version(self) -> Version:
+        """Differs from any earlier one if the weight or the bias was changed or replaced."""
+        bias = self.bias
+        of_bias = () if bias is None else (bias._version, bias.data_ptr())
+        return (*self.weight_version(), *of_bias)
+
     def _weight_indices(self, weights: QuantParams) -> Tensor:
         """Indices of the weight, kept for the next call with the same ones."""
         version = self.weight_version()
@@ -229,6 +235,7 @@ class EmulatedLayer(nn.Module, ABC):
         self._sample_windows(x)
         self._activation.clear()
         self._calibrated.clear()
+        self.derived.clear()
 
     def emulated(
         self,
@@ -255,11 +262,7 @@ class EmulatedLayer(nn.Module, ABC):
     def _kernel(self, quantisation: Quantisation) -> Convolution:
         """The native operation for the present weights and multiplier, made at first use."""
         key = (self.multiplier.digest, self.swap, active(), id(quantisation))
-        bias = self.bias
-        version = (
-            *self.weight_version(),
-            *(() if bias is None else (bias._version, bias.data_ptr())),
-        )
+        version = self.version()
         cached = self._kernels.get(key)
         if cached is None or cached.version != version:
             activation, weights = quantisation.activation, quantisation.weights
@@ -272,7 +275,7 @@ class EmulatedLayer(nn.Module, ABC):
                     int(activation.zero_index),
                     weights.zero_index,
                     quantisation.output_scale,
-                    quantisation.output_bias(bias),
+                    quantisation.output_bias(self.bias),
                 ),
                 signed=self.multiplier.signed,
             )

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+from correction_cases import make_multiplier
+
+from axopt.corrections import exact_steps
+
+# From the partial products that each circuit keeps: with the low p bits of the first operand
+# and the low q bits of the second 0, no dropped product a_i w_j may be left.
+EXPECTED = {
+    "1KV8": {(1, 1)},
+    "1KVA": {(1, 4), (2, 2), (4, 1)},
+    "1KVB": {(1, 8), (2, 4), (4, 2), (8, 1)},
+    "1KX2": {(1, 16), (2, 8), (4, 4), (8, 2), (16, 1)},
+    "1KR8": {(2, 1)},
+    "1KR6": {(2, 4), (4, 2), (8, 1)},
+    "1KRC": {(2, 8), (4, 4), (8, 2), (16, 1)},
+    "1L2H": {(2, 2)},
+    "1KVL": {(4, 8), (8, 4), (16, 2), (32, 1)},
+    "1KTY": {(8, 1)},
+    "1L2D": {(4, 4)},
+    "1L1G": {(8, 8)},
+    "1KR3": {(64, 1)},
+}
+
+
+def is_exact_on(multiplier, first, second):
+    """Product by product."""
+    origin = 128 if multiplier.signed else 0
+    return all(
+        multiplier.table[a + origin, w + origin] == a * w
+        for a in range(-origin, 256 - origin, first)
+        for w in range(-origin, 256 - origin, second)
+    )
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_steps_of_the_signed_circuits(name, library):
+    multiplier = library[f"mul8s_{name}"]
+    found = exact_steps(multiplier)
+    assert len(found) == len(set(found))
+    assert set(found) == EXPECTED[name]
+    for first, second in found:
+        assert is_exact_on(multiplier, first, second)
+        assert first == 1 or not is_exact_on(multiplier, first // 2, second)
+        assert second == 1 or not is_exact_on(multiplier, first, second // 2)
+
+
+def test_all_signed_circuits_are_listed_here(library):
+    assert {m.name for m in library.select(release="v1", signed=True).values()} == {
+        f"mul8s_{name}" for name in EXPECTED
+    }
+
+
+def test_first_step_belongs_to_the_first_operand(library):
+    table = library["mul8s_1KTY"].table
+    assert exact_steps(make_multiplier(table.T, True)) == ((1, 8),)
+
+
+def test_exact_unsigned_circuit_needs_no_step(library):
+    assert exact_steps(library.exact(signed=False)) == ((1, 1),)
+
+
+def test_unsigned_circuit_that_errs_at_zero_has_no_steps(library):
+    multiplier = library["mul8u_2HH"]
+    assert (multiplier.table[0] != 0).any()
+    assert exact_steps(multiplier) == ()
+
+
+def test_one_wrong_product_of_multiples_of_64_leaves_none(library):
+    table = np.array(library.exact(signed=True).table)
+    table[128 + 64, 128 - 64] += 1
+    assert exact_steps(make_multiplier(table, True)) == ()
