@@ -47,7 +47,7 @@ class LayerCorrector:
 
     @classmethod
     def of(cls, layer: EmulatedLayer) -> LayerCorrector:
-        """The corrector of ``layer``, made at its first use and when its weights or bias changed."""
+        """The corrector of ``layer``, made at its first use and whenever that changed."""
         version = layer.version()
         kept = layer.derived.get(cls)
         if kept is None or kept[0] != version:

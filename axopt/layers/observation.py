@@ -4,6 +4,7 @@ Every input channel has a histogram, coarser than the layer's own (`Histogram`),
 windows of the input - each with all the values that meet in one output - are kept as they are.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -46,7 +47,7 @@ class ChannelHistograms:
         """Count the values of ``x``, ``(channels, n)`` finite floats."""
         if x.numel() == 0:
             return
-        x = x.detach()[:, :: x.numel() // _COUNTED + 1].float().cpu()
+        x = x.detach()[:, :: _stride(x)].float().cpu()
         channels = len(x)
         if len(self.counts) == 0:
             self.counts = torch.zeros(channels, BINS, dtype=torch.int64)
@@ -108,6 +109,14 @@ class ChannelHistograms:
     def zero_shares(self) -> Tensor:
         """``(channels,)`` float64: part of the values that the kernel meets that are zeros."""
         return self.zeros / self.totals * (1 - self.padded_share) + self.padded_share
+
+
+def _stride(x: Tensor) -> int:
+    """Between the counted values of a channel; no columns or rows of images are preferred."""
+    stride = x.numel() // _COUNTED + 1
+    while math.gcd(stride, x.shape[1]) > 1:
+        stride += 1
+    return stride
 
 
 @dataclass

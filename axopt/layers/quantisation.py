@@ -55,7 +55,7 @@ class QuantParams:
             )
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
             raise ArgumentError(f"`scale` must be positive and finite, got {self.scale.tolist()}.")
-        if self.step not in STEPS:
+        if type(self.step) is not int or self.step not in STEPS:
             raise ArgumentError(f"`step` must be one of {STEPS}, got {self.step!r}.")
         if not bool(((self.zero_point >= 0) & (self.zero_point <= self.top)).all()):
             raise ArgumentError(

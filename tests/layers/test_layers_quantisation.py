@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from axopt.errors import ArgumentError, CalibrationError
-from axopt.layers import CALIBRATORS, Histogram, QuantParams, activation_params, weight_params
+from axopt.layers import (
+    CALIBRATORS,
+    STEPS,
+    Histogram,
+    QuantParams,
+    activation_params,
+    weight_params,
+)
 from axopt.layers.histogram import BINS
 
 ONE_STEP = 1
@@ -168,3 +175,79 @@ def test_entropy_clips_a_lone_outlier():
 def test_unknown_calibrator_is_named():
     with pytest.raises(ArgumentError, match="'median'"):
         activation_params(Histogram(), signed=True, calibrator="median")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.0, 6.0), (-2.5, 0.0), (-1.0, 1.0)])
+def test_steps_leave_fewer_levels(step, signed, low, high):
+    p = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, step=step)
+    zero = int(p.zero_point)
+    assert p.top == 256 // step - 1
+    assert int(p.zero_index) == zero * step
+    assert float(p.unit) * step == pytest.approx(float(p.scale))
+    if signed:
+        assert int(p.zero_index) == 128
+    every = torch.arange(p.top + 1)
+    assert torch.equal(p.values(every), (every - zero) * p.scale)
+    assert torch.equal(p.levels(p.values(every)).long(), every)
+    x = torch.linspace(-10, 10, 4001)
+    levels = p.levels(x)
+    nearest = (x[:, None] - p.values(every)).abs().amin(1)
+    assert ((p.fake_quantise(x) - x).abs() <= nearest * 1.00001 + 1e-6).all()
+    assert torch.equal(p.indices(x).long(), levels.long() * step)
+    middle = (x / p.scale).round() + zero
+    assert torch.equal(p.inside(x), (middle >= 0) & (middle <= p.top))
+    # two symmetric levels, zero and one below it, cannot cover what is above zero
+    if not (signed and step == 128):
+        ends = torch.tensor([low, 0.0, high])
+        assert ((p.fake_quantise(ends) - ends).abs() <= 0.5001 * p.scale).all()
+
+
+def test_levels_map_to_steps_or_codes():
+    scale, zero = torch.tensor(0.5), torch.tensor(3)
+    assert QuantParams(scale, zero).index_of_level is None
+    stepped = QuantParams(scale, zero, 32)
+    expected = [32 * min(n, 7) for n in range(256)]
+    assert stepped.index_of_level.tolist() == expected
+    codes = torch.arange(256, dtype=torch.uint8).flip(0)
+    mapped = QuantParams(scale, zero, 32, codes)
+    assert mapped.index_of_level.tolist() == [255 - min(n, 7) for n in range(256)]
+    x = torch.tensor([-9.0, -1.5, 0.0, 0.5, 2.0, 99.0])
+    assert mapped.levels(x).tolist() == stepped.levels(x).tolist() == [0, 0, 3, 4, 7, 7]
+    assert mapped.indices(x).tolist() == [255, 255, 252, 251, 248, 248]
+    assert stepped.indices(x).tolist() == [0, 0, 96, 128, 224, 224]
+    assert torch.equal(mapped.fake_quantise(x), stepped.fake_quantise(x))
+    assert int(mapped.zero_index) == int(stepped.zero_index) == 96
+    assert float(mapped.unit) == 0.5 / 32
+
+
+def test_channels_have_a_step_in_common():
+    p = QuantParams.from_range(
+        torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 4.0]), signed=False, step=64
+    )
+    assert p.per_channel
+    assert p.zero_index.tolist() == [128, 0]
+    assert p.scale.tolist() == pytest.approx([1, 4 / 3])
+    assert p.indices(torch.tensor([[-2.0, 1.0], [0.0, 4.0]])).tolist() == [[0, 192], [0, 192]]
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "step", "codes", "message"),
+    [
+        (1, 3, None, "`step` must be one of"),
+        (1, 0, None, "`step`"),
+        (1, 256, None, "`step`"),
+        (1, -2, None, "`step`"),
+        (1, 2.0, None, "`step`"),
+        (1, True, None, "`step`"),
+        (1, "2", None, "`step`"),
+        (64, 4, None, r"`zero_point` must be in 0\.\.63"),
+        (-1, 4, None, "`zero_point`"),
+        (1, 1, torch.arange(256), r"`codes` .*int64"),
+        (1, 1, torch.zeros(255, dtype=torch.uint8), r"`codes` .*\(255,\)"),
+    ],
+)
+def test_malformed_steps_and_codes_are_refused(zero_point, step, codes, message):
+    with pytest.raises(ArgumentError, match=message):
+        QuantParams(torch.tensor(1.0), torch.tensor(zero_point), step, codes)
