@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import axopt
+from axopt.corrections import Corrections
 from axopt.data import Augmentation, Dataset
 from axopt.layers import Gradient
 from axopt.retraining import save_retrained
@@ -30,6 +31,7 @@ def main() -> None:
     for gradient in args.gradients.split(","):
         for name in args.multipliers.split(","):
             run = f"{args.model}-{name}-{gradient}-{args.epochs}{'' if args.correct else '-raw'}"
+            run += "-swapped" if args.swap else ""
             known = args.out.exists() and any(
                 json.loads(line)["run"] == run for line in args.out.read_text().splitlines()
             )
@@ -46,9 +48,10 @@ def retrained(
     start = time.perf_counter()
     calibration = list(data.train.take(CALIBRATION_SAMPLES).batches(64))
     emulated = axopt.prepare(axopt.create_model(args.model), calibration)
-    axopt.assign_(emulated, name)
+    axopt.assign_(emulated, (name, args.swap))
     if args.correct:
-        axopt.correct_(emulated, data=calibration)
+        allowed = Corrections(order=not args.swap)
+        axopt.correct_(emulated, allowed=allowed, data=calibration)
     teacher = axopt.create_model(args.model).to(memory_format=torch.channels_last)
     before = axopt.evaluate(emulated, data)
     folder = args.folder / run
@@ -76,6 +79,7 @@ def retrained(
         "gradient": gradient,
         "corrected": args.correct,
         "distilled": args.distil,
+        "swapped": args.swap,
         "epochs": args.epochs,
         "lr": args.lr,
         "before": before.value,
@@ -96,6 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--correct", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--swap", action="store_true", help="the weight is the first operand")
     parser.add_argument("--distil", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--bfloat16", action="store_true", help="backward pass in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("studies/recovery/results/retrain.jsonl"))
