@@ -51,8 +51,8 @@ def parse_formats(entry: Any, channels: int, where: str) -> Quantisation:
     """
     try:
         formats = Quantisation(
-            _parse_operand(entry["activation"]),
-            _parse_operand(entry["weight"]),
+            _parse_operand(entry, "activation"),
+            _parse_operand(entry, "weight"),
             _parse_channels(entry.get("gain"), "gain", channels),
             _parse_channels(entry.get("shift"), "shift", channels),
             _parse_names(entry.get("corrections", [])),
@@ -68,20 +68,46 @@ def parse_formats(entry: Any, channels: int, where: str) -> Quantisation:
     return formats
 
 
-def _parse_operand(entry: Any) -> QuantParams:
-    codes = entry.get("codes")
-    return QuantParams(
-        torch.tensor(entry["scale"], dtype=torch.float32),
-        torch.tensor(entry["zero_point"], dtype=torch.int64),
-        entry.get("step", 1),
-        None if codes is None else torch.tensor(list(bytes.fromhex(codes)), dtype=torch.uint8),
-    )
+def _parse_operand(formats: Any, key: str) -> QuantParams:
+    entry = formats[key]
+    if not isinstance(entry, dict):
+        raise ValueError(f"`{key}` must be an object, got {type(entry).__name__}")
+    try:
+        return QuantParams(
+            _parse_numbers(entry["scale"], "scale", torch.float32),
+            _parse_numbers(entry["zero_point"], "zero_point", torch.int64),
+            entry.get("step", 1),
+            _parse_codes(entry.get("codes")),
+        )
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _parse_numbers(values: Any, key: str, dtype: torch.dtype) -> Tensor:
+    """A tensor of ``values``; float32 of any numbers, int64 of integers only."""
+    try:
+        parsed = torch.tensor(values)
+        if parsed.dtype == torch.bool or (parsed.is_floating_point() and dtype == torch.int64):
+            raise ValueError(f"got {parsed.dtype}")
+        return parsed if parsed.dtype == dtype else torch.tensor(values, dtype=dtype)
+    except (OverflowError, RuntimeError, TypeError, ValueError) as error:
+        kind = "integers" if dtype == torch.int64 else "numbers"
+        raise ValueError(f"`{key}` must hold {kind} only: {error}") from None
+
+
+def _parse_codes(codes: Any) -> Tensor | None:
+    if codes is None:
+        return None
+    try:
+        return torch.tensor(list(bytes.fromhex(codes)), dtype=torch.uint8)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`codes` must be hexadecimal digits: {error}") from None
 
 
 def _parse_channels(values: Any, key: str, channels: int) -> Tensor | None:
     if values is None:
         return None
-    parsed = torch.tensor(values, dtype=torch.float32)
+    parsed = _parse_numbers(values, key, torch.float32)
     if parsed.shape != (channels,) or not bool(parsed.isfinite().all()):
         raise ValueError(f"`{key}` must be {channels} finite numbers")
     return parsed

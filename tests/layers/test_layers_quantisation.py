@@ -196,7 +196,7 @@ def test_steps_leave_fewer_levels(step, signed, low, high):
     nearest = (x[:, None] - p.values(every)).abs().amin(1)
     assert ((p.fake_quantise(x) - x).abs() <= nearest * 1.00001 + 1e-6).all()
     assert torch.equal(p.indices(x).long(), levels.long() * step)
-    middle = (x / p.scale).round() + zero
+    middle = (x * p.scale.reciprocal()).round() + zero
     assert torch.equal(p.inside(x), (middle >= 0) & (middle <= p.top))
     # two symmetric levels, zero and one below it, cannot cover what is above zero
     if not (signed and step == 128):

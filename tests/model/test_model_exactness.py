@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
+from layer_references import numpy_layer, stepwise
 
 import axopt
 from axopt import kernels
 from axopt.kernels.device import conv2d_codes_on_device
-from axopt.kernels.reference import conv2d_reference
-from axopt.layers import EmulatedConv2d, EmulatedLayer
+from axopt.layers import EmulatedLayer
 
 
 @pytest.fixture(scope="module")
@@ -43,34 +42,6 @@ def test_same_bits_everywhere(name, digits, emulated):
     assert all(torch.equal(output, outputs[0]) for output in outputs)
 
 
-def numpy_layer(layer, x, quantisation, *, bounds=None):
-    """The layer in numpy: table entries summed in int64, one output pixel after the other."""
-    activation, weights = quantisation.activation, quantisation.weights
-    convolves = isinstance(layer, EmulatedConv2d)
-    w = weights.indices(layer.weight).numpy()
-    a = activation.indices(x)
-    if convolves:
-        zero = int(activation.indices(torch.zeros(1)))
-        a = functional.pad(a, layer.padding, value=zero).numpy()
-        steps = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
-    else:
-        a, w, steps = a.numpy()[:, :, None, None], w[:, :, None, None], {}
-    table = layer.multiplier.table
-    sums = conv2d_reference(a, w, table.T if layer.swap else table, **steps)
-    origin = 128 if layer.multiplier.signed else 0
-    za = int(activation.zero_index) - origin
-    zw = (weights.zero_index.numpy() - origin)[:, None, None]
-    first = (np.arange(256) - origin)[:, None] * np.ones(256, np.int64)
-    w_sums = (w.reshape(len(w), -1).astype(np.int64) - origin).sum(1)[:, None, None]
-    sums = sums - zw * conv2d_reference(a, w, first, **steps) - za * w_sums
-    sums = sums + w[0].size * za * zw
-    y = torch.from_numpy(sums).float() * quantisation.output_scale.view(-1, 1, 1)
-    bias = quantisation.output_bias(layer.bias)
-    y = y if bias is None else y + bias.view(-1, 1, 1)
-    y = y if bounds is None else y.clamp(*bounds)
-    return y if convolves else y[:, :, 0, 0]
-
-
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KVB", "mul8u_JQQ", "mul8u_2HH"])
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
 def test_whole_network_equals_numpy(name, swap, digits, emulated, monkeypatch):
@@ -102,11 +73,6 @@ def test_whole_network_by_the_operators_of_other_devices(name, digits, emulated,
         monkeypatch.setattr(EmulatedLayer, "emulated", stepwise)
         slow = emulated(images)
     assert torch.equal(fast, slow)
-
-
-def stepwise(layer, x, quantisation, *, bounds=None):
-    y = layer.emulated_stepwise(x, quantisation)
-    return y if bounds is None else y.clamp(*bounds)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -1,0 +1,41 @@
+"""What stands in for ``EmulatedLayer.emulated``: slow, obvious ways to the same bits."""
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from axopt.kernels.reference import conv2d_reference
+from axopt.layers import EmulatedConv2d
+
+
+def numpy_layer(layer, x, quantisation, *, bounds=None):
+    """The layer in numpy: table entries summed in int64, one output pixel after the other."""
+    activation, weights = quantisation.activation, quantisation.weights
+    convolves = isinstance(layer, EmulatedConv2d)
+    w = weights.indices(layer.weight).numpy()
+    a = activation.indices(x)
+    if convolves:
+        zero = int(activation.indices(torch.zeros(1)))
+        a = functional.pad(a, layer.padding, value=zero).numpy()
+        steps = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    else:
+        a, w, steps = a.numpy()[:, :, None, None], w[:, :, None, None], {}
+    table = layer.multiplier.table
+    sums = conv2d_reference(a, w, table.T if layer.swap else table, **steps)
+    origin = 128 if layer.multiplier.signed else 0
+    za = int(activation.zero_index) - origin
+    zw = (weights.zero_index.numpy() - origin)[:, None, None]
+    first = (np.arange(256) - origin)[:, None] * np.ones(256, np.int64)
+    w_sums = (w.reshape(len(w), -1).astype(np.int64) - origin).sum(1)[:, None, None]
+    sums = sums - zw * conv2d_reference(a, w, first, **steps) - za * w_sums
+    sums = sums + w[0].size * za * zw
+    y = torch.from_numpy(sums).float() * quantisation.output_scale.view(-1, 1, 1)
+    bias = quantisation.output_bias(layer.bias)
+    y = y if bias is None else y + bias.view(-1, 1, 1)
+    y = y if bounds is None else y.clamp(*bounds)
+    return y if convolves else y[:, :, 0, 0]
+
+
+def stepwise(layer, x, quantisation, *, bounds=None):
+    y = layer.emulated_stepwise(x, quantisation)
+    return y if bounds is None else y.clamp(*bounds)

@@ -1,0 +1,155 @@
+import pytest
+import torch
+from torch import nn
+
+import axopt
+from axopt.errors import CalibrationError
+from axopt.model import reestimation
+from axopt.model.reestimation import reestimate_
+
+
+def make_net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3),
+        nn.Flatten(),
+        nn.Linear(96, 3),
+    )
+
+
+@pytest.fixture
+def x():
+    return torch.randn(64, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def emulated(x):
+    return axopt.prepare(make_net(), [x])
+
+
+def moments(emulated, x):
+    """Mean and spread of every channel of each layer's results, before its rectifier."""
+    found = []
+
+    def note(layer, inputs, output):
+        y = layer.by_channel(layer.unbounded(inputs[0])).double()
+        found.append((y.mean(1), y.std(1, correction=0)))
+
+    handles = [m.register_forward_hook(note) for m in emulated.emulated_layers.values()]
+    with torch.no_grad():
+        emulated(x)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def float_moments(net, x):
+    found = []
+    with torch.no_grad():
+        for module in net:
+            x = module(x)
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                y = x.double().movedim(1, 0).flatten(1)
+                found.append((y.mean(1), y.std(1, correction=0)))
+    return found
+
+
+@pytest.mark.parametrize("corrected", [False, True], ids=["raw", "corrected"])
+@pytest.mark.parametrize("name", ["mul8s_1L2D", "mul8s_1KVL", "mul8u_2HH"])
+def test_means_and_spreads_become_those_of_the_float_model(name, corrected, emulated, x):
+    axopt.assign_(emulated, name, correct=corrected)
+    before = moments(emulated, x)
+    assert reestimate_(emulated, [(x[:40], 1), x[40:]])
+    wanted = float_moments(make_net(), x)
+    changed = False
+    for found, old, expected in zip(moments(emulated, x), before, wanted, strict=True):
+        # gain and shift are rounded to float32
+        torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found[1], expected[1], rtol=1e-4, atol=0)
+        changed |= not torch.allclose(old[0], expected[0], rtol=0, atol=1e-3)
+    assert changed
+    for layer in emulated.emulated_layers.values():
+        assert layer.correction.corrections[-1] == "batch_norm"
+        assert layer.correction.corrections.count("batch_norm") == 1
+
+
+def test_done_again_the_name_stays_once(emulated, x):
+    axopt.assign_(emulated, "mul8s_1L1G")
+    reestimate_(emulated, [x])
+    first = moments(emulated, x)
+    reestimate_(emulated, [x])
+    for layer in emulated.emulated_layers.values():
+        assert layer.correction.corrections == ("batch_norm",)
+    for a, b in zip(first, moments(emulated, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("corrected", [False, True], ids=["raw", "corrected"])
+def test_not_kept_where_it_does_not_help(emulated, x, monkeypatch, corrected):
+    axopt.assign_(emulated, "mul8s_1L2D", correct=corrected)
+    with torch.no_grad():
+        y = emulated(x)
+    before = [layer.correction for layer in emulated.emulated_layers.values()]
+    record = reestimation._record
+
+    def wrong(layer, inputs, moments):
+        output = record(layer, inputs, moments)
+        moments[layer] = (moments[layer][0] + 5, moments[layer][1])
+        return output
+
+    monkeypatch.setattr(reestimation, "_record", wrong)
+    assert not reestimate_(emulated, [x])
+    after = [layer.correction for layer in emulated.emulated_layers.values()]
+    assert all(a is b for a, b in zip(after, before, strict=True))
+    with torch.no_grad():
+        assert torch.equal(emulated(x), y)
+
+
+class Nested(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 5), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return {"a": [self.a(x)], "rest": (self.b(x), x.argmax(1), None)}
+
+
+def test_nested_outputs(x):
+    rows = x.flatten(0, 2)
+    emulated = axopt.prepare(Nested(), [rows])
+    axopt.assign_(emulated, "mul8s_1L1G")
+    assert reestimate_(emulated, [rows])
+    assert all(layer.correction is not None for layer in emulated.emulated_layers.values())
+
+
+def test_only_the_first_samples_are_used(emulated, x):
+    def batches():
+        yield x
+        for _ in range(7):
+            yield x
+        raise AssertionError("more than 512 samples asked for")
+
+    axopt.assign_(emulated, "mul8s_1L2D")
+    axopt.correct_(emulated, data=batches())
+
+
+def test_no_data_is_an_error(emulated):
+    with pytest.raises(CalibrationError, match="`data` must hold at least one batch"):
+        axopt.correct_(emulated, data=[])
+
+
+def test_channels_without_spread(x):
+    """A dead channel keeps its gain; its mean is matched."""
+    net = make_net()
+    with torch.no_grad():
+        net[0].weight[1] = 0
+        net[0].bias[1] = -3
+    emulated = axopt.prepare(net, [x])
+    axopt.assign_(emulated, "mul8u_2HH")
+    reestimate_(emulated, [x])
+    with torch.no_grad():
+        assert torch.isfinite(emulated(x)).all()
+    for (mean, _), (expected, _) in zip(moments(emulated, x), float_moments(net, x), strict=True):
+        torch.testing.assert_close(mean, expected, rtol=0, atol=1e-4)
