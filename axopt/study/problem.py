@@ -125,7 +125,7 @@ class AssignmentProblem:
             "reference": self.reference.key,
             "corrections": None if self.allowed is None else list(self.allowed.names),
             "reestimated on": None if self.reestimate is None else self.reestimate.digest,
-            "calibration": None if self.allowed is None else self.emulated.calibration_digest,
+            "calibration": self.emulated.calibration_digest,
             "layers": list(self._space.names),
             "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.choices],
         }

@@ -49,7 +49,7 @@ def test_identity_says_what_is_corrected_and_from_what(emulated, data):
     assert found["off"] == found["none"]
     assert "activation_codes" in found["all"]["corrections"]
     assert "activation_codes" not in found["some"]["corrections"]
-    assert found["off"]["corrections"] is found["off"]["calibration"] is None
+    assert found["off"]["corrections"] is None
     json.dumps(found)
     other = axopt.prepare(axopt.create_model("digits_cnn"), [data.train.take(100).inputs])
     assert problem(other, data).identity()["calibration"] != found["all"]["calibration"]
@@ -60,7 +60,7 @@ def test_identity_says_what_is_corrected_and_from_what(emulated, data):
 def test_resuming_with_other_corrections_is_refused(emulated, data, tmp_path):
     search(emulated, data, out=tmp_path, budget=4)
     for correct in (False, Corrections(gain=False)):
-        with pytest.raises(StoreError, match="corrections"):
+        with pytest.raises(StoreError, match=r"`corrections.*` is"):
             search(emulated, data, out=tmp_path, budget=5, resume=True, correct=correct)
     assert search(emulated, data, out=tmp_path, budget=5, resume=True).outcome.n_evaluated == 1
 
@@ -78,9 +78,7 @@ def hypervolume(front):
 def test_corrected_front_is_at_least_as_good(emulated, data):
     corrected, raw = (search(emulated, data, correct=correct) for correct in (True, False))
     assert hypervolume(corrected.record.front) > hypervolume(raw.record.front)
-    uniform = [
-        {p.label: p.validation.value for p in result.record.uniform} for result in (corrected, raw)
-    ]
+    uniform = [{p.label: p.quality for p in r.record.uniform} for r in (corrected, raw)]
     assert uniform[0]["v1/mul8s_1L1G"] > uniform[1]["v1/mul8s_1L1G"] + 20
 
 
@@ -101,7 +99,7 @@ def test_orders_that_are_genes_stay(emulated, data):
         assert {info.swap for info in emulated.layers()} == {choice.swap}
     raw_order = next(i for i, c in enumerate(free.choices) if c.multiplier.name == "mul8s_1KTY")
     free.apply((raw_order,) * layers)
-    assert {info.swap for info in emulated.layers()} == {True}
+    assert True in {info.swap for info in emulated.layers()}  # which choice 0 of ordered forbids
     off = problem(emulated, data, correct=False)
     off.apply((raw_order,) * layers)
     assert {info.swap for info in emulated.layers()} == {False}
