@@ -15,9 +15,9 @@ FLOAT32_SUMS = 1e-5
 
 def grid_params(signed, affine):
     """Formats for which a bin of the histograms, 1/512 wide, never reaches over a border."""
-    low, high = (0.0, 1.0) if affine or not signed else (-1.0, 1.0)
+    low = -1.0 if signed and not affine else -0.5
     return QuantParams.from_range(
-        torch.tensor(low), torch.tensor(high), signed=signed and not affine
+        torch.tensor(low), torch.tensor(1.0), signed=signed and not affine
     )
 
 
