@@ -1,7 +1,9 @@
 """The mean error of a layer's results, from the histograms of its input channels.
 
 The mean of a sum is the sum of means, whatever the correlation of its terms. So the mean error of
-an output is known exactly from how often each input channel has each code, without a forward pass.
+an output follows from how often each input channel has each code, without a forward pass: exactly
+where every tap of a kernel meets the same values, as in linear and 1x1 layers, and nearly so
+elsewhere. (At the border of an image, taps differ.)
 """
 
 import numpy as np

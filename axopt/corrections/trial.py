@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,9 @@ from axopt.corrections.mean_error import expected_emulated_outputs, expected_out
 from axopt.kernels import Convolution, Output, Quantiser, Window
 from axopt.layers import EmulatedLayer, Quantisation, plan_of
 from axopt.multipliers import Multiplier
+
+_CLEARLY = 0.98
+"""Factor by which an error must be less to be so not by chance, on a few hundred windows."""
 
 _GAINS = (0.5, 2.0)
 """Gains outside say that the results have nothing to do with the exact ones."""
@@ -59,7 +63,7 @@ class Trial:
         """Root mean square error over the standard deviation of the exact results, in percent.
 
         Bias and rectifier of the layer are applied first. Only every other window counts, where
-        there are two: no gain is fitted to those.
+        there are two: nothing is fitted to those.
         """
         error = (self._finished(y) - self._target).double()
         error = error[1::2] if len(error) > 1 else error
@@ -94,20 +98,28 @@ class Results:
         return self.trial.error_pct(y)
 
     def corrected(self, *, mean_error: bool, gain: bool) -> Iterator[tuple[Quantisation, float]]:
-        """The formats as they are and with each correction of the results, and their errors."""
-        yield self.formats, self.trial.error_pct(self.y)
-        if mean_error:
-            shift = (self.trial.means - self.mean).float()
-            yield self._named("mean_error", None, shift), self.trial.error_pct(self.y + shift)
-        if gain:
-            slope = self._best_gain()
-            shift = (self.trial.means - slope.double() * self.mean).float()
-            error = self.trial.error_pct(self.y * slope + shift)
-            yield self._named("gain", slope, shift), error
+        """The formats as they are and with each correction of the results, and their errors.
 
-    def _named(self, name: str, gain: Tensor | None, shift: Tensor) -> Quantisation:
-        corrections = (*self.formats.corrections, name)
-        return replace(self.formats, gain=gain, shift=shift, corrections=corrections)
+        Means are those of the histograms, which see all data but take every tap of a kernel for
+        alike, or those of the windows, which know borders, where that is clearly better.
+        """
+        yield self.formats, self.trial.error_pct(self.y)
+        one = torch.ones(self.y.shape[1])
+        slopes = {"mean_error": one} if mean_error else {}
+        if gain:
+            slopes["gain"] = self._best_gain()
+        fitted = slice(None, None, 2)
+        of_windows = (self.y[fitted].double().mean(0), self.trial.exact[fitted].double().mean(0))
+        for name, slope in slopes.items():
+            least = math.inf
+            for emulated, exact in ((self.mean, self.trial.means), of_windows):
+                shift = (exact - slope.double() * emulated).float()
+                error = self.trial.error_pct(self.y * slope + shift)
+                if error < least * _CLEARLY:
+                    least = error
+                    scale = slope if name == "gain" else None
+                    names = (*self.formats.corrections, name)
+                    yield replace(self.formats, gain=scale, shift=shift, corrections=names), error
 
     def _best_gain(self) -> Tensor:
         """Least-squares slope of the exact results over ``y``, on every other window."""
