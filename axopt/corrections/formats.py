@@ -33,7 +33,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
         step: Between neighbouring codes.
     """
     weight = layer.weight.detach().float().flatten(1)
-    importance = input_values(layer, layer.channels.mean_squares()).float()
+    importance = input_values(layer, layer.channels.mean_squares())
     if not layer.per_channel:
         weight, importance = weight.reshape(1, -1), importance.reshape(1, -1)
     low, high = torch.aminmax(weight, dim=1)
@@ -56,7 +56,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
 
 def _weighted_error(weight: Tensor, params: QuantParams, importance: Tensor) -> Tensor:
     """``(rows,)`` sums of the weighted squared errors of the rows of ``weight``."""
-    return (params.fake_quantise(weight) - weight).square().mul_(importance).sum(1)
+    return (params.fake_quantise(weight) - weight).double().square().mul_(importance).sum(1)
 
 
 def input_values(layer: EmulatedLayer, of_channels: Tensor) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
 from axopt.kernels import Convolution, Output, Quantiser, Window
-from axopt.layers import EmulatedLayer, Quantisation, plan_of
+from axopt.layers import EmulatedLayer, Quantisation, plan_of, rounded
 from axopt.multipliers import Multiplier
 
 _CLEARLY = 0.98
@@ -32,8 +32,8 @@ class Trial:
         self.layer = layer
         windows = layer.sample.windows
         n, self.groups, depth = windows.shape
-        weight = layer.weight.detach().float().reshape(self.groups, -1, depth)
-        self.exact = torch.einsum("ngk,gok->ngo", windows, weight).reshape(n, -1)
+        weight = layer.weight.detach().double().reshape(self.groups, -1, depth)
+        self.exact = torch.einsum("ngk,gok->ngo", windows.double(), weight).reshape(n, -1)
         self.means = expected_outputs(layer)
         # the windows are the pixels of a line, their values its channels
         self._line = windows.reshape(n, -1).T[None, :, None]
@@ -93,9 +93,8 @@ class Results:
 
     def error_pct(self) -> float:
         """Error with the gain and shift that the formats bring."""
-        y, formats = self.y, self.formats
-        y = y if formats.shift is None else y + formats.shift
-        return self.trial.error_pct(y)
+        shift = self.formats.shift
+        return self.trial.error_pct(self.y if shift is None else self.y + shift)
 
     def corrected(self, *, mean_error: bool, gain: bool) -> Iterator[tuple[Quantisation, float]]:
         """The formats as they are and with each correction of the results, and their errors.
@@ -104,7 +103,7 @@ class Results:
         alike, or those of the windows, which know borders, where that is clearly better.
         """
         yield self.formats, self.trial.error_pct(self.y)
-        one = torch.ones(self.y.shape[1])
+        one = torch.ones(self.y.shape[1], dtype=torch.float64)
         slopes = {"mean_error": one} if mean_error else {}
         if gain:
             slopes["gain"] = self._best_gain()
@@ -113,13 +112,17 @@ class Results:
         for name, slope in slopes.items():
             least = math.inf
             for emulated, exact in ((self.mean, self.trial.means), of_windows):
-                shift = (exact - slope.double() * emulated).float()
-                error = self.trial.error_pct(self.y * slope + shift)
+                scale = slope if name == "gain" else None
+                found = self.formats.corrected(name, scale, exact - slope * emulated)
+                error = self.trial.error_pct(self._with(found))
                 if error < least * _CLEARLY:
                     least = error
-                    scale = slope if name == "gain" else None
-                    names = (*self.formats.corrections, name)
-                    yield replace(self.formats, gain=scale, shift=shift, corrections=names), error
+                    yield found, error
+
+    def _with(self, formats: Quantisation) -> Tensor:
+        """The results with the gain and shift of other formats of the same operands."""
+        y = self.y if formats.gain is None else self.y * formats.gain
+        return y if formats.shift is None else y + formats.shift
 
     def _best_gain(self) -> Tensor:
         """Least-squares slope of the exact results over ``y``, on every other window."""
@@ -127,4 +130,4 @@ class Results:
         y, exact = y - y.mean(0), exact - exact.mean(0)
         variance = y.square().sum(0)
         slope = (y * exact).sum(0) / variance.clamp(min=torch.finfo(torch.float64).tiny)
-        return torch.where(variance > 0, slope, 1.0).clamp(*_GAINS).float()
+        return rounded(torch.where(variance > 0, slope, 1.0).clamp(*_GAINS))

@@ -11,6 +11,7 @@ from axopt.layers.quantisation import (
     STEPS,
     Quantisation,
     QuantParams,
+    rounded,
     weight_params,
 )
 from axopt.layers.surrogate import GRADIENTS, Gradient
@@ -30,5 +31,6 @@ __all__ = [
     "Steps",
     "activation_params",
     "plan_of",
+    "rounded",
     "weight_params",
 ]

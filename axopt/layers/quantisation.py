@@ -14,7 +14,7 @@ taken off exactly (see docs/architecture.md).
    Integer-Arithmetic-Only Inference", CVPR 2018.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -218,11 +218,32 @@ class Quantisation:
         scale = self.activation.unit * self.weights.unit
         return scale if self.gain is None else scale * self.gain
 
+    def corrected(self, name: str, gain: Tensor | None, shift: Tensor) -> "Quantisation":
+        """These formats with another gain and shift, rounded.
+
+        Both are `rounded`, so that the last bits of what was measured in floating point, which
+        differ between machines, are not in the results.
+
+        Args:
+            name: Of the correction, added to the others.
+            gain: ``(out_channels,)``, or None for 1.
+            shift: ``(out_channels,)``.
+        """
+        names = (*(other for other in self.corrections if other != name), name)
+        gain = None if gain is None else rounded(gain).float()
+        return replace(self, gain=gain, shift=rounded(shift).float(), corrections=names)
+
     def output_bias(self, bias: Tensor | None) -> Tensor | None:
         """What is added to the results of a layer with that bias; None if nothing is."""
         if self.shift is None or bias is None:
             return self.shift if bias is None else bias.detach().float()
         return bias.detach().float() + self.shift
+
+
+def rounded(values: Tensor) -> Tensor:
+    """``values`` in float64, rounded to 20 significant bits."""
+    mantissa, exponent = torch.frexp(values.double())
+    return torch.ldexp((mantissa * 2**20).round(), exponent - 20)
 
 
 def _usable_scale(scale: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
-from axopt.layers import EmulatedLayer, Quantisation
+from axopt.layers import EmulatedLayer, Quantisation, rounded
 from axopt.model.emulated_model import EmulatedModel, input_of
 
 _MAX_SAMPLES = 512
@@ -87,6 +86,9 @@ class Reestimator:
         mean, spread = self._moments[layer]
         found_mean, found_spread = _moments(layer, layer.unbounded(x))
         gain = torch.where(found_spread > 0, spread / found_spread, 1.0).clamp(*_GAINS)
+        before = layer.quantisation().gain
+        total = rounded(gain if before is None else gain * before)
+        gain = total if before is None else total / before
         offset = mean - gain * found_mean
         layer.correction = _adjusted(layer.quantisation(), layer.bias, gain, offset)
         return layer.bounded(layer.unbounded(x))
@@ -114,16 +116,15 @@ def _adjusted(
     """The formats with results y replaced by ``gain * y + offset``; the bias is in y."""
     before = quantisation.output_bias(bias)
     after = offset if before is None else gain * before + offset
-    shift = after if bias is None else after - bias.detach().float()
+    shift = after if bias is None else after - bias.detach()
     if quantisation.gain is not None:
         gain = gain * quantisation.gain
-    names = (*(n for n in quantisation.corrections if n != _NAME), _NAME)
-    return replace(quantisation, gain=gain, shift=shift, corrections=names)
+    return quantisation.corrected(_NAME, gain, shift)
 
 
 def _moments(layer: EmulatedLayer, y: Tensor) -> Moments:
     """``(out_channels,)`` mean and standard deviation of results."""
-    values = layer.by_channel(y.float())
+    values = layer.by_channel(y.double())
     return values.mean(1), values.std(1, correction=0)
 
 

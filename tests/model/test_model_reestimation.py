@@ -4,8 +4,7 @@ from torch import nn
 
 import axopt
 from axopt.errors import CalibrationError
-from axopt.model import reestimation
-from axopt.model.reestimation import reestimate_
+from axopt.model.reestimation import Reestimator, reestimate_
 
 
 def make_net():
@@ -94,14 +93,15 @@ def test_not_kept_where_it_does_not_help(emulated, x, monkeypatch, corrected):
     with torch.no_grad():
         y = emulated(x)
     before = [layer.correction for layer in emulated.emulated_layers.values()]
-    record = reestimation._record
+    record = Reestimator._record
 
-    def wrong(layer, inputs, moments):
-        output = record(layer, inputs, moments)
-        moments[layer] = (moments[layer][0] + 5, moments[layer][1])
+    def wrong(self, layer, inputs):
+        output = record(self, layer, inputs)
+        mean, spread = self._moments[layer]
+        self._moments[layer] = (mean + 5, spread)
         return output
 
-    monkeypatch.setattr(reestimation, "_record", wrong)
+    monkeypatch.setattr(Reestimator, "_record", wrong)
     assert not reestimate_(emulated, [x])
     after = [layer.correction for layer in emulated.emulated_layers.values()]
     assert all(a is b for a, b in zip(after, before, strict=True))
