@@ -110,6 +110,17 @@ def add_quantisation(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_samples(group: Any, **uses: str) -> None:
+    """Add an option for the number of samples of each split, with what they are used for."""
+    for split, use in uses.items():
+        group.add_argument(
+            f"--{split}-samples",
+            type=integer(1, MAX_SAMPLES),
+            metavar="N",
+            help=f"of the {split} split, {use} (default: all)",
+        )
+
+
 def add_corrections(group: Any) -> None:
     """Add the options that `corrections_of` reads."""
     group.add_argument(
@@ -193,6 +204,25 @@ def first_samples(split: Split, n: int | None, option: str) -> Split:
     if n > len(split):
         raise ArgumentError(f"`--{option}` must be at most {len(split)} here, got {n}.")
     return split.take(n)
+
+
+def source_given(options: argparse.Namespace, model: str) -> Source:
+    """Return the source that the options name, with the data of the zoo's model by default.
+
+    Raises:
+        ArgumentError: If no data is named and the model has none.
+    """
+    return Source(
+        model=model,
+        weights=None if options.weights is None else str(options.weights),
+        data=options.data or default_data(model),
+        calibrator=options.calibrator,
+        weight_scales=options.weight_scales,
+        calibration_samples=options.calibration_samples,
+        include=tuple(options.include),
+        exclude=tuple(options.exclude),
+        library=None if options.library is None else str(options.library),
+    )
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.cli import loading
 from axopt.cli.arguments import (
-    MAX_SAMPLES,
     add_common,
     add_library,
     add_threads,
@@ -53,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_library(parser)
     loading.add_corrections(parser.add_argument_group("corrections, with --multiplier"))
     _add_training(parser)
-    _add_samples(parser)
+    loading.add_samples(
+        parser.add_argument_group("samples"),
+        train="trained on",
+        validation="after each epoch",
+        test="before and after",
+    )
     loading.add_quantisation(parser)
     _add_run(parser)
     add_threads(parser)
@@ -90,17 +94,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help="stop after N epochs without a better validation",
     )
     group.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", default=0)
-
-
-def _add_samples(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("samples")
-    for split in ("train", "validation", "test"):
-        group.add_argument(
-            f"--{split}-samples",
-            type=integer(1, MAX_SAMPLES),
-            metavar="N",
-            help=f"of the {split} split (default: all)",
-        )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -200,18 +193,7 @@ def _source(options: argparse.Namespace) -> loading.Source:
         given = {name: getattr(options, name) for name in ("model", "weights", "data", "library")}
         document = Assignment.load(options.assignment).model
         return loading.source_of(document, str(options.assignment), given)
-    model = options.model or DEFAULT_MODEL
-    return loading.Source(
-        model=model,
-        weights=None if options.weights is None else str(options.weights),
-        data=options.data or loading.default_data(model),
-        calibrator=options.calibrator,
-        weight_scales=options.weight_scales,
-        calibration_samples=options.calibration_samples,
-        include=tuple(options.include),
-        exclude=tuple(options.exclude),
-        library=None if options.library is None else str(options.library),
-    )
+    return loading.source_given(options, options.model or DEFAULT_MODEL)
 
 
 def _assign(

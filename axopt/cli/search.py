@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.cli import loading
 from axopt.cli.arguments import (
-    MAX_SAMPLES,
     add_common,
     add_library,
     add_threads,
@@ -70,21 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="re-estimate batch norms of every candidate on N training samples (default: do not)",
     )
-    _add_samples(group)
+    loading.add_samples(group, validation="while searching", test="for the front")
     loading.add_quantisation(parser)
     _add_run(parser)
     add_threads(parser)
     add_common(parser)
-
-
-def _add_samples(group: Any) -> None:
-    for split, use in (("validation", "while searching"), ("test", "for the front")):
-        group.add_argument(
-            f"--{split}-samples",
-            type=integer(1, MAX_SAMPLES),
-            metavar="N",
-            help=f"of the {split} split, {use} (default: all)",
-        )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     RunFolder(out).check_free(resume=options.resume, force=options.force)
     library = load_library(options.library)
     chosen = loading.choose_multipliers(library, options.multipliers)
-    source = _source(options)
+    source = loading.source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
     loading.first_samples(data.validation, options.validation_samples, "validation-samples")
@@ -137,20 +126,6 @@ def run(options: argparse.Namespace) -> int:
         )
     print_result(options, _as_json(result), _as_text(result))
     return 0
-
-
-def _source(options: argparse.Namespace) -> loading.Source:
-    return loading.Source(
-        model=options.model,
-        weights=None if options.weights is None else str(options.weights),
-        data=options.data or loading.default_data(options.model),
-        calibrator=options.calibrator,
-        weight_scales=options.weight_scales,
-        calibration_samples=options.calibration_samples,
-        include=tuple(options.include),
-        exclude=tuple(options.exclude),
-        library=None if options.library is None else str(options.library),
-    )
 
 
 def _as_json(result: SearchResult) -> dict[str, Any]:

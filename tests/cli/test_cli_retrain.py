@@ -9,7 +9,7 @@ QUICK = (
     *("--train-samples", "200", "--validation-samples", "60", "--test-samples", "80"),
     *("--calibration-samples", "64", "--epochs", "1", "--threads", "1"),
 )
-RETRAIN = ("retrain", "--multiplier", "mul8s_1L1G", *QUICK)
+RETRAIN = ("retrain", "--multiplier", "mul8s_1L1G", "--no-correct", *QUICK)
 
 
 def test_evaluate_gives_the_number_of_the_retrained_model(axopt, tmp_path):

@@ -1,7 +1,8 @@
-"""What stands in for ``EmulatedLayer.emulated``: slow, obvious ways to the same bits."""
+"""Slow, obvious ways to the bits of ``EmulatedLayer.emulated``, and a small network."""
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
 from axopt.kernels.reference import conv2d_reference
@@ -39,3 +40,14 @@ def numpy_layer(layer, x, quantisation, *, bounds=None):
 def stepwise(layer, x, quantisation, *, bounds=None):
     y = layer.emulated_stepwise(x, quantisation)
     return y if bounds is None else y.clamp(*bounds)
+
+
+def make_net():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3),
+        nn.Flatten(),
+        nn.Linear(96, 3),
+    )

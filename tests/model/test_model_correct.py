@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from layer_references import numpy_layer, stepwise
-from torch import nn
+from layer_references import make_net, numpy_layer, stepwise
 
 import axopt
 from axopt import kernels
@@ -27,17 +26,6 @@ def emulated(digits):
     """Every test assigns first, which takes corrections away."""
     model, data = digits
     return axopt.prepare(model, [data.train.take(256).inputs])
-
-
-def make_net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(4, 6, 3),
-        nn.Flatten(),
-        nn.Linear(96, 3),
-    )
 
 
 @pytest.fixture

@@ -1,21 +1,11 @@
 import pytest
 import torch
+from layer_references import make_net
 from torch import nn
 
 import axopt
 from axopt.errors import CalibrationError
 from axopt.model.reestimation import Reestimator, reestimate_
-
-
-def make_net():
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(4, 6, 3),
-        nn.Flatten(),
-        nn.Linear(96, 3),
-    )
 
 
 @pytest.fixture
