@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from axopt.layers import EmulatedLayer, QuantParams
+from axopt.layers import EmulatedLayer, QuantParams, level_shares
 
 Floats = NDArray[np.float64]
 
@@ -91,13 +91,8 @@ def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
     Returns:
         ``(channels, 256)`` float64; rows sum to 1.
     """
-    levels = torch.arange(activation.top + 1, dtype=torch.float64)
-    zero = int(activation.zero_point)
-    borders = (levels[:-1] + 0.5 - zero) * activation.scale.double()
-    infinity = borders.new_tensor([float("inf")])
-    channels = layer.channels
-    of_levels = channels.shares_between(torch.cat([-infinity, borders, infinity]))
-    of_levels[:, zero] += channels.zero_shares()
+    of_levels = level_shares(layer.channels, activation)
+    of_levels[:, int(activation.zero_point)] += layer.channels.zero_shares()
     codes = activation.index_of_level
     if codes is None:
         return of_levels

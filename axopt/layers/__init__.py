@@ -14,6 +14,7 @@ from axopt.layers.quantisation import (
     rounded,
     weight_params,
 )
+from axopt.layers.shares import Shares, level_shares
 from axopt.layers.surrogate import GRADIENTS, Gradient
 
 __all__ = [
@@ -28,8 +29,10 @@ __all__ = [
     "Histogram",
     "QuantParams",
     "Quantisation",
+    "Shares",
     "Steps",
     "activation_params",
+    "level_shares",
     "plan_of",
     "rounded",
     "weight_params",

@@ -24,6 +24,7 @@ from axopt.layers.quantisation import (
     QuantParams,
     weight_params,
 )
+from axopt.layers.shares import Shares
 from axopt.layers.surrogate import Gradient
 from axopt.multipliers import Multiplier
 
@@ -70,6 +71,7 @@ class EmulatedLayer(nn.Module, ABC):
         multiplier: The circuit in use.
         swap: Whether the weight is the first operand.
         gradient: How the layer is differentiated.
+        shares: What the slopes of the circuit are weighted by; None for all levels alike.
         steps: Scales that are being learned, or None; `axopt.retrain` sets and takes them.
         correction: Formats chosen for the circuit in use, or None; `assign` forgets them.
         derived: What others found out about the weights and calibration, by who did.
@@ -101,6 +103,7 @@ class EmulatedLayer(nn.Module, ABC):
         self.sample = WindowSample()
         self.observing = False
         self.gradient = Gradient()
+        self.shares: Shares | None = None
         self.steps: Steps | None = None
         self.correction: Quantisation | None = None
         self.derived: dict[object, Any] = {}

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from axopt.layers.quantisation import Quantisation, QuantParams
+from axopt.layers.shares import Shares
 from axopt.layers.surrogate import Gradient, Grid, Slopes, error_slopes
 from axopt.multipliers import Multiplier
 
@@ -49,6 +50,7 @@ class Differentiable(Protocol):
     bounds: Bounds | None
     gradient: Gradient
     multiplier: Multiplier
+    shares: Shares | None
     swap: bool
 
     def emulated(
@@ -130,11 +132,16 @@ class _Emulation(torch.autograd.Function):
 
 
 def _slopes_of(layer: Differentiable, quantisation: Quantisation) -> tuple[Slopes, Slopes]:
-    grids = (
-        Grid(p.step, None if p.codes is None else bytes(p.codes.tolist()))
-        for p in (quantisation.activation, quantisation.weights)
+    shares = layer.shares
+    activation = _grid(quantisation.activation, None if shares is None else shares.activation)
+    weights = _grid(quantisation.weights, None if shares is None else shares.weights)
+    return error_slopes(layer.multiplier, layer.swap, layer.gradient, activation, weights)
+
+
+def _grid(params: QuantParams, shares: bytes | None) -> Grid:
+    return Grid(
+        params.step, None if params.codes is None else bytes(params.codes.tolist()), shares
     )
-    return error_slopes(layer.multiplier, layer.swap, layer.gradient, *grids)
 
 
 def operand_gradients(

@@ -7,12 +7,13 @@ With levels n and m of activation and weight, a layer computes sums of
 where E is the error of the circuit. The straight-through estimator takes E for constant. The other
 surrogates take its slopes from the table, by least squares lines through the products in a window
 around each level, which smooths over the steps of truncated circuits, and approximate each of the
-two matrices of slopes by separable terms,
+two matrices of slopes by separable terms, weighted by how often the layer has the levels:
 
     dE/dn (n, m) ~ other_0(m) + own_1(n) other_1(m) + ...,
 
-the first being the mean over n and the rest the singular vectors of what remains. A backward pass
-is then one ordinary convolution a term.
+the first being the mean over n and the rest the singular vectors of what remains. Activations
+behind a rectifier and weights fill a small part of the table, and what the circuit does elsewhere
+matters to no result. A backward pass is then one ordinary convolution a term.
 
 .. [Bengio2013] Y. Bengio, N. Leonard and A. Courville, "Estimating or Propagating Gradients
    Through Stochastic Neurons for Conditional Computation", arXiv:1308.3432.
@@ -31,11 +32,16 @@ from torch import Tensor
 from axopt.errors import ArgumentError
 from axopt.multipliers import Multiplier
 
+Floats = NDArray[np.float64]
+
 GRADIENTS = ("ste", "slopes", "table")
 """Straight-through; a slope for each level of the other operand; slopes in a window, ``rank``
 separable terms."""
 
 LEVELS = 256
+_UNSEEN = 0.1
+"""Part of the importance that all levels have alike: weights and activations move in training."""
+
 _DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -102,10 +108,12 @@ class Grid:
     Attributes:
         step: Codes from one level to the next.
         codes: 256 bytes, level -> code; None for the codes themselves.
+        shares: Part of the operands at each level, bytes of float64; None for equal ones.
     """
 
     step: int = 1
     codes: bytes | None = None
+    shares: bytes | None = None
 
     @property
     def levels(self) -> int:
@@ -118,10 +126,17 @@ class Grid:
             return np.arange(self.levels) * self.step
         return np.frombuffer(self.codes, np.uint8)[: self.levels].astype(np.intp)
 
-    def operands(self, *, signed: bool) -> NDArray[np.float64]:
+    def operands(self, *, signed: bool) -> Floats:
         """What each level would be exactly, in units of a level, ``(levels,)``."""
         origin = LEVELS // 2 / self.step if signed else 0
         return np.arange(self.levels, dtype=np.float64) - origin
+
+    def importance(self) -> Floats:
+        """What each level counts, ``(levels,)``: its share, and a little for the unseen."""
+        equal = np.full(self.levels, 1 / self.levels)
+        if self.shares is None:
+            return equal
+        return (1 - _UNSEEN) * np.frombuffer(self.shares, np.float64) + _UNSEEN * equal
 
 
 @functools.lru_cache(maxsize=512)
@@ -145,35 +160,22 @@ def error_slopes(
     if gradient.kind == "ste":
         return _zero(*sizes), _zero(*sizes[::-1])
     error = level_errors(multiplier, swap, activation, weight)
-    windows = [
-        grid.levels if gradient.kind == "slopes" else max(1, gradient.half_width // grid.step)
-        for grid in (activation, weight)
-    ]
-    average_a, lines_a = _window_operators(activation.levels, windows[0])
-    average_w, lines_w = _window_operators(weight.levels, windows[1])
-    if gradient.kind == "slopes":  # a line for each level of the other operand, as it is
-        average_a, average_w = np.eye(sizes[0]), np.eye(sizes[1])
-    along_activation = lines_a @ error @ average_w.T
-    along_weight = lines_w @ error.T @ average_a.T
-    scales = [
-        float(np.sqrt(np.mean(np.square(grid.operands(signed=multiplier.signed)))))
-        for grid in (weight, activation)
-    ]
     rank = gradient.rank if gradient.kind == "table" else 1
-    return (
-        _separated(along_activation, rank, gradient.tolerance * scales[0]),
-        _separated(along_weight, rank, gradient.tolerance * scales[1]),
-    )
+    grids = (activation, weight)
+    found = []
+    for (own, other), errors in zip((grids, grids[::-1]), (error, error.T), strict=True):
+        lines = _line_operator(own.importance(), _half_width(gradient, own))
+        least = gradient.tolerance * _spread(other.importance())
+        found.append(_separated(lines @ errors, own, other, rank, least))
+    return found[0], found[1]
 
 
-def level_errors(
-    multiplier: Multiplier, swap: bool, activation: Grid, weight: Grid
-) -> NDArray[np.float64]:
+def level_errors(multiplier: Multiplier, swap: bool, activation: Grid, weight: Grid) -> Floats:
     """``(activation levels, weight levels)`` error E of the products, in products of levels."""
     table = multiplier.table.T if swap else multiplier.table
     products = table[np.ix_(activation.indices(), weight.indices())]
     exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
-    errors: NDArray[np.float64] = products / (activation.step * weight.step) - exact
+    errors: Floats = products / (activation.step * weight.step) - exact
     return errors
 
 
@@ -181,35 +183,52 @@ def _zero(own: int, other: int) -> Slopes:
     return Slopes(torch.ones(1, own), torch.zeros(1, other))
 
 
-def _window_operators(
-    levels: int, half_width: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices that take values by level to their means and slopes in a window of each level.
+def _half_width(gradient: Gradient, grid: Grid) -> int:
+    """Levels to either side that the window covers."""
+    return grid.levels if gradient.kind == "slopes" else max(1, gradient.half_width // grid.step)
+
+
+def _line_operator(importance: Floats, half_width: int) -> Floats:
+    """The matrix that takes values by level to their slopes in a window of each level.
 
     The window of level i holds 2 half_width + 1 levels with i in the middle; near the ends it is
     the last whole one, whose steps of a staircase do not look steeper than they are. The slope is
-    that of the least squares line through it.
+    that of the least squares line through it, levels counting by ``importance``.
     """
+    levels = len(importance)
     place = np.arange(levels, dtype=np.float64)
     lowest = (place - half_width).clip(0, max(levels - 1 - 2 * half_width, 0))[:, None]
     inside = (lowest <= place) & (place <= lowest + 2 * half_width)
-    average = inside / inside.sum(1, keepdims=True)
-    centred = (place - (average @ place)[:, None]) * inside
-    spread = np.square(centred).sum(1, keepdims=True)
-    return average, np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
+    counts = inside * importance
+    mean = (counts @ place) / counts.sum(1)
+    centred = place - mean[:, None]
+    squares = (counts * np.square(centred)).sum(1, keepdims=True)
+    lines: Floats = counts * centred / np.where(squares > 0, squares, 1)
+    return lines
 
 
-def _separated(slopes: NDArray[np.float64], rank: int, least: float) -> Slopes:
-    """At most ``rank`` terms; from the second on those whose root mean square is >= ``least``."""
-    mean = slopes.mean(0)
-    own, other = [np.ones(len(slopes))], [mean]
+def _spread(importance: Floats) -> float:
+    """Standard deviation of an operand in levels: of the slope of the exact product."""
+    place = np.arange(len(importance), dtype=np.float64)
+    return float(np.sqrt(importance @ np.square(place - importance @ place)))
+
+
+def _separated(slopes: Floats, own: Grid, other: Grid, rank: int, least: float) -> Slopes:
+    """At most ``rank`` terms with the least squared error, levels counting by importance.
+
+    The first is the mean. From the second on, terms are kept whose root mean square is more than
+    ``least``: the singular vectors of what remains, weighted by the roots of the importances.
+    """
+    counts, roots = own.importance(), [np.sqrt(grid.importance()) for grid in (own, other)]
+    mean = counts @ slopes
+    left, right = [np.ones(len(slopes))], [mean]
     if rank > 1:
-        left, values, right = np.linalg.svd(slopes - mean, full_matrices=False)
-        magnitudes = values / np.sqrt(slopes.size)
-        kept = min(rank - 1, int((magnitudes > max(least, 1e-12)).sum()))
-        roots = np.sqrt(values[:kept, None])
-        own += list(left[:, :kept].T * roots)
-        other += list(right[:kept] * roots)
-    if np.sqrt(np.mean(np.square(mean))) < 1e-12:
-        other[0] = np.zeros_like(mean)
-    return Slopes(*(torch.from_numpy(np.stack(terms)).float() for terms in (own, other)))
+        rest = roots[0][:, None] * (slopes - mean) * roots[1]
+        vectors, values, others = np.linalg.svd(rest, full_matrices=False)
+        kept = min(rank - 1, int((values > max(least, 1e-12)).sum()))
+        halves = np.sqrt(values[:kept, None])
+        left += list(vectors[:, :kept].T * halves / roots[0])
+        right += list(others[:kept] * halves / roots[1])
+    if np.sqrt(other.importance() @ np.square(mean)) < 1e-12:
+        right[0] = np.zeros_like(mean)
+    return Slopes(*(torch.from_numpy(np.stack(terms)).float() for terms in (left, right)))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import evaluate
-from axopt.layers import Gradient
+from axopt.layers import Gradient, Shares
 from axopt.model import EmulatedModel
 from axopt.model.formats import formats_entry
 from axopt.retraining.batches import Augment, Batches
@@ -181,12 +181,14 @@ def _set_for_training(
     for module in training:
         module.training = False
     set_gradient(emulated, gradient)
+    for layer in layers.values():
+        layer.shares = Shares.of(layer)
     try:
         yield
     finally:
         set_gradient(emulated, gradients)
         for layer in layers.values():
-            layer.steps = None
+            layer.steps = layer.shares = None
         for module in training:
             module.training = True
         for parameter in emulated.parameters():

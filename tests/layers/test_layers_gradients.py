@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.layers import EmulatedConv2d, EmulatedLinear, Gradient, QuantParams, Steps
+from axopt.layers import EmulatedConv2d, EmulatedLinear, Gradient, QuantParams, Shares, Steps
 from axopt.layers.gradients import operand_gradients
 from axopt.layers.surrogate import Grid, error_slopes, level_errors
 from axopt.multipliers import Multiplier
@@ -52,14 +52,23 @@ def make_conv(multiplier, **options):
     return calibrated(EmulatedConv2d(conv, multiplier), x), 1.5 * x  # some are clipped
 
 
-def local_slopes(values, half_width):
-    """Least squares slopes along the first axis, of averages along the second: by loops."""
+def local_slopes(values, half_width, counts=None):
+    """Weighted least squares slopes along the first axis, by loops."""
     size = len(values)
+    counts = np.ones(size) if counts is None else counts
     middle = [min(max(i, half_width), size - 1 - half_width) for i in range(size)]
     window = [slice(i - half_width, i + half_width + 1) for i in middle]
-    averaged = np.stack([values[:, w].mean(1) for w in window], 1)
     places = np.arange(size)
-    return np.stack([np.polyfit(places[w], averaged[w], 1)[0] for w in window])
+    # polyfit squares its weights
+    fits = [np.polyfit(places[w], values[w], 1, w=np.sqrt(counts[w])) for w in window]
+    return np.stack([fit[0] for fit in fits])
+
+
+def peaked(middle, width=20.0):
+    """Shares of levels around one of them, and how much each then counts."""
+    shares = np.exp(-np.abs(np.arange(256) - middle) / width)
+    shares /= shares.sum()
+    return shares.tobytes(), 0.9 * shares + 0.1 / 256
 
 
 def test_the_weight_is_the_first_operand_where_swapped():
@@ -78,6 +87,39 @@ def test_all_terms_together_are_the_local_slopes_of_the_error(signed, swap):
     along_x, along_w = error_slopes(multiplier, swap, ALL_RANKS, Grid(), Grid())
     np.testing.assert_allclose(along_x.dense().numpy(), local_slopes(errors, 5), atol=2e-3)
     np.testing.assert_allclose(along_w.dense().numpy(), local_slopes(errors.T, 5), atol=2e-3)
+
+
+def test_slopes_and_means_are_weighted_by_the_shares_of_levels():
+    multiplier = truncating(False)
+    errors = level_errors(multiplier, False, Grid(), Grid())
+    (a, counts_a), (w, counts_w) = peaked(3), peaked(120)
+    along = error_slopes(multiplier, False, ALL_RANKS, Grid(shares=a), Grid(shares=w))
+    for slopes, values, counts in zip(
+        along, (errors, errors.T), (counts_a, counts_w), strict=True
+    ):
+        local = local_slopes(values, 5, counts)
+        np.testing.assert_allclose(slopes.dense().numpy(), local, atol=5e-3)
+        np.testing.assert_allclose(slopes.other[0].numpy(), counts @ local, atol=5e-3)
+
+
+def test_few_terms_are_the_best_where_the_levels_are(library):
+    """Beside the mean no other term errs less by the shares; an unweighted one errs more."""
+    multiplier = library["mul8u_FTA"]
+    (a, counts_a), (w, counts_w) = peaked(3), peaked(120)
+    grids = (Grid(shares=a), Grid(shares=w))
+    roots = np.sqrt(np.outer(counts_a, counts_w))
+    gradient = Gradient("table", rank=2, tolerance=0)
+    dense = error_slopes(multiplier, False, replace(gradient, rank=256), *grids)[0].dense()
+
+    def error(slopes):
+        return np.linalg.norm(roots * (slopes.dense() - dense).numpy())
+
+    weighted = error(error_slopes(multiplier, False, gradient, *grids)[0])
+    unweighted = error(error_slopes(multiplier, False, gradient, Grid(), Grid())[0])
+    rest = roots * (dense.numpy() - counts_a @ dense.double().numpy())
+    least = np.linalg.norm(np.linalg.svd(rest, compute_uv=False)[1:])
+    np.testing.assert_allclose(weighted, least, rtol=1e-3)
+    assert weighted < 0.9 * unweighted
 
 
 def test_slopes_are_those_of_lines_through_all_products(library):
@@ -240,7 +282,7 @@ def test_linear_gradients_are_those_of_the_explicit_surrogate(shape):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-4)
 
 
-def test_gains_codes_and_zero_points_of_a_correction_are_in_the_gradient():
+def test_gains_codes_zero_points_and_shares_are_in_the_gradient():
     layer, x = make_conv(truncating(True), padding=1)
     formats = layer.quantisation()
     codes = torch.arange(256).mul(8).clamp(max=255).to(torch.uint8)
@@ -251,13 +293,14 @@ def test_gains_codes_and_zero_points_of_a_correction_are_in_the_gradient():
         gain=torch.linspace(0.5, 1.5, 6),
         shift=torch.linspace(-1, 1, 6),
     )
-    layer.gradient = Gradient("table", rank=2, half_width=8, tolerance=0)
+    layer.gradient = Gradient("table", rank=2, half_width=32, tolerance=0)
+    layer.shares = shares = Shares.of(layer)
     x.requires_grad_()
     y = layer(x)
     grad = torch.randn(y.shape)
     y.backward(grad)
-    grid = Grid(8, bytes(codes.tolist()))
-    slopes = error_slopes(layer.multiplier, False, layer.gradient, grid, Grid())
+    grids = (Grid(8, bytes(codes.tolist()), shares.activation), Grid(shares=shares.weights))
+    slopes = error_slopes(layer.multiplier, False, layer.gradient, *grids)
     expected = explicit_gradients(layer, x, grad, slopes)
     for ours, theirs in zip((x.grad, layer.weight.grad, layer.bias.grad), expected, strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import axopt
 from axopt.data import Augmentation, Split
 from axopt.errors import ArgumentError, CheckpointError, DatasetError
-from axopt.layers import Gradient
+from axopt.layers import Gradient, Shares
 from axopt.model import current_assignment
 from axopt.retraining import Recipe, loop, retrain
 from axopt.retraining.state import ModelState
@@ -82,6 +82,7 @@ def test_an_assignment_stores_what_was_learned(
         moved = layer.quantisation().activation.scale != formats[name].activation.scale
         assert bool(moved) == learn_steps
         assert layer.steps is None
+        assert layer.shares is None
         assert layer.gradient == Gradient()
     other = axopt.prepare(model, data.train.take(64).batches(64))
     other.load_state_dict(emulated.state_dict())
@@ -223,6 +224,19 @@ def test_patience_stops_and_the_best_state_is_kept(emulated, train, data):
     )
     assert result.stopped == "patience"
     assert len(result.history) == result.best_epoch + 3
+
+
+def test_slopes_are_weighted_by_the_operands_at_the_start(emulated, train):
+    layers = emulated.emulated_layers.values()
+    expected = [Shares.of(layer) for layer in layers]
+    found = []
+    retrain(
+        emulated,
+        train,
+        epochs=1,
+        progress=lambda done, total: found.append([layer.shares for layer in layers]),
+    )
+    assert found == [expected] * len(found) != []
 
 
 def test_an_error_leaves_the_model_as_it_was(emulated, train):
