@@ -94,8 +94,12 @@ def test_run_folder_holds_what_the_result_says(emulated, data, tmp_path):
     assert RunFolder(out).record() == result.record
 
 
-def test_every_saved_point_gives_the_quality_of_the_front_exactly(emulated, data, model, tmp_path):
-    result = search(emulated, data, out=tmp_path / "x")
+@pytest.mark.parametrize("how", [{"correct": False}, {}, {"reestimate_samples": 100}])
+def test_every_saved_point_gives_the_quality_of_the_front_exactly(
+    emulated, data, model, tmp_path, how
+):
+    names = [*NAMES, "mul8s_1KR3"]
+    result = search(emulated, data, library=names, out=tmp_path / "x", **how)
     fresh = axopt.prepare(model, data.train.batches(50))
     assert len(result.front) > 1
     for row in result.front.itertuples():
@@ -111,7 +115,7 @@ def test_every_saved_point_gives_the_quality_of_the_front_exactly(emulated, data
 
 def test_front_is_what_the_validation_split_says(emulated, data):
     """Recomputed by brute force over all 27 assignments."""
-    result = search(emulated, data, budget=27)
+    result = search(emulated, data, budget=27, correct=False)
     assert result.outcome.stop_reason == "exhausted"
     choices = choices_of(NAMES, False)
     points = {}
@@ -152,7 +156,7 @@ def test_operand_order_is_a_gene_where_it_matters(emulated, data, library):
     expected = [("v1/mul8s_1L2H", False), ("v1/mul8s_1KVL", False), ("v1/mul8s_1KVL", True)]
     assert library["mul8s_1L2H"].is_commutative
     assert [(c.multiplier.key, c.swap) for c in choices] == expected
-    result = search(emulated, data, library=names, operand_order=True, budget=27)
+    result = search(emulated, data, library=names, operand_order=True, correct=False, budget=27)
     assert len(result.outcome.trials) == 27
     assert any(choice.swap for point in result.record.front for choice in point.layers)
 
