@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "methods.h"
+#include "sizes.h"
 
 size_t axk_pixels(const axk_band *band)
 {
@@ -31,11 +32,6 @@ int axk_needs_zeros(const axk_operation *op)
 int axk_needs_plain(const axk_operation *op)
 {
     return op->method == AXK_TERMS && op->terms.row_scale != 0;
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
 }
 
 static void quantise(const axk_source *source, const axk_isa *isa, const float *values, size_t n,

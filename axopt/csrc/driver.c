@@ -10,6 +10,7 @@
 #endif
 
 #include "methods.h"
+#include "sizes.h"
 
 /* Starting a thread for less work than this costs more than it saves. */
 #define MIN_MACS_PER_THREAD ((double)(1 << 20))
@@ -20,21 +21,6 @@
 #define CACHE_LINE ((size_t)64)
 /* Kernels read whole quads and vectors: so much may be read behind the last code. */
 #define SLACK_BYTES ((size_t)256)
-
-static size_t divide_up(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
 
 static size_t thread_index(void)
 {

@@ -5,14 +5,15 @@
  * as fast for 24 -> 144 channels on 128 x 32 x 32 pixels (75 MB). Smaller ones had better stay. */
 #define LARGE_RESULT ((size_t)16 << 20)
 
-size_t axk_sum_groups(const axk_operation *op)
+/* Independent groups of output channels of the terms; a depthwise layer is treated as one. */
+static size_t sum_groups(const axk_operation *op)
 {
     return op->method == AXK_DEPTHWISE ? 1 : op->conv.groups;
 }
 
 size_t axk_sum_stride(const axk_operation *op)
 {
-    const size_t channels = op->conv.out_channels / axk_sum_groups(op);
+    const size_t channels = op->conv.out_channels / sum_groups(op);
 
     return op->method == AXK_DEPTHWISE ? channels
                                        : (channels + AXK_LANES - 1) / AXK_LANES * AXK_LANES;

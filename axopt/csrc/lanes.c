@@ -4,22 +4,13 @@
 #include <string.h>
 
 #include "methods.h"
+#include "sizes.h"
 
 /* Sides of the squares of codes and of sums that are transposed. */
 enum { SIDE = 16, QUAD = 4 };
 
 typedef uint8_t codes16 __attribute__((vector_size(SIDE)));
 typedef uint32_t sums4 __attribute__((vector_size(QUAD * sizeof(uint32_t))));
-
-static size_t divide_up(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static size_t depth_of(const axk_conv2d *c)
 {

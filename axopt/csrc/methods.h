@@ -12,9 +12,8 @@ int axk_looks_up(const axk_operation *op);
 /* Whether the products of the term are too large by a residual. */
 int axk_has_residual(const axk_operation *op);
 
-/* Independent groups of output channels of the terms, and the distance of two pixels' sums of one
- * group: its channels, filled up to whole blocks. A depthwise layer is treated as one group. */
-size_t axk_sum_groups(const axk_operation *op);
+/* Distance of two pixels' sums of one group of the terms: its output channels, filled up to whole
+ * blocks. */
 size_t axk_sum_stride(const axk_operation *op);
 
 /* First row of the band's input that output row r (counted over its images) needs. */

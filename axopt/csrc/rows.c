@@ -1,13 +1,9 @@
 /* Sums of a band by product rows: see axk_rows. Building the rows of a tap and a block of channels
  * costs as much as using them for some hundred pixels, so bands are large. */
 #include "methods.h"
+#include "sizes.h"
 
 enum { STEP = 8 }; /* codes whose rows are built together */
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 axk_layout axk_codes_layout(const axk_operation *op)
 {

@@ -1,10 +1,6 @@
 /* Sums of a band by separable terms: ordinary integer products of the expanded codes. */
 #include "methods.h"
-
-static size_t divide_up(size_t a, size_t b)
-{
-    return a / b + (a % b != 0);
-}
+#include "sizes.h"
 
 axk_layout axk_terms_layout(const axk_operation *op, const axk_isa *isa)
 {
