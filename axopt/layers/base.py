@@ -28,8 +28,9 @@ from axopt.layers.shares import Shares
 from axopt.layers.surrogate import Gradient
 from axopt.multipliers import Multiplier
 
+_MAX_KERNELS = 64
 _MAX_KERNEL_BYTES = 32 << 20
-"""Packed weights that a layer keeps for the multipliers used before, besides the present one."""
+"""Packed weights that a layer keeps for the formats used before, besides the present ones."""
 
 
 @functools.lru_cache(maxsize=512)
@@ -292,7 +293,7 @@ class EmulatedLayer(nn.Module, ABC):
         for key in [k for k, kernel in self._kernels.items() if kernel.version != version]:
             del self._kernels[key]
         total = sum(kernel.convolution.nbytes for kernel in self._kernels.values())
-        while total > _MAX_KERNEL_BYTES and self._kernels:
+        while self._kernels and (total > _MAX_KERNEL_BYTES or len(self._kernels) >= _MAX_KERNELS):
             total -= self._kernels.popitem(last=False)[1].convolution.nbytes
 
     def integer_sums(

@@ -31,7 +31,8 @@ def main() -> None:
     for gradient in args.gradients.split(","):
         for name in args.multipliers.split(","):
             run = f"{args.model}-{name}-{gradient}-{args.epochs}{'' if args.correct else '-raw'}"
-            run += "-swapped" if args.swap else ""
+            run += f"{'-swapped' if args.swap else ''}{'' if args.learn_steps else '-fixed'}"
+            run += f"-seed{args.seed}" if args.seed else ""
             known = args.out.exists() and any(
                 json.loads(line)["run"] == run for line in args.out.read_text().splitlines()
             )
@@ -69,6 +70,7 @@ def retrained(
         lr=args.lr,
         gradient=Gradient(gradient, dtype=torch.bfloat16 if args.bfloat16 else torch.float32),
         seed=args.seed,
+        learn_steps=args.learn_steps,
     )
     after = axopt.evaluate(emulated, data)
     save_retrained(emulated, folder, force=True)
@@ -80,6 +82,8 @@ def retrained(
         "corrected": args.correct,
         "distilled": args.distil,
         "swapped": args.swap,
+        "learned_steps": args.learn_steps,
+        "seed": args.seed,
         "epochs": args.epochs,
         "lr": args.lr,
         "before": before.value,
@@ -101,6 +105,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--correct", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--swap", action="store_true", help="the weight is the first operand")
+    parser.add_argument("--learn-steps", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--distil", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--bfloat16", action="store_true", help="backward pass in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("studies/recovery/results/retrain.jsonl"))

@@ -18,7 +18,7 @@ from axopt.data import Split
 
 CALIBRATION_SAMPLES = 512
 COLUMNS = ("model", "multiplier", "rel_power", "setting", "n", "top1_pct", "low_pct", "high_pct")
-ALONE = (*ALL.names, "batch_norm")
+ALONE = ("nothing", *ALL.names, "batch_norm")
 """The corrections; "batch_norm" is the re-estimation that needs passes over calibration data."""
 
 
@@ -28,6 +28,7 @@ def settings() -> Iterator[tuple[str, Corrections, bool]]:
     yield "all, no data", ALL, False
     yield "all", ALL, True
     yield "all, any activation code", Corrections(activation_codes=False), True
+    yield "nothing", NONE, False
     for name in ALL.names:
         yield name, Corrections(**{**dict.fromkeys(ALL.names, False), name: True}), False
     yield "batch_norm", NONE, True

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from axopt.kernels import force_isa
-from axopt.layers import EmulatedConv2d, EmulatedLinear, QuantParams
+from axopt.layers import EmulatedConv2d, EmulatedLinear, QuantParams, base
 
 NAMES = ("mul8s_1KV8", "mul8s_1L2D", "mul8u_1JFF")
 
@@ -105,3 +105,13 @@ def test_the_operations_used_longest_ago_are_dropped(library, monkeypatch, x):
     assert kernel(layer) is kept["mul8s_1L1G"]
     layer.assign(library["mul8s_1KV8"], swap=False)
     assert kernel(layer) is not kept["mul8s_1KV8"]
+
+
+def test_old_formats_are_forgotten(layer, x):
+    """Formats that are made anew again and again, as in training, do not pile up."""
+    formats = layer.quantisation()
+    for _ in range(3 * base._MAX_KERNELS):
+        layer.correction = replace(formats)
+        layer(x)
+    assert len(layer._kernels) == base._MAX_KERNELS
+    assert kernel(layer) is kernel(layer)
