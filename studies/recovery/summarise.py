@@ -52,15 +52,23 @@ def main() -> None:
         if retrained:
             parts += [f"## {title}, retrained", retrained_table(retrained, exact_of(rows))]
         plot(rows, retrained, title, folder / f"{model}.png")
-    compared = [run for run in runs if run["multiplier"].split("/")[-1].startswith("mul8u")]
-    compared = [run for run in compared if len(_gradients(runs, run["multiplier"])) > 1]
-    if compared:
-        parts += ["## Unsigned circuits, ResNet-8: gradients", gradient_table(compared)]
+    for learned, title in ((True, "learned scales"), (False, "fixed scales")):
+        compared = [
+            run
+            for run in runs
+            if not run["corrected"]
+            and run["learned_steps"] == learned
+            and len(_gradients(runs, run["multiplier"], learned)) > 1
+        ]
+        if compared:
+            parts += [f"## ResNet-8, unsigned circuits, {title}: two gradients"]
+            parts += [gradient_table(compared)]
     write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
 
 
-def _gradients(runs: Sequence[dict[str, Any]], multiplier: str) -> set[str]:
-    return {run["gradient"] for run in runs if run["multiplier"] == multiplier}
+def _gradients(runs: Sequence[dict[str, Any]], multiplier: str, learned: bool) -> set[str]:
+    same = {"multiplier": multiplier, "learned_steps": learned, "corrected": False}
+    return {run["gradient"] for run in runs if same.items() <= run.items()}
 
 
 def exact_of(rows: Sequence[Row]) -> float:
@@ -147,7 +155,9 @@ def gradient_table(runs: Sequence[dict[str, Any]]) -> str:
             ]
         )
     header = ("multiplier", "power, mW", "MAE, %", "before", *gradients, "difference, pp")
-    return markdown(header, body)
+    mean = sum(float(row[-1]) for row in body) / len(body)
+    body.append(["mean", *[""] * (len(header) - 2), f"{mean:+.2f}"])
+    return f"Top-1 accuracy in %, 10,000 test images.\n\n{markdown(header, body)}"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
