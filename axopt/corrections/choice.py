@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
+
 from axopt.corrections.allowed import ALL, Corrections
 from axopt.corrections.candidates import Candidates
 from axopt.corrections.trial import Trial
 from axopt.layers import EmulatedLayer, Quantisation
 from axopt.multipliers import Multiplier
+
+_CPU = torch.device("cpu")  # where calibration left its windows, and native kernels run
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,15 @@ class LayerCorrector:
         key = (multiplier.digest, swap, allowed)
         kept = self._chosen.get(key)
         if kept is None or kept[0] is not raw:
-            kept = self._chosen[key] = (raw, self._choose(multiplier, swap, raw, allowed))
+            kept = self._chosen[key] = (raw, self._choose(multiplier, swap, raw.to(_CPU), allowed))
         return kept[1]
 
     def error_pct(
         self, quantisation: Quantisation, multiplier: Multiplier, *, swap: bool
     ) -> float:
         """Error of the layer's results with these formats, as in `Choice`."""
-        return self._trial.results(quantisation, multiplier, swap).error_pct()
+        formats = quantisation.to(_CPU)
+        return self._trial.results(formats, multiplier, swap).error_pct()
 
     def _choose(
         self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections

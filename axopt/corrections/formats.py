@@ -32,7 +32,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
         signed: Kind of the circuit: symmetric formats for signed ones, affine for others.
         step: Between neighbouring codes.
     """
-    weight = layer.weight.detach().float().flatten(1)
+    weight = layer.weight.detach().cpu().float().flatten(1)
     importance = input_values(layer, layer.channels.mean_squares())
     if not layer.per_channel:
         weight, importance = weight.reshape(1, -1), importance.reshape(1, -1)

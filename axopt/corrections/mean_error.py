@@ -18,7 +18,7 @@ from axopt.layers import EmulatedLayer, Quantisation
 
 def expected_outputs(layer: EmulatedLayer) -> Tensor:
     """``(out_channels,)`` float64 mean of the float layer's results, without the bias."""
-    weight = layer.weight.detach().double().flatten(1)
+    weight = layer.weight.detach().cpu().double().flatten(1)
     return (weight * input_values(layer, layer.channels.means())).sum(1)
 
 
@@ -43,7 +43,7 @@ def expected_emulated_outputs(
     shares = code_shares(layer, activation)
     products = shares @ torch.tensor(table, dtype=torch.float64)  # (channels, weight codes)
     means = shares @ operands
-    codes = weights.indices(layer.weight).flatten(1).long()
+    codes = weights.indices(layer.weight.cpu()).flatten(1).long()
     channel = input_values(layer, torch.arange(len(shares))).long()
     zero_a = int(activation.zero_index) - origin
     zero_w = (weights.zero_index.double() - origin).expand(len(codes))[:, None]

@@ -32,20 +32,20 @@ class Trial:
         self.layer = layer
         windows = layer.sample.windows
         n, self.groups, depth = windows.shape
-        weight = layer.weight.detach().double().reshape(self.groups, -1, depth)
+        weight = layer.weight.detach().cpu().double().reshape(self.groups, -1, depth)
         self.exact = torch.einsum("ngk,gok->ngo", windows.double(), weight).reshape(n, -1)
         self.means = expected_outputs(layer)
         # the windows are the pixels of a line, their values its channels
         self._line = windows.reshape(n, -1).T[None, :, None]
-        bias = layer.bias
-        self._bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.detach().float()
+        bias = None if layer.bias is None else layer.bias.detach().cpu()
+        self._bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.float()
         self._target = self._finished(self.exact)
         self._spread = float(self._target.double().var(0, correction=0).sum().sqrt())
 
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
         """Emulate the layer on the sample, without the shift of the formats and without bias."""
         activation, weights = formats.activation, formats.weights
-        codes = weights.indices(self.layer.weight).flatten(1)
+        codes = weights.indices(self.layer.weight.cpu()).flatten(1)
         convolution = Convolution(
             plan_of(multiplier, swap),
             codes[:, :, None, None],

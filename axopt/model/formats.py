@@ -50,6 +50,7 @@ def parse_formats(entry: Any, channels: int, where: str) -> Quantisation:
         AssignmentError: If it is malformed or does not fit; names the entry and what is wrong.
     """
     try:
+        _check_fields(entry, ("activation", "weight", "gain", "shift", "corrections"))
         formats = Quantisation(
             _parse_operand(entry, "activation"),
             _parse_operand(entry, "weight"),
@@ -68,11 +69,18 @@ def parse_formats(entry: Any, channels: int, where: str) -> Quantisation:
     return formats
 
 
+def _check_fields(entry: Any, known: tuple[str, ...]) -> None:
+    unknown = sorted(set(entry) - set(known))
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+
+
 def _parse_operand(formats: Any, key: str) -> QuantParams:
     entry = formats[key]
     if not isinstance(entry, dict):
         raise ValueError(f"`{key}` must be an object, got {type(entry).__name__}")
     try:
+        _check_fields(entry, ("scale", "zero_point", "step", "codes"))
         return QuantParams(
             _parse_numbers(entry["scale"], "scale", torch.float32),
             _parse_numbers(entry["zero_point"], "zero_point", torch.int64),

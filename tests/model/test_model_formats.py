@@ -102,6 +102,8 @@ MALFORMED = [
     (("corrections",), None, "`corrections`"),
     (("activation",), 3, "`activation`"),
     (("weight",), None, "`weight`"),
+    (("weight", "zeropoint"), 3, "weight: unknown field 'zeropoint'"),
+    (("gains",), [1.0], "unknown field 'gains'"),
 ]
 
 
