@@ -61,7 +61,15 @@ def test_the_bound_of_affine_sums_holds_for_any_zero_points(name):
         for za in (0, 128, 255)
         for zw in (0, 128, 255)
     )
-    assert found.k_max_affine * largest <= 2**31 - 1
+    assert found.k_max_affine(signed=False) * largest <= 2**31 - 1
+
+
+@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KR3", "mul8s_1L2D"])
+def test_the_bound_of_affine_sums_holds_for_signed_circuits(name):
+    """Their weights are symmetric; the activations' zero point is any."""
+    found, values = plan(LIBRARY[name].table), np.arange(-128, 128, dtype=np.int64)
+    largest = max(int(np.abs(found.table - za * values).max()) for za in (-128, 0, 127))
+    assert found.k_max_affine(signed=True) * largest <= 2**31 - 1
 
 
 @pytest.mark.parametrize("isa", available())
