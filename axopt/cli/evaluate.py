@@ -100,7 +100,8 @@ def _explanations_as_text(explanations: list[Explanation]) -> str:
     rows = []
     for e in explanations:
         names = ("order",) * e.swap + e.corrections
-        next_best = [f"{error:.2f} with {_joined(other)}" for other, error in e.alternatives[:1]]
+        worse = [(names, error) for names, error in e.alternatives if error > 1.01 * e.error_pct]
+        next_best = [f"{error:.2f} with {_joined(other)}" for other, error in worse[:1]]
         figures = [f"{e.error_pct:.2f}", f"{e.raw_error_pct:.2f}"]
         rows.append([e.name, e.multiplier, _joined(names), *figures, *(next_best or [""])])
     return (
