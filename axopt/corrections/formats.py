@@ -40,7 +40,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
     best = QuantParams.from_range(low, high, signed=signed, step=step)
     least = _weighted_error(weight, best, importance)
     scale, zero_point = best.scale.clone(), best.zero_point.clone()
-    for shrinkage in _SHRINKAGES:
+    for shrinkage in _SHRINKAGES[1:]:  # the first is the whole range
         params = QuantParams.from_range(
             low * shrinkage, high * shrinkage, signed=signed, step=step
         )

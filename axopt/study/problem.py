@@ -140,11 +140,12 @@ class AssignmentProblem:
 
         Corrections choose operand orders, unless these are genes.
         """
-        spec = {}
-        for name, gene in zip(self._space.names, genes, strict=True):
-            choice = self.choices[gene]
-            fixed = self.allowed is None or self._orders_chosen
-            spec[name] = (choice.multiplier, choice.swap) if fixed else choice.multiplier
+        chosen = [self.choices[gene] for gene in genes]
+        fixed = self.allowed is None or self._orders_chosen
+        spec = {
+            name: (choice.multiplier, choice.swap) if fixed else choice.multiplier
+            for name, choice in zip(self._space.names, chosen, strict=True)
+        }
         assign_(self.emulated, spec, correct=self.allowed or False)
         if self._reestimator is not None:
             self._reestimator.apply_()
