@@ -14,7 +14,7 @@ from axopt.corrections.allowed import Corrections
 from axopt.corrections.formats import activation_format, weight_format
 from axopt.corrections.remapping import activation_codes, product_errors, weight_codes
 from axopt.corrections.steps import exact_steps
-from axopt.layers import SIGNED_ZERO_POINT, EmulatedLayer, Quantisation, QuantParams
+from axopt.layers import SIGNED_ZERO_POINT, EmulatedLayer, Quantisation, QuantParams, plan_of
 from axopt.multipliers import Multiplier
 
 
@@ -64,7 +64,7 @@ class Candidates:
             pairs += [(a, w) for a in stepped_a for w in plain_w]
             pairs += [(a, w) for a in plain_a + stepped_a for w in stepped_w]
         if not multiplier.is_exact:
-            table = multiplier.table.T if swap else multiplier.table
+            table = plan_of(multiplier, swap).table
             errors = product_errors(table, signed=multiplier.signed)
             pairs += self._mapped(errors, plain_a[-1], plain_w[-1], allowed)
         for a, w in pairs:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
-from axopt.kernels import Convolution, Output, Quantiser, Window
-from axopt.layers import EmulatedLayer, Quantisation, plan_of, rounded
+from axopt.kernels import Window
+from axopt.layers import EmulatedLayer, Quantisation, convolution_of, plan_of, rounded
 from axopt.multipliers import Multiplier
 
 _CLEARLY = 0.98
@@ -44,19 +44,18 @@ class Trial:
 
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
         """Emulate the layer on the sample, without the shift of the formats and without bias."""
-        activation, weights = formats.activation, formats.weights
-        codes = weights.indices(self.layer.weight.cpu()).flatten(1)
-        convolution = Convolution(
-            plan_of(multiplier, swap),
+        plan = plan_of(multiplier, swap)
+        codes = formats.weights.indices(self.layer.weight.cpu()).flatten(1)
+        convolution = convolution_of(
+            plan,
             codes[:, :, None, None],
             Window(groups=self.groups),
-            Quantiser(activation.scale, int(activation.zero_point), activation.index_of_level),
-            Output(int(activation.zero_index), weights.zero_index, formats.output_scale),
+            replace(formats, shift=None),
+            None,
             signed=multiplier.signed,
         )
         y = convolution(self._line)[0, :, 0].T
-        table = multiplier.table.T if swap else multiplier.table
-        mean = expected_emulated_outputs(self.layer, formats, table, signed=multiplier.signed)
+        mean = expected_emulated_outputs(self.layer, formats, plan.table, signed=multiplier.signed)
         return Results(self, formats, y, mean)
 
     def error_pct(self, y: Tensor) -> float:

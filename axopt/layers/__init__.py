@@ -1,11 +1,12 @@
 """Emulated layers, their quantisers and their gradients."""
 
-from axopt.layers.base import EmulatedLayer, plan_of
+from axopt.layers.base import EmulatedLayer
 from axopt.layers.calibrators import CALIBRATORS, activation_params
 from axopt.layers.conv import EmulatedConv2d
 from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
 from axopt.layers.linear import EmulatedLinear
+from axopt.layers.native import convolution_of, plan_of
 from axopt.layers.quantisation import (
     SIGNED_ZERO_POINT,
     STEPS,
@@ -32,6 +33,7 @@ __all__ = [
     "Shares",
     "Steps",
     "activation_params",
+    "convolution_of",
     "level_shares",
     "plan_of",
     "rounded",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -13,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
-from axopt.kernels import Convolution, Output, Plan, Quantiser, Window, active, plan
+from axopt.kernels import Convolution, Plan, Window, active
 from axopt.layers.calibrators import activation_params
 from axopt.layers.gradients import Gradients, Steps, differentiable
 from axopt.layers.histogram import Histogram
+from axopt.layers.native import convolution_of, plan_of
 from axopt.layers.observation import ChannelHistograms, WindowSample
 from axopt.layers.quantisation import (
     SIGNED_ZERO_POINT,
@@ -33,12 +33,6 @@ _MAX_KERNEL_BYTES = 32 << 20
 """Packed weights that a layer keeps for the formats used before, besides the present ones."""
 
 
-@functools.lru_cache(maxsize=512)
-def plan_of(multiplier: Multiplier, swap: bool) -> Plan:
-    """The plan of a circuit, with the weight as first operand if ``swap``."""
-    return plan(multiplier.table.T if swap else multiplier.table)
-
-
 Version = tuple[object, ...]
 Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
 """Fixed formats by kind of circuit, and the correction."""
@@ -50,7 +44,7 @@ class _Kernel:
 
     convolution: Convolution
     version: Version
-    quantisation: Quantisation
+    quantisation: Quantisation  # kept alive, since its id is part of the key
 
 
 class EmulatedLayer(nn.Module, ABC):
@@ -269,18 +263,12 @@ class EmulatedLayer(nn.Module, ABC):
         version = self.version()
         cached = self._kernels.get(key)
         if cached is None or cached.version != version:
-            activation, weights = quantisation.activation, quantisation.weights
-            convolution = Convolution(
+            convolution = convolution_of(
                 self._plan,
-                self._as_kernel(self._weight_indices(weights)),
+                self._as_kernel(self._weight_indices(quantisation.weights)),
                 self._window(),
-                Quantiser(activation.scale, int(activation.zero_point), activation.index_of_level),
-                Output(
-                    int(activation.zero_index),
-                    weights.zero_index,
-                    quantisation.output_scale,
-                    quantisation.output_bias(self.bias),
-                ),
+                quantisation,
+                self.bias,
                 signed=self.multiplier.signed,
             )
             self._forget_kernels(version)
