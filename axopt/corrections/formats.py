@@ -32,7 +32,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
         signed: Kind of the circuit: symmetric formats for signed ones, affine for others.
         step: Between neighbouring codes.
     """
-    weight = layer.weight.detach().cpu().float().flatten(1)
+    weight = layer.filters.detach().cpu().float().flatten(1)
     importance = input_values(layer, layer.channels.mean_squares())
     if not layer.per_channel:
         weight, importance = weight.reshape(1, -1), importance.reshape(1, -1)
@@ -63,14 +63,14 @@ def input_values(layer: EmulatedLayer, of_channels: Tensor) -> Tensor:
     """Values of input channels, beside the weights that meet them.
 
     Args:
-        layer: Its weights are ``(out_channels, channels of a group, ...)``.
+        layer: Whose weights.
         of_channels: ``(channels,)``.
 
     Returns:
         ``(out_channels, weights of an output)``.
     """
-    outputs, group_channels = layer.weight.shape[:2]
+    outputs, group_channels = layer.filters.shape[:2]
     groups = len(of_channels) // group_channels
-    taps = layer.weight[0, 0].numel()
+    taps = layer.filters[0, 0].numel()
     by_group = of_channels.view(groups, group_channels).repeat_interleave(taps, dim=1)
     return by_group.repeat_interleave(outputs // groups, dim=0)

@@ -18,8 +18,9 @@ from axopt.layers import EmulatedLayer, Quantisation
 
 def expected_outputs(layer: EmulatedLayer) -> Tensor:
     """``(out_channels,)`` float64 mean of the float layer's results, without the bias."""
-    weight = layer.weight.detach().cpu().double().flatten(1)
-    return (weight * input_values(layer, layer.channels.means())).sum(1)
+    weight = layer.filters.detach().cpu().double().flatten(1)
+    means = (weight * input_values(layer, layer.channels.means())).sum(1)
+    return means * layer.channels.tap_share
 
 
 def expected_emulated_outputs(
@@ -43,10 +44,10 @@ def expected_emulated_outputs(
     shares = code_shares(layer, activation)
     products = shares @ torch.tensor(table, dtype=torch.float64)  # (channels, weight codes)
     means = shares @ operands
-    codes = weights.indices(layer.weight.cpu()).flatten(1).long()
+    codes = weights.indices(layer.filters.cpu()).flatten(1).long()
     channel = input_values(layer, torch.arange(len(shares))).long()
     zero_a = int(activation.zero_index) - origin
     zero_w = (weights.zero_index.double() - origin).expand(len(codes))[:, None]
     w = operands[codes]
     terms = products[channel, codes] - zero_w * means[channel] - zero_a * w + zero_a * zero_w
-    return terms.sum(1) * quantisation.output_scale.double()
+    return terms.sum(1) * layer.channels.tap_share * quantisation.output_scale.double()

@@ -37,7 +37,7 @@ def activation_codes(
         weights: Format of the weights, of step 1.
         layer: Whose weights.
     """
-    indices = weights.indices(layer.weight.cpu()).flatten(1).numpy()
+    indices = weights.indices(layer.filters.cpu()).flatten(1).numpy()
     zero = weights.zero_index.expand(len(indices)).numpy()[:, None]
     centred = (indices - zero.astype(np.float64)).ravel()
     share = np.bincount(indices.ravel(), minlength=256) / indices.size

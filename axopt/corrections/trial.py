@@ -11,7 +11,14 @@ from torch import Tensor
 
 from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
 from axopt.kernels import Window
-from axopt.layers import EmulatedLayer, Quantisation, convolution_of, plan_of, rounded
+from axopt.layers import (
+    EmulatedLayer,
+    Products,
+    Quantisation,
+    convolution_of,
+    plan_of,
+    rounded,
+)
 from axopt.multipliers import Multiplier
 
 _CLEARLY = 0.98
@@ -32,8 +39,12 @@ class Trial:
         self.layer = layer
         windows = layer.sample.windows
         n, self.groups, depth = windows.shape
-        weight = layer.weight.detach().cpu().double().reshape(self.groups, -1, depth)
-        self.exact = torch.einsum("ngk,gok->ngo", windows.double(), weight).reshape(n, -1)
+        absent = windows.isnan()
+        self._absent = absent if bool(absent.any()) else None
+        weight = layer.filters.detach().cpu().double().reshape(self.groups, -1, depth)
+        self.exact = torch.einsum("ngk,gok->ngo", windows.double().nan_to_num(), weight).reshape(
+            n, -1
+        )
         self.means = expected_outputs(layer)
         # the windows are the pixels of a line, their values its channels
         self._line = windows.reshape(n, -1).T[None, :, None]
@@ -45,16 +56,24 @@ class Trial:
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
         """Emulate the layer on the sample, without the shift of the formats and without bias."""
         plan = plan_of(multiplier, swap)
-        codes = formats.weights.indices(self.layer.weight.cpu()).flatten(1)
-        convolution = convolution_of(
-            plan,
-            codes[:, :, None, None],
-            Window(groups=self.groups),
-            replace(formats, shift=None),
-            None,
-            signed=multiplier.signed,
-        )
-        y = convolution(self._line)[0, :, 0].T
+        codes = formats.weights.indices(self.layer.filters.detach().cpu()).flatten(1)
+        products = Products(plan, multiplier.signed, formats, codes)
+        accumulator = self.layer.accumulator
+        if products.need_steps(self._absent is not None, accumulator):
+            # NaN is taken for zero, as by the native operation
+            windows = formats.activation.indices(self.layer.sample.windows)
+            sums = products.window_sums(windows, self._absent, accumulator)
+            y = sums.float() * formats.output_scale
+        else:
+            convolution = convolution_of(
+                plan,
+                codes[:, :, None, None],
+                Window(groups=self.groups),
+                replace(formats, shift=None),
+                None,
+                signed=multiplier.signed,
+            )
+            y = convolution(self._line)[0, :, 0].T
         mean = expected_emulated_outputs(self.layer, formats, plan.table, signed=multiplier.signed)
         return Results(self, formats, y, mean)
 

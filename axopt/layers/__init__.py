@@ -2,11 +2,12 @@
 
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.calibrators import CALIBRATORS, activation_params
-from axopt.layers.conv import EmulatedConv2d
+from axopt.layers.conv import EmulatedConv1d, EmulatedConv2d, EmulatedConv3d
 from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
 from axopt.layers.linear import EmulatedLinear
 from axopt.layers.native import convolution_of, plan_of
+from axopt.layers.options import OVERFLOWS, PADDED_TAPS, Accumulator, LayerOptions
 from axopt.layers.quantisation import (
     SIGNED_ZERO_POINT,
     STEPS,
@@ -16,18 +17,35 @@ from axopt.layers.quantisation import (
     weight_params,
 )
 from axopt.layers.shares import Shares, level_shares
+from axopt.layers.sums import Products
 from axopt.layers.surrogate import GRADIENTS, Gradient
+from axopt.layers.transposed import (
+    EmulatedConvTranspose1d,
+    EmulatedConvTranspose2d,
+    EmulatedConvTranspose3d,
+    transposed_products,
+)
 
 __all__ = [
     "CALIBRATORS",
     "GRADIENTS",
+    "OVERFLOWS",
+    "PADDED_TAPS",
     "SIGNED_ZERO_POINT",
     "STEPS",
+    "Accumulator",
+    "EmulatedConv1d",
     "EmulatedConv2d",
+    "EmulatedConv3d",
+    "EmulatedConvTranspose1d",
+    "EmulatedConvTranspose2d",
+    "EmulatedConvTranspose3d",
     "EmulatedLayer",
     "EmulatedLinear",
     "Gradient",
     "Histogram",
+    "LayerOptions",
+    "Products",
     "QuantParams",
     "Quantisation",
     "Shares",
@@ -37,5 +55,6 @@ __all__ = [
     "level_shares",
     "plan_of",
     "rounded",
+    "transposed_products",
     "weight_params",
 ]

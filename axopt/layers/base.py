@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -12,19 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
-from axopt.kernels import Convolution, Plan, Window, active
+from axopt.kernels import Convolution, Window, active
 from axopt.layers.calibrators import activation_params
 from axopt.layers.gradients import Gradients, Steps, differentiable
 from axopt.layers.histogram import Histogram
 from axopt.layers.native import convolution_of, plan_of
 from axopt.layers.observation import ChannelHistograms, WindowSample
+from axopt.layers.options import Accumulator
 from axopt.layers.quantisation import (
-    SIGNED_ZERO_POINT,
     Quantisation,
     QuantParams,
     weight_params,
 )
 from axopt.layers.shares import Shares
+from axopt.layers.sums import Products
 from axopt.layers.surrogate import Gradient
 from axopt.multipliers import Multiplier
 
@@ -33,18 +35,27 @@ _MAX_KERNEL_BYTES = 32 << 20
 """Packed weights that a layer keeps for the formats used before, besides the present ones."""
 
 
+_WINDOW_VALUES = 1 << 22
+"""Values of the windows that are summed at a time, where a layer is summed by windows."""
+
 Version = tuple[object, ...]
+Convolutions = tuple[Convolution | Tensor, ...]
+"""Of the parts of a layer; for a part without any tap, its results of all output channels."""
 Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
 """Fixed formats by kind of circuit, and the correction."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
-    """A native operation and what it was made from."""
+    """The native operations of a layer and what they were made from."""
 
-    convolution: Convolution
+    convolutions: Convolutions
     version: Version
     quantisation: Quantisation  # kept alive, since its id is part of the key
+
+    @property
+    def nbytes(self) -> int:
+        return sum(c.nbytes for c in self.convolutions)
 
 
 class EmulatedLayer(nn.Module, ABC):
@@ -57,9 +68,11 @@ class EmulatedLayer(nn.Module, ABC):
     Attributes:
         name: Name in the model, for messages.
         kind: Short name of the layer type, as it appears in reports.
-        weight: Float weight, output channels first.
+        weight: Float weight, in the shape that the layer it stands for has; see `filters`.
         bias: Float bias or None; it is added exactly.
         bounds: What the results are clamped to, where the layer does the rectifier behind it too.
+        padded_taps: See `LayerOptions`.
+        accumulator: See `LayerOptions`.
         histogram: What calibration saw at the input.
         channels: The same for each input channel.
         sample: Some windows of the input.
@@ -85,6 +98,8 @@ class EmulatedLayer(nn.Module, ABC):
         calibrator: str = "mse",
         per_channel: bool = True,
         bounds: tuple[float, float] | None = None,
+        padded_taps: str = "multiply",
+        accumulator: Accumulator | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -93,6 +108,8 @@ class EmulatedLayer(nn.Module, ABC):
         self.calibrator = calibrator
         self.per_channel = per_channel
         self.bounds = bounds
+        self.padded_taps = padded_taps
+        self.accumulator = accumulator
         self.histogram = Histogram()
         self.channels = ChannelHistograms()
         self.sample = WindowSample()
@@ -107,7 +124,13 @@ class EmulatedLayer(nn.Module, ABC):
         self._calibrated: dict[bool, tuple[Version, Quantisation]] = {}
         self._indices: tuple[Version, QuantParams, Tensor] | None = None
         self._kernels: OrderedDict[tuple[object, ...], _Kernel] = OrderedDict()
+        self._by_windows: tuple[Quantisation, tuple[object, ...], bool] | None = None
         self.assign(multiplier, swap=False)
+
+    @property
+    def filters(self) -> Tensor:
+        """The weight as ``(out_channels, channels of a group, ...)``, a view of it."""
+        return self.weight
 
     def assign(self, multiplier: Multiplier, *, swap: bool) -> None:
         """Use ``multiplier`` from now on, with the weight as first operand if ``swap``."""
@@ -135,7 +158,7 @@ class EmulatedLayer(nn.Module, ABC):
         version = self.weight_version()
         cached = self._calibrated.get(signed)
         if cached is None or cached[0] != version:
-            weights = weight_params(self.weight, signed=signed, per_channel=self.per_channel)
+            weights = weight_params(self.filters, signed=signed, per_channel=self.per_channel)
             cached = (version, Quantisation(self._activation_params(signed), weights))
             self._calibrated[signed] = cached
         return cached[1]
@@ -186,11 +209,11 @@ class EmulatedLayer(nn.Module, ABC):
         return (*self.weight_version(), *of_bias)
 
     def _weight_indices(self, weights: QuantParams) -> Tensor:
-        """Indices of the weight, kept for the next call with the same ones."""
+        """Indices of the filters, kept for the next call with the same ones."""
         version = self.weight_version()
         cached = self._indices
         if cached is None or cached[0] != version or cached[1] is not weights:
-            cached = self._indices = (version, weights, weights.indices(self.weight))
+            cached = self._indices = (version, weights, weights.indices(self.filters))
         return cached[2]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -205,7 +228,7 @@ class EmulatedLayer(nn.Module, ABC):
         quantisation = self.quantisation()
         prepared = self._prepared_input(x.float())
         if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
-            y = differentiable(self, prepared, self.weight, self.bias, quantisation, self.steps)
+            y = differentiable(self, prepared, self.filters, self.bias, quantisation, self.steps)
             return y.to(x.dtype)
         return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
 
@@ -243,78 +266,111 @@ class EmulatedLayer(nn.Module, ABC):
         bounds: tuple[float, float] | None = None,
     ) -> Tensor:
         """Dequantised sums of table products, and the bias, clamped to ``bounds``."""
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" and not self._summed_by_windows(quantisation):
             return self._convolved(self._kernel(quantisation), x, bounds)
         y = self.emulated_stepwise(x, quantisation)
         return y if bounds is None else y.clamp_(*bounds)
 
     def emulated_stepwise(self, x: Tensor, quantisation: Quantisation) -> Tensor:
         """What `emulated` computes, one element-wise operation after the other."""
-        activation, weights = quantisation.activation, quantisation.weights
-        indices = self._weight_indices(weights)
-        sums = self.integer_sums(activation.indices(x), indices, activation, weights)
+        products = self._products(quantisation)
+        if self._summed_by_windows(quantisation):
+            sums = self._window_sums(x, products)
+        else:
+            sums = self.integer_sums(x, products)
         y = sums.float().mul_(self._per_output(quantisation.output_scale))
         bias = quantisation.output_bias(self.bias)
         return y if bias is None else y.add_(self._per_output(bias))
 
-    def _kernel(self, quantisation: Quantisation) -> Convolution:
-        """The native operation for the present weights and multiplier, made at first use."""
+    def _products(self, quantisation: Quantisation) -> Products:
+        codes = self._weight_indices(quantisation.weights)
+        return Products(self._plan, self.multiplier.signed, quantisation, codes)
+
+    def _summed_by_windows(self, quantisation: Quantisation) -> bool:
+        """Whether an option of the layer can change a sum, which native kernels do not know."""
+        skips = self.padded_taps == "skip" and self._pads
+        if not skips and self.accumulator is None:
+            return False
+        key = (self.multiplier.digest, self.swap, self.accumulator, skips, self.weight_version())
+        known = self._by_windows
+        if known is None or known[0] is not quantisation or known[1] != key:
+            needed = self._products(quantisation).need_steps(skips, self.accumulator)
+            known = self._by_windows = (quantisation, key, needed)
+        return known[2]
+
+    def _window_sums(self, x: Tensor, products: Products) -> Tensor:
+        """Sums of all windows, a part of them at a time: slow, and with all options."""
+        codes = products.quantisation.activation.indices(x)
+        outputs = torch.arange(self._outputs(x), device=x.device)
+        size = max(1, _WINDOW_VALUES // max(1, products.codes[0].numel()))
+        sums = [
+            products.window_sums(
+                *self._windows_at(codes, some, products.padding_code), self.accumulator
+            )
+            for some in torch.split(outputs, size)
+        ]
+        return self._from_rows(torch.cat(sums), x)
+
+    def _kernel(self, quantisation: Quantisation) -> Convolutions:
+        """The native operations for the present weights and multiplier, made at first use."""
         key = (self.multiplier.digest, self.swap, active(), id(quantisation))
         version = self.version()
         cached = self._kernels.get(key)
         if cached is None or cached.version != version:
-            convolution = convolution_of(
-                self._plan,
-                self._as_kernel(self._weight_indices(quantisation.weights)),
-                self._window(),
-                quantisation,
-                self.bias,
-                signed=self.multiplier.signed,
+            convolutions = tuple(
+                self._without_taps(quantisation)
+                if part is None
+                else convolution_of(
+                    self._plan, *part, quantisation, self.bias, signed=self.multiplier.signed
+                )
+                for part in self._as_kernels(self._weight_indices(quantisation.weights))
             )
             self._forget_kernels(version)
-            cached = self._kernels[key] = _Kernel(convolution, version, quantisation)
+            cached = self._kernels[key] = _Kernel(convolutions, version, quantisation)
         self._kernels.move_to_end(key)
-        return cached.convolution
+        return cached.convolutions
+
+    def _without_taps(self, quantisation: Quantisation) -> Tensor:
+        """``(out_channels,)`` results where no product is summed."""
+        bias = quantisation.output_bias(self.bias)
+        return torch.zeros(len(self.filters)) if bias is None else bias
 
     def _forget_kernels(self, version: Version) -> None:
         """Drop the kernels of other weights, and those used longest ago if they are too many."""
         for key in [k for k, kernel in self._kernels.items() if kernel.version != version]:
             del self._kernels[key]
-        total = sum(kernel.convolution.nbytes for kernel in self._kernels.values())
+        total = sum(kernel.nbytes for kernel in self._kernels.values())
         while self._kernels and (total > _MAX_KERNEL_BYTES or len(self._kernels) >= _MAX_KERNELS):
-            total -= self._kernels.popitem(last=False)[1].convolution.nbytes
+            total -= self._kernels.popitem(last=False)[1].nbytes
 
-    def integer_sums(
-        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
-    ) -> Tensor:
-        """Sums of table products, less the zero-point terms (see docs/architecture.md).
-
-        Args:
-            x: uint8 indices of the prepared input.
-            weight: uint8 indices of the weight.
-            activation: Parameters that made ``x``.
-            weights: Parameters that made ``weight``.
+    @abstractmethod
+    def integer_sums(self, x: Tensor, products: Products) -> Tensor:
+        """Sums of products, less the zero-point terms, for the prepared input.
 
         Returns:
-            int32 sums, or int64 where there are zero-point terms.
+            int32 sums shaped as the results, or int64 where there are zero-point terms.
         """
-        origin = SIGNED_ZERO_POINT if self.multiplier.signed else 0
-        activation_zero = int(activation.zero_index) - origin
-        weight_zero = self._per_output(weights.zero_index) - origin
-        sums = self._product_sums(x, weight, self._plan)
-        if activation_zero == 0 and self.multiplier.signed:
-            return sums
-        terms = weight[0].numel()
-        activation_sums = self._activation_sums(x, weight) - origin * terms
-        weight_sums = (
-            self._per_output(weight.flatten(1).sum(1, dtype=torch.int64)) - origin * terms
-        )
-        return (
-            sums.long()
-            - weight_zero * activation_sums
-            - activation_zero * weight_sums
-            + terms * activation_zero * weight_zero
-        )
+
+    def sums_by_tap(self, grad: Tensor, sums: Tensor) -> Tensor:
+        """A gradient of the results, summed over those that each tap is in.
+
+        Args:
+            grad: Of the results, shaped as they are.
+            sums: Its ``(out_channels,)`` sums over all.
+
+        Returns:
+            A tensor that broadcasts against the filters.
+        """
+        return sums.view(-1, *(1,) * (self.weight.ndim - 1))
+
+    @property
+    def definition(self) -> str:
+        """`geometry` and the options of the layer that are not the usual ones."""
+        options = [f"padded_taps={self.padded_taps}"] if self.padded_taps != "multiply" else []
+        if self.accumulator is not None:
+            register = self.accumulator
+            options.append(f"accumulator={register.bits} bits, {register.overflow}")
+        return ", ".join([self.geometry(), *options])
 
     @abstractmethod
     def by_channel(self, y: Tensor) -> Tensor:
@@ -334,35 +390,62 @@ class EmulatedLayer(nn.Module, ABC):
     ) -> Gradients:
         """Gradients of the float layer, see `gradients.Differentiable`."""
 
-    @abstractmethod
     def _sample_windows(self, x: Tensor) -> None:
-        """Update ``channels`` and ``sample`` with an input."""
+        x = self._prepared_input(x.detach())
+        self._count_channels(x)
+        offered = self._outputs(x)
+        windows, absent = self._windows_at(x, self.sample.wanted(offered), 0)
+        if absent is not None:
+            windows = windows.masked_fill(absent, math.nan)
+        self.sample.add(windows, offered)
+
+    @property
+    def _pads(self) -> bool:
+        """Whether a window may hold zeros that are not of the input."""
+        return False
 
     @abstractmethod
-    def _window(self) -> Window:
-        """How the kernel moves over the prepared input."""
+    def _count_channels(self, x: Tensor) -> None:
+        """Count the values of the prepared input in the histograms of its channels."""
 
     @abstractmethod
-    def _as_kernel(self, weight: Tensor) -> Tensor:
-        """The weight as ``(out_channels, channels, kernel_h, kernel_w)``."""
+    def _outputs(self, x: Tensor) -> int:
+        """How many results each output channel has, for the prepared input."""
+
+    @abstractmethod
+    def _windows_at(self, x: Tensor, at: Tensor, padding: float) -> tuple[Tensor, Tensor | None]:
+        """What meets in some results.
+
+        Args:
+            x: Prepared input, or its indices.
+            at: ``(n,)`` int64 numbers of results, counted over samples and positions.
+            padding: What stands for a zero that pads.
+
+        Returns:
+            ``(n, groups, depth)`` values, the depth ordered as a flattened filter is, and a mask
+            that broadcasts to it of those that are not multiplied; None if there are none.
+        """
+
+    @abstractmethod
+    def _from_rows(self, rows: Tensor, x: Tensor) -> Tensor:
+        """Results ``(outputs, out_channels)`` in the shape that those of ``x`` have."""
+
+    @abstractmethod
+    def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
+        """Weight indices as ``(out_channels, channels // groups, kernel_h, kernel_w)``, by part.
+
+        Each part is one native operation; None for one that has no taps.
+        """
 
     @abstractmethod
     def _convolved(
-        self, convolution: Convolution, x: Tensor, bounds: tuple[float, float] | None
+        self, convolutions: Convolutions, x: Tensor, bounds: tuple[float, float] | None
     ) -> Tensor:
-        """The prepared input, convolved."""
+        """Run the native operations on the prepared input, and bring their results together."""
 
     @abstractmethod
     def _prepared_input(self, x: Tensor) -> Tensor:
-        """The input as the kernel takes it: batched, padded where that is not with zeros."""
-
-    @abstractmethod
-    def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
-        """int32 sums of products."""
-
-    @abstractmethod
-    def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Sum of the activation indices that meet in each output, broadcastable against it."""
+        """The input as it is quantised: checked, and padded where that is not with zeros."""
 
     @abstractmethod
     def _per_output(self, values: Tensor) -> Tensor:
@@ -370,7 +453,7 @@ class EmulatedLayer(nn.Module, ABC):
 
     def __getstate__(self) -> dict[str, object]:
         """What copies are made from: all that follows from it is made again at its first use."""
-        return {**self.__dict__, "_kernels": OrderedDict(), "derived": {}}
+        return {**self.__dict__, "_kernels": OrderedDict(), "_by_windows": None, "derived": {}}
 
     def extra_repr(self) -> str:
-        return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"
+        return f"{self.definition}, {self.multiplier.key}, swap={self.swap}"

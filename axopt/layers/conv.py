@@ -1,42 +1,254 @@
-"""Emulated two-dimensional convolution."""
+"""Emulated convolutions over one, two and three dimensions."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.kernels import Convolution, Plan, Window, conv2d_sums, first_operand_plan
+from axopt.kernels import Convolution, Window
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.gradients import Gradients
-from axopt.layers.quantisation import QuantParams
+from axopt.layers.parts import Border, Layout, bordered, convolution_layout
+from axopt.layers.sums import Products
 from axopt.multipliers import Multiplier
 
-Pair = tuple[int, int]
+Sizes = tuple[int, ...]
+
+_AXES = "DHW"
 
 
-class EmulatedConv2d(EmulatedLayer):
-    """``nn.Conv2d`` whose products come from a table.
+class ConvolutionLayer(EmulatedLayer):
+    """What convolutions and transposed ones over any number of dimensions have in common."""
 
-    Padded positions hold the value the padding mode gives them and are multiplied like any other:
-    a zero is the activation's zero point, and a circuit with M(0, w) != 0 errs there too.
-    """
+    dims: ClassVar[int]
+    stride: Sizes
+    dilation: Sizes
+    groups: int
+    padding_mode: str
 
-    kind = "conv2d"
+    @property
+    @abstractmethod
+    def layout(self) -> Layout:
+        """The native convolutions that make the results."""
 
-    def __init__(self, conv: nn.Conv2d, multiplier: Multiplier, **options: Any) -> None:
-        super().__init__(conv.weight, conv.bias, multiplier, **options)
-        self.stride = cast(Pair, tuple(conv.stride))
-        self.dilation = cast(Pair, tuple(conv.dilation))
-        self.groups = conv.groups
-        self.padding_mode = conv.padding_mode
-        self.padding = _border(conv)
+    @abstractmethod
+    def result_size(self, size: Sequence[int]) -> Sizes:
+        """Size of the results for a prepared input of ``size``, without samples and channels.
+
+        Raises:
+            ArgumentError: If the input is too small.
+        """
+
+    @abstractmethod
+    def _met(self, dim: int, result: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where in the prepared input the taps of some results lie, along one dimension.
+
+        Args:
+            dim: Of the input, without samples and channels.
+            result: ``(n,)`` int64 positions of results.
+
+        Returns:
+            ``(n, taps)`` int64 positions, and which of these a result does not meet; None if
+            it meets all.
+        """
+
+    @abstractmethod
+    def _batch_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        """`surrogate_gradients` of a batch."""
 
     def by_channel(self, y: Tensor) -> Tensor:
-        return y.movedim(-3, 0).flatten(1)
+        return y.movedim(-1 - self.dims, 0).flatten(1)
+
+    def surrogate_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        if self._is_batch(x):
+            return self._batch_gradients(grad, x, weight, needs)
+        to_x, to_w, to_bias = self._batch_gradients(grad[None], x[None], weight, needs)
+        return None if to_x is None else to_x[0], to_w, to_bias
+
+    def integer_sums(self, x: Tensor, products: Products) -> Tensor:
+        activation = products.quantisation.activation
+        zeros = torch.zeros(len(products.codes), dtype=torch.int32, device=x.device)
+        parts = zip(self._images(x), self._as_kernels(products.codes), strict=True)
+        return self._joined(
+            [
+                zeros
+                if image is None or kernel is None
+                else products.image_sums(activation.indices(image), *kernel)
+                for image, kernel in parts
+            ],
+            x,
+        )
+
+    def _convolved(
+        self,
+        convolutions: tuple[Convolution | Tensor, ...],
+        x: Tensor,
+        bounds: tuple[float, float] | None,
+    ) -> Tensor:
+        results = []
+        for image, convolution in zip(self._images(x), convolutions, strict=True):
+            if isinstance(convolution, Tensor):
+                results.append(convolution if bounds is None else convolution.clamp(*bounds))
+            elif image is None:
+                results.append(x.new_zeros(()))
+            else:
+                results.append(convolution(image, bounds))
+        return self._joined(results, x)
+
+    def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
+        codes = self._as_parts_take(codes)
+        found = ((part.kernel(codes), part.window(self.groups)) for part in self.layout.parts)
+        return [kernel if min(kernel[0].shape[2:]) else None for kernel in found]
+
+    def _as_parts_take(self, codes: Tensor) -> Tensor:
+        """The filters with their taps in the order that the parts count them in."""
+        return codes
+
+    def _images(self, x: Tensor) -> list[Tensor | None]:
+        """The prepared input as images for each part; None where that has no results."""
+        batch, layout = self._batched(x), self.layout
+        size = self.result_size(batch.shape[2:])
+        batch = bordered(batch, layout.border)
+        taps = self.filters.shape[2]
+        return [
+            part.images(batch, taps) if all(part.result_size(size)) else None
+            for part in layout.parts
+        ]
+
+    def _joined(self, results: list[Tensor], x: Tensor) -> Tensor:
+        """The results of all parts as those of the layer, in torch's memory format."""
+        batch = self._batched(x)
+        size, parts = self.result_size(batch.shape[2:]), self.layout.parts
+        channels_last = _is_channels_last(batch) or _is_channels_last(self.weight)
+        if len(parts) == 1 and results[0].ndim == 4:
+            y = _from_images(results[0], len(batch), size)
+        else:
+            y = results[0].new_empty(len(batch), len(self.filters), *size)
+            if channels_last:
+                y = y.contiguous(memory_format=torch.channels_last)
+            for part, result in zip(parts, results, strict=True):
+                own = part.result_size(size)
+                if result.ndim == 4:
+                    result = _from_images(result, len(batch), own)
+                else:
+                    result = result.view(-1, *(1,) * self.dims)
+                y[(slice(None), slice(None), *part.results)] = result
+        if not channels_last:
+            y = y.contiguous()
+        return y if self._is_batch(x) else y[0]
+
+    def _prepared_input(self, x: Tensor) -> Tensor:
+        if x.ndim not in (self.dims + 1, self.dims + 2):
+            axes = ", ".join(("C", *_AXES[-self.dims :]))
+            raise ArgumentError(
+                f"`x` must have shape (N, {axes}) or ({axes}), got {tuple(x.shape)}."
+            )
+        return x
+
+    def _is_batch(self, x: Tensor) -> bool:
+        return x.ndim == self.dims + 2
+
+    def _batched(self, x: Tensor) -> Tensor:
+        return x if self._is_batch(x) else x[None]
+
+    @property
+    def _pads(self) -> bool:
+        layout = self.layout
+        return any(map(any, layout.border)) or any(any(part.padding) for part in layout.parts)
+
+    def _count_channels(self, x: Tensor) -> None:
+        batch = self._batched(x)
+        self.channels.update(batch.transpose(0, 1).flatten(1))
+        met, inside = 1.0, 1.0
+        for dim, results in enumerate(self.result_size(batch.shape[2:])):
+            at, unmet = self._met(dim, torch.arange(results))
+            meets = torch.ones_like(at, dtype=torch.bool) if unmet is None else ~unmet
+            real = meets & (at >= 0) & (at < batch.shape[2 + dim])
+            met *= float(meets.double().mean())
+            inside *= float(real.sum() / meets.sum().clamp(min=1))
+        skips = self.padded_taps == "skip"
+        self.channels.padded_share = 0.0 if skips else 1 - inside
+        self.channels.tap_share = met * inside if skips else met
+
+    def _outputs(self, x: Tensor) -> int:
+        batch = self._batched(x)
+        return len(batch) * math.prod(self.result_size(batch.shape[2:]))
+
+    def _windows_at(self, x: Tensor, at: Tensor, padding: float) -> tuple[Tensor, Tensor | None]:
+        batch = self._batched(x)
+        sizes = batch.shape[2:]
+        places: list[Tensor] = []
+        outside = unmet = at.new_zeros((), dtype=torch.bool)
+        for dim, results in reversed(list(enumerate(self.result_size(sizes)))):
+            met, other = self._met(dim, at % results)
+            at = at // results
+            shape = [1] * (self.dims + 1)
+            shape[0], shape[dim + 1] = met.shape
+            outside = outside | ((met < 0) | (met >= sizes[dim])).view(shape)
+            unmet = unmet if other is None else unmet | other.view(shape)
+            places.insert(0, met.clamp(0, sizes[dim] - 1).view(shape))
+        image = at.view(-1, *(1,) * self.dims)
+        windows = batch.movedim(1, -1)[(image, *places)].movedim(-1, 1)
+        windows = windows.masked_fill((outside | unmet)[:, None], padding)
+        absent = outside | unmet if self.padded_taps == "skip" else unmet
+        return self._by_group(windows), self._by_group(absent[:, None]) if absent.ndim else None
+
+    def _from_rows(self, rows: Tensor, x: Tensor) -> Tensor:
+        batch = self._batched(x)
+        y = rows.view(len(batch), *self.result_size(batch.shape[2:]), rows.shape[1])
+        y = y.movedim(-1, 1)
+        return y if self._is_batch(x) else y[0]
+
+    def _by_group(self, windows: Tensor) -> Tensor:
+        """``(n, groups, depth)`` of ``(n, channels, *kernel)``; one channel stands for all."""
+        n, channels, *kernel = windows.shape
+        if channels == 1:
+            windows = windows.expand(n, self.filters.shape[1], *kernel)
+            return windows.reshape(n, 1, -1)
+        return windows.reshape(n, self.groups, -1)
+
+    def _per_output(self, values: Tensor) -> Tensor:
+        return values.view(-1, *(1,) * self.dims) if values.ndim else values
+
+
+class EmulatedConvolution(ConvolutionLayer):
+    """``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d`` whose products come from a table.
+
+    Padded positions hold the value the padding mode gives them and are multiplied like any other:
+    a zero is the activation's zero point, and a circuit with M(0, w) != 0 errs there too, unless
+    ``padded_taps`` is "skip".
+
+    Attributes:
+        padding: Positions before and behind that are padded, the last dimension first.
+    """
+
+    def __init__(
+        self, conv: nn.Conv1d | nn.Conv2d | nn.Conv3d, multiplier: Multiplier, **options: Any
+    ) -> None:
+        super().__init__(conv.weight, conv.bias, multiplier, **options)
+        self.stride = tuple(conv.stride)
+        self.dilation = tuple(conv.dilation)
+        self.groups = conv.groups
+        self.padding_mode = conv.padding_mode
+        border = _border(conv)
+        self.padding = tuple(n for sides in reversed(border) for n in sides)
+        self._zeros = border if conv.padding_mode == "zeros" else ((0, 0),) * self.dims
+        self._layout = convolution_layout(self.stride, self.dilation, self._zeros)
+
+    @property
+    def layout(self) -> Layout:
+        return self._layout
 
     def geometry(self) -> str:
         return (
@@ -44,118 +256,87 @@ class EmulatedConv2d(EmulatedLayer):
             f"padding_mode={self.padding_mode}, dilation={self.dilation}, groups={self.groups}"
         )
 
-    def exact_float(self, x: Tensor) -> Tensor:
-        padded = self._padded(x)
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        weight = self.weight.to(x.dtype)
-        return functional.conv2d(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
+    def result_size(self, size: Sequence[int]) -> Sizes:
+        kernel = self.weight.shape[2:]
+        padded = [n + sum(border) for n, border in zip(size, self._zeros, strict=True)]
+        extent = [(k - 1) * d + 1 for k, d in zip(kernel, self.dilation, strict=True)]
+        if any(n < e for n, e in zip(padded, extent, strict=True)):
+            raise ArgumentError(
+                f"`x` must be at least {' x '.join(map(str, extent))} with its padding, the "
+                f"extent of the kernel, got {' x '.join(map(str, padded))}."
+            )
+        return tuple((n - e) // s + 1 for n, e, s in zip(padded, extent, self.stride, strict=True))
 
-    def surrogate_gradients(
+    def exact_float(self, x: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        convolve: Any = _FLOAT[self.dims]
+        y: Tensor = convolve(
+            self._padded(x), self.weight.to(x.dtype), bias, self.stride, 0, self.dilation,
+            self.groups,
+        )  # fmt: skip
+        return y
+
+    def _batch_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
-        if x.ndim == 3:
-            to_x, to_w, to_bias = self.surrogate_gradients(grad[None], x[None], weight, needs)
-            return None if to_x is None else to_x[0], to_w, to_bias
-        window = self._window()
-        gradients: Gradients = torch.ops.aten.convolution_backward(
-            grad, x, weight, [len(weight)], window.stride, window.padding, window.dilation,
-            False, (0, 0), window.groups, needs,
+        padding = [before if before == behind else 0 for before, behind in self._zeros]
+        uneven = [(0, 0) if a == b else (a, b) for a, b in self._zeros]
+        to_x, to_w, to_bias = torch.ops.aten.convolution_backward(
+            grad, bordered(x, uneven), weight, [len(weight)], self.stride, padding,
+            self.dilation, False, [0] * self.dims, self.groups, needs,
         )  # fmt: skip
-        return gradients
+        return (
+            None if to_x is None else bordered(to_x, [(-a, -b) for a, b in uneven]),
+            to_w,
+            to_bias,
+        )
 
     def _prepared_input(self, x: Tensor) -> Tensor:
-        if x.ndim not in (3, 4):
-            raise ArgumentError(
-                f"`x` must have shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}."
-            )
-        return x if self._pads_implicitly else self._padded(x)
-
-    @property
-    def _pads_implicitly(self) -> bool:
-        """Whether the kernel can pad: with zeros, as much on either side."""
-        left, right, top, bottom = self.padding
-        return self.padding_mode == "zeros" and left == right and top == bottom
-
-    def _sample_windows(self, x: Tensor) -> None:
-        x = x if x.ndim == 4 else x[None]
-        padded = self._padded(x)
-        height, width = Window(self.stride, (0, 0), self.dilation).out_size(
-            (padded.shape[2], padded.shape[3]), (self.weight.shape[2], self.weight.shape[3])
-        )
-        if self.padding_mode == "zeros":
-            self.channels.padded_share = self._padded_share(x)
-            self.channels.update(x.transpose(0, 1).flatten(1))
-        else:
-            self.channels.update(padded.transpose(0, 1).flatten(1))
-        offered = len(x) * height * width
-        wanted = self.sample.wanted(offered)
-        self.sample.add(self._windows_at(padded, wanted, height, width), offered)
-
-    def _padded_share(self, x: Tensor) -> float:
-        """Part of the values under all windows that are padding."""
-        inside = x.new_ones(1, 1, *x.shape[2:])
-        taps = self.weight.new_ones(1, 1, *self.weight.shape[2:])
-        met = functional.conv2d(self._padded(inside), taps, None, self.stride, 0, self.dilation)
-        return 1 - float(met.mean()) / taps.numel()
-
-    def _windows_at(self, padded: Tensor, at: Tensor, height: int, width: int) -> Tensor:
-        """Windows of the output pixels ``at``, counted over images, rows and columns.
-
-        Returns:
-            ``(n, groups, depth)``, the depth ordered as a flattened filter is.
-        """
-        image, row, column = at // (height * width), at // width % height, at % width
-        kernel_rows, kernel_columns = self.weight.shape[2:]
-        rows = row[:, None] * self.stride[0] + torch.arange(kernel_rows) * self.dilation[0]
-        columns = (
-            column[:, None] * self.stride[1] + torch.arange(kernel_columns) * self.dilation[1]
-        )
-        windows = padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
-        return windows.permute(0, 3, 1, 2).reshape(len(at), self.groups, -1)
-
-    def _window(self) -> Window:
-        left, _, top, _ = self.padding if self._pads_implicitly else (0, 0, 0, 0)
-        return Window(self.stride, (top, left), self.dilation, self.groups)
-
-    def _as_kernel(self, weight: Tensor) -> Tensor:
-        return weight
-
-    def _convolved(
-        self, convolution: Convolution, x: Tensor, bounds: tuple[float, float] | None
-    ) -> Tensor:
-        y = convolution(x if x.ndim == 4 else x[None], bounds)
-        if not (_is_channels_last(x) or _is_channels_last(self.weight)):
-            y = y.contiguous()
-        return y if x.ndim == 4 else y[0]
+        x = super()._prepared_input(x)
+        return x if self.padding_mode == "zeros" else self._padded(x)
 
     def _padded(self, x: Tensor) -> Tensor:
+        """The input with the border that the padding mode says."""
         if not any(self.padding):
             return x
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return functional.pad(x, self.padding, mode=mode)
 
-    def integer_sums(
-        self, x: Tensor, weight: Tensor, activation: QuantParams, weights: QuantParams
-    ) -> Tensor:
-        if self._pads_implicitly:
-            zero = activation.indices(x.new_zeros(1, dtype=torch.float32))
-            x = functional.pad(x, self.padding, value=int(zero))
-        return super().integer_sums(x, weight, activation, weights)
+    def _met(self, dim: int, result: Tensor) -> tuple[Tensor, Tensor | None]:
+        taps = torch.arange(self.weight.shape[2 + dim], device=result.device)
+        first = result * self.stride[dim] - self._zeros[dim][0]
+        return first[:, None] + taps * self.dilation[dim], None
 
-    def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
-        batched = x if x.ndim == 4 else x[None]
-        sums = conv2d_sums(
-            batched, weight, plan, stride=self.stride, dilation=self.dilation, groups=self.groups
-        )
-        return sums if x.ndim == 4 else sums[0]
 
-    def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
-        one_output_a_group = torch.zeros_like(weight[: self.groups])
-        sums = self._product_sums(x, one_output_a_group, first_operand_plan())
-        return sums.repeat_interleave(len(weight) // self.groups, dim=-3)
+class EmulatedConv1d(EmulatedConvolution):
+    """``nn.Conv1d`` whose products come from a table; see `EmulatedConvolution`."""
 
-    def _per_output(self, values: Tensor) -> Tensor:
-        return values.view(-1, 1, 1) if values.ndim else values
+    kind = "conv1d"
+    dims = 1
+
+
+class EmulatedConv2d(EmulatedConvolution):
+    """``nn.Conv2d`` whose products come from a table; see `EmulatedConvolution`."""
+
+    kind = "conv2d"
+    dims = 2
+
+
+class EmulatedConv3d(EmulatedConvolution):
+    """``nn.Conv3d`` whose products come from a table; see `EmulatedConvolution`."""
+
+    kind = "conv3d"
+    dims = 3
+
+
+_FLOAT = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+
+
+def _from_images(y: Tensor, samples: int, size: Sizes) -> Tensor:
+    """Results of images as ``(samples, out_channels, *size)``."""
+    if len(size) == 1:
+        return y[:, :, 0]
+    return y if len(size) == 2 else y.view(samples, size[0], *y.shape[1:]).transpose(1, 2)
 
 
 def _is_channels_last(x: Tensor) -> bool:
@@ -167,13 +348,12 @@ def _is_channels_last(x: Tensor) -> bool:
     )
 
 
-def _border(conv: nn.Conv2d) -> tuple[int, int, int, int]:
-    """Columns left and right, rows above and below that the layer pads."""
+def _border(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Border:
+    """Positions before and behind that the layer pads, for each dimension."""
+    sizes = zip(conv.dilation, conv.kernel_size, strict=True)
     if conv.padding == "valid":
-        return (0, 0, 0, 0)
+        return tuple((0, 0) for _ in sizes)
     if conv.padding == "same":
-        total = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-        (top, bottom), (left, right) = ((t // 2, t - t // 2) for t in total)
-        return (left, right, top, bottom)
-    rows, columns = cast(Pair, conv.padding)
-    return (columns, columns, rows, rows)
+        total = [d * (k - 1) for d, k in sizes]
+        return tuple((t // 2, t - t // 2) for t in total)
+    return tuple((n, n) for n in cast(Sizes, conv.padding))

@@ -50,6 +50,7 @@ class Differentiable(Protocol):
     bounds: Bounds | None
     gradient: Gradient
     multiplier: Multiplier
+    padded_taps: str
     shares: Shares | None
     swap: bool
 
@@ -62,6 +63,9 @@ class Differentiable(Protocol):
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
         """Gradients of the float layer with respect to ``x``, ``weight`` and the bias."""
+
+    def sums_by_tap(self, grad: Tensor, sums: Tensor) -> Tensor:
+        """``grad`` summed over the results that each tap of the weight is in."""
 
 
 def differentiable(
@@ -161,7 +165,8 @@ def operand_gradients(
         dw = sum_r D_r(m) correlation(c_r, g),      c_0 = x + s_a C_0(n),  c_r = s_a C_r(n)
 
     where nothing was clipped. A padded position holds the level of zero, z. The convolutions pad
-    with 0, so they get c_r - c_r(z); what c_r(z) adds is the same for every tap: the sum of g.
+    with 0, so they get c_r - c_r(z); c_r(z) adds the sum of g over the results that a tap is in.
+    Where padded taps are skipped, 0 is what they add.
 
     Args:
         layer: Does the convolutions.
@@ -177,7 +182,10 @@ def operand_gradients(
     gain = None if layer.gradient.kind == "ste" else quantisation.gain
     if gain is not None:
         gain = _first(gain, w.x.ndim)
-    constants = x.constants(along_w.other)
+    if layer.padded_taps == "skip":  # a padded position adds nothing, as in the float layer
+        constants = [0.0] * along_w.terms
+    else:
+        constants = x.constants(along_w.other)
     grad_x = grad_w = sums = None
     for term in range(max(along_x.terms, along_w.terms)):
         wants = (
@@ -197,7 +205,7 @@ def operand_gradients(
             grad_x = _accumulated(grad_x, to_x, x.slope(along_x.own, term))
         if to_w is not None:
             if sums is not None and constants[term]:
-                to_w = to_w + constants[term] * _first(sums, to_w.ndim)
+                to_w = to_w + constants[term] * layer.sums_by_tap(grad, sums)
             grad_w = _accumulated(grad_w, to_w, w.slope(along_w.own, term))
     if grad_w is not None and gain is not None:
         grad_w = grad_w * gain
@@ -315,7 +323,7 @@ def _step_gradients(
     """
     activation, weights = quantisation.activation, quantisation.weights
     (x, weight), (grad_x, grad_w, sums) = operands, gradients
-    channel = -3 if weight.ndim == 4 else -1
+    channel = 1 - weight.ndim
     others = [d for d in range(y.ndim) if d != y.ndim + channel]
     proportional = (grad * y).sum(others) if others else grad * y
     if bias is not None and sums is not None:

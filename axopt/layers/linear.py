@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from axopt.kernels import Convolution, Plan, Window, gemm_sums
+from axopt.kernels import Convolution, Window
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.gradients import Gradients
+from axopt.layers.sums import Products
 from axopt.multipliers import Multiplier
 
 
@@ -42,37 +42,45 @@ class EmulatedLinear(EmulatedLayer):
             rows.sum(0) if needs[2] else None,
         )
 
-    def _sample_windows(self, x: Tensor) -> None:
-        rows = x.reshape(-1, x.shape[-1])
-        self.channels.update(rows.T)
-        wanted = self.sample.wanted(len(rows))
-        self.sample.add(rows[wanted][:, None], len(rows))
+    def integer_sums(self, x: Tensor, products: Products) -> Tensor:
+        """Every row of the input is an image of one pixel."""
+        rows = products.quantisation.activation.indices(x.reshape(-1, x.shape[-1]))
+        sums = products.image_sums(
+            rows[:, :, None, None], products.codes[:, :, None, None], Window()
+        )
+        return self._from_rows(sums[:, :, 0, 0], x)
 
-    def _window(self) -> Window:
-        return Window()
+    def _count_channels(self, x: Tensor) -> None:
+        self.channels.update(x.reshape(-1, x.shape[-1]).T)
 
-    def _as_kernel(self, weight: Tensor) -> Tensor:
-        return weight[:, :, None, None]
+    def _outputs(self, x: Tensor) -> int:
+        return x[..., 0].numel()
+
+    def _windows_at(self, x: Tensor, at: Tensor, padding: float) -> tuple[Tensor, Tensor | None]:
+        return x.reshape(-1, x.shape[-1])[at][:, None], None
+
+    def _from_rows(self, rows: Tensor, x: Tensor) -> Tensor:
+        return rows.view(*x.shape[:-1], rows.shape[-1])
+
+    def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
+        return [(codes[:, :, None, None], Window())]
 
     def _convolved(
-        self, convolution: Convolution, x: Tensor, bounds: tuple[float, float] | None
+        self,
+        convolutions: tuple[Convolution | Tensor, ...],
+        x: Tensor,
+        bounds: tuple[float, float] | None,
     ) -> Tensor:
         """The rows of the input are the pixels of an image of one line."""
         rows = x.reshape(-1, x.shape[-1])
         if len(rows) == 0:
             return x.new_zeros(*x.shape[:-1], len(self.weight))
+        convolution = cast(Convolution, convolutions[0])
         y = convolution(rows.T[None, :, None], bounds)
-        return y[0, :, 0].T.view(*x.shape[:-1], y.shape[1])
+        return self._from_rows(y[0, :, 0].T, x)
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         return x
-
-    def _product_sums(self, x: Tensor, weight: Tensor, plan: Plan) -> Tensor:
-        sums = gemm_sums(x.reshape(-1, x.shape[-1]), weight, plan)
-        return sums.view(*x.shape[:-1], len(weight))
-
-    def _activation_sums(self, x: Tensor, weight: Tensor) -> Tensor:
-        return x.sum(-1, keepdim=True, dtype=torch.int64)
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values

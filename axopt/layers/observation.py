@@ -1,7 +1,8 @@
 """What calibration keeps of a layer's inputs, so that corrections need no forward pass.
 
 Every input channel has a histogram, coarser than the layer's own (`Histogram`), and a few hundred
-windows of the input - each with all the values that meet in one output - are kept as they are.
+windows of the input - each with all the values that meet in one output - are kept as they are;
+NaN stands for what a window lacks.
 """
 
 import math
@@ -34,6 +35,8 @@ class ChannelHistograms:
         sums: ``(channels,)`` float64, of the values.
         squares: ``(channels,)`` float64, sums of the squared values.
         padded_share: Part of the values met by the kernel that are padding zeros.
+        tap_share: Part of its taps that an output meets a value with, on average: less than 1 in
+            transposed convolutions, and where padded taps are skipped.
     """
 
     limit: float = _LEAST_LIMIT
@@ -42,6 +45,7 @@ class ChannelHistograms:
     sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     squares: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     padded_share: float = 0.0
+    tap_share: float = 1.0
 
     def update(self, x: Tensor) -> None:
         """Count the values of ``x``, ``(channels, n)`` finite floats."""

@@ -18,7 +18,7 @@ class Observed(Protocol):
     channels: ChannelHistograms
 
     @property
-    def weight(self) -> Tensor:
+    def filters(self) -> Tensor:
         """Float weight, output channels first."""
 
     def quantisation(self) -> Quantisation:
@@ -42,7 +42,7 @@ class Shares:
     def of(cls, layer: Observed) -> Shares:
         """The shares in calibration's inputs and the present weights, in the present formats."""
         formats = layer.quantisation()
-        levels = formats.weights.levels(layer.weight).flatten().cpu()
+        levels = formats.weights.levels(layer.filters).flatten().cpu()
         weights = torch.bincount(levels.long(), minlength=formats.weights.top + 1)
         activation = level_shares(layer.channels, formats.activation).mean(0)
         return cls(*(_normalised(counts.double()) for counts in (activation, weights)))

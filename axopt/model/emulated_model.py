@@ -86,7 +86,7 @@ class EmulatedModel(nn.Module):
         """sha256 over names, shapes, dtypes and bytes of all weights and the layers' options."""
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
-            digest.update(f"{name} {layer.kind} {layer.geometry()}\n".encode())
+            digest.update(f"{name} {layer.kind} {layer.definition}\n".encode())
         for name, value in self.module.state_dict().items():
             if isinstance(value, Tensor):
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

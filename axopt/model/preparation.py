@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
@@ -18,7 +19,18 @@ from axopt.errors import (
     UnknownLayerError,
     UnsupportedLayerError,
 )
-from axopt.layers import CALIBRATORS, EmulatedConv2d, EmulatedLayer, EmulatedLinear
+from axopt.layers import (
+    CALIBRATORS,
+    EmulatedConv1d,
+    EmulatedConv2d,
+    EmulatedConv3d,
+    EmulatedConvTranspose1d,
+    EmulatedConvTranspose2d,
+    EmulatedConvTranspose3d,
+    EmulatedLayer,
+    EmulatedLinear,
+    LayerOptions,
+)
 from axopt.model.emulated_model import EmulatedModel, input_of
 from axopt.model.trace import RECTIFIERS, Trace, trace
 from axopt.multipliers import Multiplier, load_library
@@ -27,7 +39,12 @@ WEIGHT_SCALES = ("per-channel", "per-tensor")
 
 # Subclasses and parametrised layers may compute something else: only the types themselves.
 _EMULATED: dict[type[nn.Module], Callable[..., EmulatedLayer]] = {
+    nn.Conv1d: EmulatedConv1d,
     nn.Conv2d: EmulatedConv2d,
+    nn.Conv3d: EmulatedConv3d,
+    nn.ConvTranspose1d: EmulatedConvTranspose1d,
+    nn.ConvTranspose2d: EmulatedConvTranspose2d,
+    nn.ConvTranspose3d: EmulatedConvTranspose3d,
     nn.Linear: EmulatedLinear,
 }
 
@@ -41,12 +58,13 @@ def prepare(
     multiplier: Multiplier | None = None,
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
+    layer_options: LayerOptions | Mapping[str, LayerOptions] | None = None,
 ) -> EmulatedModel:
     """Make an emulated copy of ``model``; the original is left as it is.
 
-    Every ``Conv2d`` and ``Linear`` is quantised to 8 bits and computes its products with the
-    exact multiplier, until `assign_` chooses others. Batch norms that directly follow a
-    convolution or linear layer are folded into it.
+    Every convolution, transposed convolution and ``Linear`` is quantised to 8 bits and computes
+    its products with the exact multiplier, until `assign_` chooses others. Batch norms that
+    directly follow a layer are folded into it.
 
     Args:
         model: A trained module; it is copied and put in evaluation mode.
@@ -57,6 +75,9 @@ def prepare(
         multiplier: What every layer starts with; the bundled exact signed circuit by default.
         include: Names or patterns (``layer1.*``) of the layers to emulate; all by default.
         exclude: Names or patterns of the layers that stay in float.
+        layer_options: How layers are emulated: padded taps, accumulators, and quantisation where
+            it differs from the arguments here. For all layers, or by names or patterns, of which
+            the first that matches a layer is used.
 
     Returns:
         The emulated model; layers that were not converted are in its ``skipped``.
@@ -69,13 +90,8 @@ def prepare(
         UnsupportedLayerError: If a layer that ``include`` names cannot be emulated, or if the
             model has no layer that can.
     """
-    if weight_scales not in WEIGHT_SCALES:
-        raise ArgumentError(
-            f"`weight_scales` must be one of {', '.join(WEIGHT_SCALES)}, got {weight_scales!r}."
-        )
-    if calibrator not in CALIBRATORS:
-        names = ", ".join(sorted(CALIBRATORS))
-        raise ArgumentError(f"`calibrator` must be one of {names}, got {calibrator!r}.")
+    usual = LayerOptions(calibrator=calibrator, weight_scales=weight_scales)
+    _check_quantisation(usual)
     multiplier = multiplier or load_library().exact(signed=True)
     batches = iter(calibration)
     first = input_of(next(batches, None))
@@ -83,6 +99,7 @@ def prepare(
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     chosen, skipped = _choose(module, include, exclude)
+    options = _options_by_layer(chosen, layer_options, usual)
     seen = _trace_channels_last(module, chosen, first[:1])
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
@@ -95,9 +112,11 @@ def prepare(
             chosen[name],
             multiplier,
             name=name,
-            calibrator=calibrator,
-            per_channel=weight_scales == "per-channel",
+            calibrator=options[name].calibrator,
+            per_channel=options[name].weight_scales == "per-channel",
             bounds=_take_over_rectifier(module, seen.rectifiers.get(name)),
+            padded_taps=options[name].padded_taps,
+            accumulator=options[name].accumulator,
         )
     _replace(module, {id(chosen[name]): layer for name, layer in emulated.items()})
     _calibrate(module, emulated, chain([first], map(input_of, batches)))
@@ -111,15 +130,50 @@ def prepare(
     ).eval()
 
 
-def _trace_channels_last(
-    module: nn.Module, layers: dict[str, nn.Conv2d | nn.Linear], x: Tensor
-) -> Trace:
+def _check_quantisation(options: LayerOptions) -> None:
+    if options.weight_scales not in WEIGHT_SCALES:
+        raise ArgumentError(
+            f"`weight_scales` must be one of {', '.join(WEIGHT_SCALES)}, "
+            f"got {options.weight_scales!r}."
+        )
+    if options.calibrator not in CALIBRATORS:
+        names = ", ".join(sorted(CALIBRATORS))
+        raise ArgumentError(f"`calibrator` must be one of {names}, got {options.calibrator!r}.")
+
+
+def _options_by_layer(
+    layers: dict[str, nn.Module],
+    given: LayerOptions | Mapping[str, LayerOptions] | None,
+    usual: LayerOptions,
+) -> dict[str, LayerOptions]:
+    """The options of every layer, with the usual quantisation where they say none."""
+    if given is None:
+        return dict.fromkeys(layers, usual)
+    by_pattern = given if isinstance(given, Mapping) else {"*": given}
+    found = dict.fromkeys(layers, usual)
+    for pattern, options in reversed(list(by_pattern.items())):  # so that the first one stays
+        if not isinstance(options, LayerOptions):
+            raise ArgumentError(
+                f"`layer_options[{pattern!r}]` must be LayerOptions, got {type(options).__name__}."
+            )
+        options = replace(
+            options,
+            calibrator=options.calibrator or usual.calibrator,
+            weight_scales=options.weight_scales or usual.weight_scales,
+        )
+        _check_quantisation(options)
+        found.update(dict.fromkeys(_matching(layers, [pattern], "layer_options"), options))
+    return found
+
+
+def _trace_channels_last(module: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> Trace:
     """Trace with channels-last convolutions, which run faster, if the model can have them.
 
     Some cannot: a ``view`` that joins channels, rows and columns fails on such tensors. Those
     keep their memory format.
     """
-    convolutions = [layer for layer in layers.values() if isinstance(layer, nn.Conv2d)]
+    kinds = (nn.Conv2d, nn.ConvTranspose2d)
+    convolutions = [layer for layer in layers.values() if isinstance(layer, kinds)]
     before = [layer.weight.data for layer in convolutions]
     for layer in convolutions:
         layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
@@ -147,13 +201,13 @@ def fold_batch_norms(module: nn.Module, seen: Trace) -> None:
     in float64. The batch norm becomes an identity of the same name.
     """
     for layer_name, norm_name in seen.batch_norms.items():
-        layer = cast(nn.Conv2d | nn.Linear, module.get_submodule(layer_name))
+        layer = cast(nn.Linear, module.get_submodule(layer_name))
         norm = cast(nn.BatchNorm2d, module.get_submodule(norm_name))
         _fold(layer, norm)
         _set_submodule(module, norm_name, nn.Identity())
 
 
-def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> None:
+def _fold(layer: nn.Linear, norm: nn.BatchNorm2d) -> None:
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     scale = torch.rsqrt(variance.double() + norm.eps)
     shift = torch.zeros_like(scale)
@@ -161,19 +215,29 @@ def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> None:
         scale, shift = scale * norm.weight.detach().double(), norm.bias.detach().double()
     weight = layer.weight.detach()
     bias = torch.zeros_like(scale) if layer.bias is None else layer.bias.detach().double()
-    folded = weight.double() * scale.view(-1, *(1,) * (weight.ndim - 1))
+    folded = weight.double() * _by_output(layer, scale)
     layer.weight = nn.Parameter(folded.to(weight.dtype))
     layer.bias = nn.Parameter((shift + scale * (bias - mean.double())).to(weight.dtype))
 
 
+def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
+    """One value an output channel, broadcastable against the weight of a layer."""
+    ndim = cast(Tensor, layer.weight).ndim
+    if not isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return values.view(-1, *(1,) * (ndim - 1))
+    inputs = layer.in_channels // layer.groups
+    by_group = values.view(layer.groups, -1).repeat_interleave(inputs, dim=0)
+    return by_group.view(*by_group.shape, *(1,) * (ndim - 2))
+
+
 def _choose(
     module: nn.Module, include: Sequence[str] | None, exclude: Sequence[str]
-) -> tuple[dict[str, nn.Conv2d | nn.Linear], dict[str, str]]:
+) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """The layers to emulate, and the reason for every other module that has weights."""
     weighted = {n: m for n, m in module.named_modules() if _has_weights(m)}
     included = _matching(weighted, include, "include") if include is not None else set(weighted)
     excluded = _matching(weighted, exclude, "exclude")
-    chosen: dict[str, nn.Conv2d | nn.Linear] = {}
+    chosen: dict[str, nn.Module] = {}
     skipped: dict[str, str] = {}
     for name, layer in weighted.items():
         reason = _unsupported(layer)
@@ -182,7 +246,7 @@ def _choose(
         elif name not in included:
             skipped[name] = "not included by the user"
         elif reason is None:
-            chosen[name] = cast(nn.Conv2d | nn.Linear, layer)
+            chosen[name] = layer
         elif include is not None and name in include:
             raise UnsupportedLayerError(f"layer {name!r} cannot be emulated: {reason}.")
         else:

@@ -11,12 +11,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+from axopt.layers import transposed_products
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -84,7 +86,7 @@ class _UseCounter(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any) -> Trace:
+def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
     Args:
@@ -99,7 +101,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any)
     counter = _UseCounter()
 
     def after_layer(name: str) -> Callable[..., None]:
-        def hook(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
@@ -156,11 +158,14 @@ def _follower_kind(module: nn.Module) -> str | None:
     return "rectifier" if type(module) in RECTIFIERS else None
 
 
-def _macs(layer: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> int:
-    """Multiplications of one call, for one sample."""
-    batched = x.ndim == 4 if isinstance(layer, nn.Conv2d) else x.ndim > 1
+def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
+    """Multiplications of one call, for one sample; those with padding are among them."""
+    weight = cast(Tensor, layer.weight)
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return transposed_products(layer, output.shape[2 - weight.ndim :])
+    batched = x.ndim == weight.ndim if weight.ndim > 2 else x.ndim > 1
     samples = max(len(x), 1) if batched else 1
-    return output.numel() // samples * layer.weight[0].numel()
+    return output.numel() // samples * weight[0].numel()
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -179,10 +179,12 @@ def test_swap_exchanges_the_operands(rng):
     x_index = activation.indices(torch.ones(1, 1))
     w_index = weights.indices(layer.weight)
     assert int(x_index) != int(w_index)
+    za, zw = int(activation.zero_index), int(weights.zero_index)
+    zero_points = za * zw - zw * int(x_index) - za * int(w_index)
     for swap, expected in ((False, x_index), (True, w_index)):
         layer.assign(multiplier, swap=swap)
-        sums = layer._product_sums(x_index, w_index, layer._plan)
-        assert int(sums) == int(expected)
+        (sums,) = layer._products(formats).window_sums(x_index[:, None], None, None)
+        assert int(sums) == int(expected) + zero_points
 
 
 def test_unbatched_and_half_inputs(library):

@@ -1,0 +1,212 @@
+"""Integer sums of a layer's products, step by step.
+
+Where a result needs more than the native kernels do - taps that are skipped, a narrow accumulator
+- it is summed window by window: all values that meet in one output, and which of them are absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from axopt.kernels import Plan, Window, conv2d_sums, first_operand_plan, gemm_sums
+from axopt.layers.options import Accumulator
+from axopt.layers.quantisation import SIGNED_ZERO_POINT, Quantisation
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """The products of a layer with its present weights.
+
+    Attributes:
+        plan: How they are formed.
+        signed: Kind of the circuit.
+        quantisation: Formats of the operands.
+        codes: Weight indices, ``(out_channels, ...)`` uint8.
+    """
+
+    plan: Plan
+    signed: bool
+    quantisation: Quantisation
+    codes: Tensor
+
+    @property
+    def origin(self) -> int:
+        """The index that the circuit takes for 0."""
+        return SIGNED_ZERO_POINT if self.signed else 0
+
+    @property
+    def activation_zero(self) -> int:
+        """What is multiplied where the activation is zero by its format."""
+        return int(self.quantisation.activation.zero_index) - self.origin
+
+    @property
+    def weight_zero(self) -> Tensor:
+        """The same of the weights, ``()`` or ``(out_channels,)``."""
+        return self.quantisation.weights.zero_index - self.origin
+
+    @property
+    def padding_code(self) -> int:
+        """The index that a padded zero is multiplied as."""
+        activation = self.quantisation.activation
+        return int(activation.indices(torch.zeros(1, device=activation.scale.device)))
+
+    def image_sums(self, x: Tensor, codes: Tensor, window: Window) -> Tensor:
+        """Sums of an ordinary convolution, less the zero-point terms.
+
+        Args:
+            x: Activation indices, ``(images, channels, height, width)`` uint8.
+            codes: Of these weight indices, ``(out_channels, channels // groups, kernel_h,
+                kernel_w)`` uint8, ordered as the kernels take them.
+            window: How they move over the images.
+
+        Returns:
+            ``(images, out_channels, out_height, out_width)`` int32, or int64 where there are
+            zero-point terms.
+        """
+        rows, columns = window.padding
+        x = functional.pad(x, (columns, columns, rows, rows), value=self.padding_code)
+        sums = self._convolved(x, codes, self.plan, window)
+        if self.activation_zero == 0 and self.signed:
+            return sums
+        terms, outputs = codes[0].numel(), len(codes)
+        one_output_a_group = torch.zeros_like(codes[: window.groups])
+        met = self._convolved(x, one_output_a_group, first_operand_plan(), window)
+        weights = codes.flatten(1).sum(1, dtype=torch.int64) - self.origin * terms
+        zero = self.weight_zero
+        return _less_zero_points(
+            sums,
+            met.long().repeat_interleave(outputs // window.groups, dim=1) - self.origin * terms,
+            weights.view(-1, 1, 1),
+            terms,
+            (self.activation_zero, zero.view(-1, 1, 1) if zero.ndim else zero),
+        )
+
+    def _convolved(self, x: Tensor, codes: Tensor, plan: Plan, window: Window) -> Tensor:
+        return conv2d_sums(
+            x, codes, plan, stride=window.stride, dilation=window.dilation, groups=window.groups
+        )
+
+    def window_sums(
+        self, windows: Tensor, absent: Tensor | None, accumulator: Accumulator | None
+    ) -> Tensor:
+        """Sums of windows, less the zero-point terms.
+
+        Args:
+            windows: Activation indices, ``(n, groups, depth)`` uint8, the depth ordered as a
+                flattened filter is.
+            absent: ``(n, groups, depth)`` bool or one that broadcasts to it: values that are not
+                multiplied, those being `padding_code` in ``windows``. None if there are none.
+            accumulator: What sums the products; None for one without bounds.
+
+        Returns:
+            ``(n, out_channels)`` int64.
+        """
+        groups = windows.shape[1]
+        codes = self.codes.flatten(1).view(groups, -1, windows.shape[2])
+        zeros = self.weight_zero.expand(len(self.codes)).view(groups, -1)
+        missing = None if absent is None else absent.expand_as(windows)
+        found = [
+            self._group_sums(
+                windows[:, g], None if missing is None else missing[:, g], codes[g], zeros[g],
+                accumulator,
+            )
+            for g in range(groups)
+        ]  # fmt: skip
+        return torch.cat(found, dim=1)
+
+    def _group_sums(
+        self,
+        windows: Tensor,
+        absent: Tensor | None,
+        codes: Tensor,
+        weight_zero: Tensor,
+        accumulator: Accumulator | None,
+    ) -> Tensor:
+        present = torch.ones_like(windows[:1]) if absent is None else ~absent
+        if accumulator is not None and accumulator.overflow == "saturate":
+            sums = self._saturated(windows, present.bool(), codes, accumulator)
+        else:
+            sums = gemm_sums(windows, codes, self.plan).long()
+            if absent is not None:
+                sums -= _matrix_product(absent, self._padding_products(codes))
+        if accumulator is not None and accumulator.overflow == "wrap":
+            low, high = accumulator.bounds(signed=self.signed)
+            sums = (sums - low) % (high - low + 1) + low
+        activations = ((windows.long() - self.origin) * present).sum(1, keepdim=True)
+        return _less_zero_points(
+            sums,
+            activations,
+            _matrix_product(present, codes.long() - self.origin),
+            present.sum(1, keepdim=True, dtype=torch.int64),
+            (self.activation_zero, weight_zero),
+        )
+
+    def _saturated(
+        self, windows: Tensor, present: Tensor, codes: Tensor, accumulator: Accumulator
+    ) -> Tensor:
+        """``(n, outputs)`` int64 sums that every addition keeps within the accumulator."""
+        low, high = accumulator.bounds(signed=self.signed)
+        table = self._table
+        sums = torch.zeros(len(windows), len(codes), dtype=torch.int64, device=windows.device)
+        present = present.expand_as(windows)
+        for k in range(windows.shape[1]):
+            products = table[:, codes[:, k].long()][windows[:, k].long()]
+            sums = (sums + products * present[:, k, None]).clamp_(low, high)
+        return sums
+
+    @property
+    def _table(self) -> Tensor:
+        return torch.tensor(self.plan.table, dtype=torch.int64, device=self.codes.device)
+
+    def _padding_products(self, codes: Tensor) -> Tensor:
+        """int64 products of a padded zero with every weight, shaped as ``codes``."""
+        return self._table[self.padding_code][codes.long()]
+
+    def need_steps(self, skips: bool, accumulator: Accumulator | None) -> bool:
+        """Whether skipping padded zeros or a bounded accumulator may change any sum."""
+        if accumulator is not None and not self._fit(accumulator):
+            return True
+        return skips and not self.padding_adds_nothing()
+
+    def padding_adds_nothing(self) -> bool:
+        """Whether skipping a padded zero gives what multiplying it does, for every weight."""
+        zero = self.weight_zero.expand(len(self.codes))[:, None]
+        codes = self.codes.flatten(1)
+        added = _less_zero_points(
+            self._padding_products(codes),
+            torch.tensor(self.padding_code - self.origin, device=codes.device),
+            codes.long() - self.origin,
+            1,
+            (self.activation_zero, zero),
+        )
+        return not bool(added.any())
+
+    def _fit(self, accumulator: Accumulator) -> bool:
+        """Whether no sum of any activations, nor any part of one, leaves the accumulator."""
+        low, high = accumulator.bounds(signed=self.signed)
+        extremes = (self.plan.table.min(0).clip(max=0), self.plan.table.max(0).clip(min=0))
+        codes = self.codes.flatten(1).cpu().numpy()
+        least, most = (values.astype(np.int64)[codes].sum(1) for values in extremes)
+        return codes.size == 0 or bool(least.min() >= low and most.max() <= high)
+
+
+def _less_zero_points(
+    sums: Tensor,
+    activation_sums: Tensor,
+    weight_sums: Tensor,
+    terms: int | Tensor,
+    zeros: tuple[int, Tensor],
+) -> Tensor:
+    """``sum M(a, w) - zw sum a - za sum w + K za zw`` in int64, see docs/architecture.md."""
+    za, zw = zeros
+    return sums.long() - zw * activation_sums - za * weight_sums + terms * za * zw
+
+
+def _matrix_product(rows: Tensor, weights: Tensor) -> Tensor:
+    """``rows @ weights.T`` of integers, exact below 2^53, as int64."""
+    return (rows.double() @ weights.double().T).round_().long()
