@@ -108,8 +108,12 @@ class ConvolutionLayer(EmulatedLayer):
 
     def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
         codes = self._as_parts_take(codes)
-        found = ((part.kernel(codes), part.window(self.groups)) for part in self.layout.parts)
-        return [kernel if min(kernel[0].shape[2:]) else None for kernel in found]
+        return [
+            (part.kernel(codes), part.window(self.groups))
+            if all(part.kernel_size(codes.shape[2:]))
+            else None
+            for part in self.layout.parts
+        ]
 
     def _as_parts_take(self, codes: Tensor) -> Tensor:
         """The filters with their taps in the order that the parts count them in."""
@@ -120,9 +124,11 @@ class ConvolutionLayer(EmulatedLayer):
         batch, layout = self._batched(x), self.layout
         size = self.result_size(batch.shape[2:])
         batch = bordered(batch, layout.border)
-        taps = self.filters.shape[2]
+        kernel = self.weight.shape[2:]
         return [
-            part.images(batch, taps) if all(part.result_size(size)) else None
+            part.images(batch, part.kernel_size(kernel)[0])
+            if all(part.result_size(size))
+            else None
             for part in layout.parts
         ]
 

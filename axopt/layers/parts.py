@@ -63,8 +63,11 @@ class Part:
 
     def result_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """How many of a layer's results of ``size`` are its own, for each dimension."""
-        along = zip(self.results, size, strict=True)
-        return tuple(len(range(*results.indices(n))) for results, n in along)
+        return _lengths(self.results, size)
+
+    def kernel_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """How many of the taps of a kernel of ``size`` it has, for each dimension."""
+        return _lengths(self.taps, size)
 
     def images(self, x: Tensor, taps: int) -> Tensor:
         """Its input as images.
@@ -88,6 +91,10 @@ class Part:
         planes = x.unfold(2, (taps - 1) * self.dilation[0] + 1, self.stride[0])
         planes = planes[..., :: self.dilation[0]].permute(0, 2, 1, 5, 3, 4)
         return planes.flatten(2, 3).flatten(0, 1)
+
+
+def _lengths(slices: Sequence[slice], size: Sequence[int]) -> tuple[int, ...]:
+    return tuple(len(range(*s.indices(n))) for s, n in zip(slices, size, strict=True))
 
 
 @dataclass(frozen=True)
