@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
-from axopt.kernels import Convolution, Window, active
+from axopt.kernels import Window, active
 from axopt.layers.calibrators import activation_params
 from axopt.layers.gradients import Gradients, Steps, differentiable
 from axopt.layers.histogram import Histogram
-from axopt.layers.native import convolution_of, plan_of
+from axopt.layers.native import (
+    Convolutions,
+    KernelCache,
+    Version,
+    convolution_of,
+    plan_of,
+)
 from axopt.layers.observation import ChannelHistograms, WindowSample
 from axopt.layers.options import Accumulator
 from axopt.layers.quantisation import (
@@ -30,32 +34,11 @@ from axopt.layers.sums import Products
 from axopt.layers.surrogate import Gradient
 from axopt.multipliers import Multiplier
 
-_MAX_KERNELS = 64
-_MAX_KERNEL_BYTES = 32 << 20
-"""Packed weights that a layer keeps for the formats used before, besides the present ones."""
-
-
 _WINDOW_VALUES = 1 << 22
 """Values of the windows that are summed at a time, where a layer is summed by windows."""
 
-Version = tuple[object, ...]
-Convolutions = tuple[Convolution | Tensor, ...]
-"""Of the parts of a layer; for a part without any tap, its results of all output channels."""
 Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
 """Fixed formats by kind of circuit, and the correction."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Kernel:
-    """The native operations of a layer and what they were made from."""
-
-    convolutions: Convolutions
-    version: Version
-    quantisation: Quantisation  # kept alive, since its id is part of the key
-
-    @property
-    def nbytes(self) -> int:
-        return sum(c.nbytes for c in self.convolutions)
 
 
 class EmulatedLayer(nn.Module, ABC):
@@ -123,7 +106,7 @@ class EmulatedLayer(nn.Module, ABC):
         self._activation: dict[bool, QuantParams] = {}
         self._calibrated: dict[bool, tuple[Version, Quantisation]] = {}
         self._indices: tuple[Version, QuantParams, Tensor] | None = None
-        self._kernels: OrderedDict[tuple[object, ...], _Kernel] = OrderedDict()
+        self._kernels = KernelCache()
         self._by_windows: tuple[Quantisation, tuple[object, ...], bool] | None = None
         self.assign(multiplier, swap=False)
 
@@ -313,11 +296,11 @@ class EmulatedLayer(nn.Module, ABC):
 
     def _kernel(self, quantisation: Quantisation) -> Convolutions:
         """The native operations for the present weights and multiplier, made at first use."""
-        key = (self.multiplier.digest, self.swap, active(), id(quantisation))
+        key = (self.multiplier.digest, self.swap, active())
         version = self.version()
-        cached = self._kernels.get(key)
-        if cached is None or cached.version != version:
-            convolutions = tuple(
+        kept = self._kernels.get(key, quantisation, version)
+        if kept is None:
+            kept = tuple(
                 self._without_taps(quantisation)
                 if part is None
                 else convolution_of(
@@ -325,23 +308,13 @@ class EmulatedLayer(nn.Module, ABC):
                 )
                 for part in self._as_kernels(self._weight_indices(quantisation.weights))
             )
-            self._forget_kernels(version)
-            cached = self._kernels[key] = _Kernel(convolutions, version, quantisation)
-        self._kernels.move_to_end(key)
-        return cached.convolutions
+            self._kernels.put(key, quantisation, version, kept)
+        return kept
 
     def _without_taps(self, quantisation: Quantisation) -> Tensor:
         """``(out_channels,)`` results where no product is summed."""
         bias = quantisation.output_bias(self.bias)
         return torch.zeros(len(self.filters)) if bias is None else bias
-
-    def _forget_kernels(self, version: Version) -> None:
-        """Drop the kernels of other weights, and those used longest ago if they are too many."""
-        for key in [k for k, kernel in self._kernels.items() if kernel.version != version]:
-            del self._kernels[key]
-        total = sum(kernel.nbytes for kernel in self._kernels.values())
-        while self._kernels and (total > _MAX_KERNEL_BYTES or len(self._kernels) >= _MAX_KERNELS):
-            total -= self._kernels.popitem(last=False)[1].nbytes
 
     @abstractmethod
     def integer_sums(self, x: Tensor, products: Products) -> Tensor:
@@ -453,7 +426,7 @@ class EmulatedLayer(nn.Module, ABC):
 
     def __getstate__(self) -> dict[str, object]:
         """What copies are made from: all that follows from it is made again at its first use."""
-        return {**self.__dict__, "_kernels": OrderedDict(), "_by_windows": None, "derived": {}}
+        return {**self.__dict__, "_kernels": KernelCache(), "_by_windows": None, "derived": {}}
 
     def extra_repr(self) -> str:
         return f"{self.definition}, {self.multiplier.key}, swap={self.swap}"

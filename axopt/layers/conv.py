@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.kernels import Convolution, Window
+from axopt.kernels import Window
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.gradients import Gradients
+from axopt.layers.native import Convolutions
 from axopt.layers.parts import Border, Layout, bordered, convolution_layout
 from axopt.layers.sums import Products
 from axopt.multipliers import Multiplier
@@ -92,7 +93,7 @@ class ConvolutionLayer(EmulatedLayer):
 
     def _convolved(
         self,
-        convolutions: tuple[Convolution | Tensor, ...],
+        convolutions: Convolutions,
         x: Tensor,
         bounds: tuple[float, float] | None,
     ) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 from axopt.kernels import Convolution, Window
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.gradients import Gradients
+from axopt.layers.native import Convolutions
 from axopt.layers.sums import Products
 from axopt.multipliers import Multiplier
 
@@ -67,7 +68,7 @@ class EmulatedLinear(EmulatedLayer):
 
     def _convolved(
         self,
-        convolutions: tuple[Convolution | Tensor, ...],
+        convolutions: Convolutions,
         x: Tensor,
         bounds: tuple[float, float] | None,
     ) -> Tensor:
