@@ -1,5 +1,6 @@
 """Narrow accumulators: wrapped and saturated sums equal those of loops."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from axopt.layers import (
     EmulatedLinear,
     LayerOptions,
 )
+from axopt.multipliers import Multiplier
 
 CASES = {
     "conv": (EmulatedConv2d, CONVS[2], {"padding": 1}),
@@ -107,6 +109,38 @@ def test_a_part_of_a_sum_counts_for_saturation(library):
         layer.accumulator = Accumulator(15, "wrap")
         assert not layer(x).any()
     assert (saturated < -0.5).all()
+
+
+def test_low_products_count_before_high_ones_make_up_for_them():
+    """Every sum fits, but the first product of weight 0 leaves the register downwards."""
+    table = np.zeros((256, 256), np.int32)
+    table[:, 128 - 127], table[:, 128 + 127] = -30000, 30000
+    multiplier = Multiplier.from_table(
+        "two", table, signed=True, power_mw=1.0, area_um2=1.0, delay_ns=1.0
+    )
+    linear = nn.Linear(2, 1, bias=False)
+    linear.weight.data = torch.tensor([[-1.0, 1.0]])
+    layer = EmulatedLinear(linear, multiplier, accumulator=Accumulator(15, "saturate"))
+    calibrated(layer, torch.randn(3, 2))
+    with torch.no_grad():
+        sums = layer(torch.randn(3, 2)) / layer.quantisation().output_scale
+    assert torch.equal(sums.round(), torch.full((3, 1), 30000.0 - 2**14))
+
+
+def test_a_changed_weight_is_looked_at_again_though_formats_stay(library):
+    torch.manual_seed(0)
+    linear = nn.Linear(8, 3)
+    layer = EmulatedLinear(linear, library["mul8s_1KV8"], accumulator=Accumulator(16))
+    x = calibrated(layer, torch.randn(20, 8)).sample.windows[:, 0]
+    layer.fix_quantisation(True, layer.quantisation())
+    with torch.no_grad():
+        layer.weight.mul_(0.01)
+        assert not layer._summed_by_windows(layer.quantisation())
+        layer.weight.mul_(100).abs_()
+        assert layer._summed_by_windows(layer.quantisation())
+        narrow = layer(x.abs() * 4)
+        layer.accumulator = None
+        assert not torch.equal(layer(x.abs() * 4), narrow)
 
 
 def test_gradients_are_those_of_a_wide_accumulator(rng):

@@ -110,7 +110,7 @@ def test_windows_in_parts_are_those_at_once(library, monkeypatch):
 
 
 def test_a_changed_circuit_or_weight_is_looked_at_again(library):
-    layer, conv, x = make("conv2d", library["mul8s_1KVB"])
+    layer, conv, x = make("conv2d", library["mul8u_1JFF"])
     with torch.no_grad():
         layer(x)
         layer.assign(library["mul8u_2AC"], swap=False)

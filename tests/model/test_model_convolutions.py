@@ -6,6 +6,7 @@ from torch import nn
 
 import axopt
 from axopt.corrections import LayerCorrector
+from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
 from axopt.corrections.trial import Trial
 from axopt.errors import ArgumentError, UnknownLayerError
 from axopt.layers import Accumulator, EmulatedConv2d, LayerOptions, plan_of
@@ -126,6 +127,20 @@ def test_corrections_help_every_kind(net):
     axopt.assign_(again, axopt.Assignment.from_json(saved))
     with torch.no_grad():
         assert torch.equal(again(x), emulated(x))
+
+
+def test_means_of_results_follow_from_the_shares_of_taps():
+    """Each input meets each tap once where kernel and stride are alike: means are exact."""
+    torch.manual_seed(0)
+    conv = nn.ConvTranspose2d(4, 6, (2, 3), stride=(2, 3), groups=2, bias=False)
+    x = torch.randn(8, 4, 5, 6) + 1
+    (layer,) = axopt.prepare(conv, [x]).emulated_layers.values()
+    formats = layer.quantisation()
+    table = layer.multiplier.table
+    with torch.no_grad():
+        torch.testing.assert_close(expected_outputs(layer), conv(x).double().mean((0, 2, 3)))
+        found = expected_emulated_outputs(layer, formats, table, signed=True)
+        torch.testing.assert_close(found, layer(x).double().mean((0, 2, 3)), atol=2e-4, rtol=0)
 
 
 def test_options_by_pattern_change_the_layers_and_the_digest():
