@@ -13,6 +13,7 @@ and dilation d / g with the taps reversed. No inserted zero is ever multiplied.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -104,10 +105,12 @@ class Layout:
     Attributes:
         border: Zeros that are put around the input first.
         parts: What then runs.
+        direct: Whether that is one native operation on the input as it is.
     """
 
     border: Border
     parts: tuple[Part, ...]
+    direct: bool = False
 
 
 def bordered(x: Tensor, border: Sequence[tuple[int, int]]) -> Tensor:
@@ -125,10 +128,11 @@ def convolution_layout(
     alike = [a == b and d >= dims - 2 for d, (a, b) in enumerate(border)]
     whole = (slice(None),) * dims
     padding = tuple(side[0] if native else 0 for side, native in zip(border, alike, strict=True))
-    return Layout(
-        tuple((0, 0) if native else side for side, native in zip(border, alike, strict=True)),
-        (Part(stride, dilation, padding, ((0, 0),) * dims, whole, whole),),
+    explicit = tuple(
+        (0, 0) if native else side for side, native in zip(border, alike, strict=True)
     )
+    part = Part(stride, dilation, padding, ((0, 0),) * dims, whole, whole)
+    return Layout(explicit, (part,), direct=dims == 2 and not any(map(any, explicit)))
 
 
 @dataclass(frozen=True)
@@ -141,12 +145,13 @@ class _Phase:
     results: slice
 
 
+@functools.lru_cache(maxsize=256)
 def transposed_layout(
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    padding: Sequence[int],
-    output_padding: Sequence[int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    padding: tuple[int, ...],
+    output_padding: tuple[int, ...],
 ) -> Layout:
     """The phases of a transposed convolution, their taps being those of the reversed kernel.
 
