@@ -1,12 +1,15 @@
 """Models, most with trained weights and a card; and models of the user."""
 
 from axopt.zoo import (  # noqa: F401 - they register models
+    densenet,
     digits,
     mnist,
     mobilenet,
     resnet,
     sentiment,
+    squeezenet,
     vgg,
+    vit,
 )
 from axopt.zoo.registry import (
     create_model,

@@ -34,16 +34,17 @@ from axopt.zoo import create_model
 NAME = "mnist_gan"
 LATENT, DIGITS = 32, 10
 BATCH = 64
-LR = {"generator": 2e-4, "discriminator": 4e-4}
+LR = {"generator": 4e-4, "discriminator": 6e-4}
 BETAS = (0.5, 0.999)
-MEAN_DECAY = 0.998  # of the running mean of the generator's weights
+MEAN_DECAY = 0.995  # of the running mean of the generator's weights
+LAYOUT = torch.channels_last
 SHIFT = Augmentation(padding=2)
 
 
 class Discriminator(nn.Module):
     """Score of images ``(N, 1, 28, 28)`` as pictures of given digits, ``(N,)``."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 24) -> None:
         super().__init__()
         self.body = nn.Sequential(
             spectral_norm(nn.Conv2d(1, width, 4, 2, 1)),
@@ -77,9 +78,9 @@ class GanTrainer:
         torch.manual_seed(seed)
         self.random = torch.Generator().manual_seed(seed)
         self.train, self.epochs, self.epoch = train, epochs, 0
-        self.generator = create_model(NAME, pretrained=False).train()
+        self.generator = create_model(NAME, pretrained=False).train().to(memory_format=LAYOUT)
         self.mean = copy.deepcopy(self.generator)
-        self.discriminator = Discriminator()
+        self.discriminator = Discriminator().to(memory_format=LAYOUT)
         self.optimizers = {
             name: torch.optim.Adam(getattr(self, name).parameters(), lr=lr, betas=BETAS)
             for name, lr in LR.items()
@@ -156,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="reader and path of the real digits")
     parser.add_argument("--out", type=Path, default=Path("runs/train_zoo"))
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
