@@ -20,7 +20,6 @@ class Metric:
 
     Attributes:
         name: What it is called in code and files.
-        title: What it is called in tables and plots.
         unit: "%", or "" for a plain number.
         higher_is_better: Whether larger values are better; these are percentages, at most 100.
             Others are at least 0, which is the best.
@@ -31,7 +30,6 @@ class Metric:
     """
 
     name: str
-    title: str
     unit: str
     higher_is_better: bool
     logits: bool
@@ -164,12 +162,12 @@ def _check_logits(logits: Any, targets: Any) -> None:
 
 
 _ALL = (
-    Metric("top1", "Top-1 accuracy", "%", True, True, False, _top1, _percentage),
-    Metric("top5", "Top-5 accuracy", "%", True, True, False, _top5, _percentage),
-    Metric("f1", "Macro F1", "%", True, True, False, _decisions, _f1),
-    Metric("recognised", "Recognised digits", "%", True, False, False, _recognised, _percentage),
-    Metric("frechet", "Frechet distance", "", False, False, False, _features, _frechet),
-    Metric("distance", "RMS distance", "%", False, False, True, _squares, _distance),
+    Metric("top1", "%", True, True, False, _top1, _percentage),
+    Metric("top5", "%", True, True, False, _top5, _percentage),
+    Metric("f1", "%", True, True, False, _decisions, _f1),
+    Metric("recognised", "%", True, False, False, _recognised, _percentage),
+    Metric("frechet", "", False, False, False, _features, _frechet),
+    Metric("distance", "%", False, False, True, _squares, _distance),
 )
 
 METRICS = {metric.name: metric for metric in _ALL}

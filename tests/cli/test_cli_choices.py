@@ -14,7 +14,7 @@ def test_choices_are_those_of_the_rooms():
     assert sorted(search.ALGORITHMS) == list_algorithms()
     assert sorted(loading.CALIBRATORS) == sorted(CALIBRATORS)
     assert loading.WEIGHT_SCALES == WEIGHT_SCALES
-    assert tuple(evaluate.METRICS) == tuple(METRICS)
+    assert tuple(loading.METRICS) == tuple(METRICS)
 
 
 def test_default_population_is_the_same_everywhere():
