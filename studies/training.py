@@ -9,13 +9,16 @@ it.
 import argparse
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import OneCycleLR
 
 from axopt.data import Augmentation, Dataset, Split, to_float
@@ -106,6 +109,21 @@ def _teacher(model_name: str, path: str) -> nn.Module:
     return teacher.eval().to(memory_format=torch.channels_last)
 
 
+def _keep_float32_(model: nn.Module) -> None:
+    """Take strided depthwise convolutions out of autocast, in which their backward is slow.
+
+    Measured with torch 2.13 on AVX-512 bfloat16: 82 ms against 7 ms in float32.
+    """
+
+    def in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return forward(x.float())
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.stride) > 1:
+            module.forward = partial(in_float32, module.forward)
+
+
 def _distillation_loss(logits: Tensor, predictions: Tensor) -> Tensor:
     """Divergence from the teachers' softened predictions, scaled as gradients of labels are."""
     log_probabilities = functional.log_softmax(logits / TEMPERATURE, 1)
@@ -131,6 +149,7 @@ class Trainer:
             load_weights_(model, recipe.start)
         self.teachers = [_teacher(model_name, path) for path in recipe.teachers]
         self.model = model.to(memory_format=torch.channels_last)
+        _keep_float32_(self.model)
         self.epoch = 0
         self.steps_per_epoch = len(train) // recipe.batch
         parameters = list(self.model.parameters())
@@ -174,7 +193,8 @@ class Trainer:
         if inputs.ndim == 4:
             inputs = inputs.to(memory_format=torch.channels_last)
         autocast = recipe.bfloat16 and torch.backends.mkldnn.is_available()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        attention = sdpa_kernel(SDPBackend.MATH)  # flash is half as fast in bfloat16
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast), attention:
             logits = self.model(inputs).float()
             predictions = self._mean_prediction(inputs)
         loss = functional.cross_entropy(

@@ -3,7 +3,7 @@
 import inspect
 
 import axopt
-from axopt.cli import evaluate, loading, search
+from axopt.cli import loading, search
 from axopt.evaluation import METRICS
 from axopt.exploration import DEFAULT_POPULATION, list_algorithms
 from axopt.layers import CALIBRATORS
