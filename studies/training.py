@@ -28,6 +28,7 @@ from axopt.zoo import create_model, load_weights_
 WARM_UP = 0.2  # part of the steps in which the learning rate rises
 DISTILLED = 0.7  # weight of the teachers' predictions against the labels
 TEMPERATURE = 2.0
+_STRIDE = 1_000_003  # between the seeds of two passes
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ class Trainer:
     def train_epoch(self) -> float:
         """One pass over the samples in random order; the mean loss."""
         self.model.train()
+        torch.manual_seed(self.recipe.seed + _STRIDE * self.epoch)  # of dropout, as after a resume
         batch = self.recipe.batch
         order = torch.randperm(len(self.train), generator=self.generator)
         total = 0.0
