@@ -1,20 +1,24 @@
 """The training loop that the zoo's weights come from.
 
-SGD with Nesterov momentum and a one-cycle learning rate; random crops and, where a mirrored image
-keeps its class, flips. Only the train split is trained on: the validation split that searches use
-stays unseen. A checkpoint is written after every epoch, and a run goes on from it.
+SGD with Nesterov momentum or AdamW, and a one-cycle learning rate; random crops and, where a
+mirrored image keeps its class, flips. Only the train split is trained on: the validation split
+that searches use stays unseen. A checkpoint is written after every epoch, and a run goes on from
+it.
 """
 
 import argparse
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.lr_scheduler import OneCycleLR
 
 from axopt.data import Augmentation, Dataset, Split, to_float
@@ -24,6 +28,7 @@ from axopt.zoo import create_model, load_weights_
 WARM_UP = 0.2  # part of the steps in which the learning rate rises
 DISTILLED = 0.7  # weight of the teachers' predictions against the labels
 TEMPERATURE = 2.0
+_STRIDE = 1_000_003  # between the seeds of two passes
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,12 @@ class Recipe:
         epochs: Passes over the train split.
         batch: Samples per step; what is left of a pass is dropped.
         lr: Peak learning rate.
-        weight_decay: Of weights; biases and batch norm are not decayed.
+        weight_decay: Of weights; biases and norms are not decayed.
         padding: Pixels around an image before it is cropped at random.
         mirror: Mirror half of the images.
         bfloat16: Run the forward pass in bfloat16 autocast where oneDNN is built in.
+        optimizer: "sgd" or "adamw".
+        smoothing: Part of the labels that is spread over all classes.
         seed: Of the initial weights, the order and the augmentation.
         start: Weights of an earlier run to start from; random weights by default.
         teachers: Weights of earlier runs whose mean prediction is learnt beside the labels
@@ -51,6 +58,8 @@ class Recipe:
     padding: int
     mirror: bool
     bfloat16: bool
+    optimizer: str = "sgd"
+    smoothing: float = 0.0
     seed: int = 0
     start: str | None = None
     teachers: tuple[str, ...] = ()
@@ -73,14 +82,12 @@ def add_recipe_options(parser: argparse.ArgumentParser, default: Recipe) -> None
 
 def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
     """The default recipe, changed by the options of `add_recipe_options`."""
-    return Recipe(
+    return replace(
+        default,
         epochs=args.epochs,
-        batch=default.batch,
         lr=args.lr,
         weight_decay=args.weight_decay,
         padding=args.padding,
-        mirror=default.mirror,
-        bfloat16=default.bfloat16,
         seed=args.seed,
         start=args.start,
         teachers=tuple(args.teachers),
@@ -92,8 +99,8 @@ def accuracy_pct(model: nn.Module, split: Split) -> float:
     """Top-1 accuracy in percent, float model."""
     model.eval()
     correct = 0
-    for images, labels in split.batches(500):
-        correct += int((model(images).argmax(1) == labels).sum())
+    for inputs, labels in split.batches(500):
+        correct += int((model(inputs).argmax(1) == labels).sum())
     return 100 * correct / len(split)
 
 
@@ -101,6 +108,21 @@ def _teacher(model_name: str, path: str) -> nn.Module:
     teacher = create_model(model_name, pretrained=False)
     load_weights_(teacher, path)
     return teacher.eval().to(memory_format=torch.channels_last)
+
+
+def _keep_float32_(model: nn.Module) -> None:
+    """Take strided depthwise convolutions out of autocast, in which their backward is slow.
+
+    Measured with torch 2.13 on AVX-512 bfloat16: 82 ms against 7 ms in float32.
+    """
+
+    def in_float32(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return forward(x.float())
+
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.stride) > 1:
+            module.forward = partial(in_float32, module.forward)
 
 
 def _distillation_loss(logits: Tensor, predictions: Tensor) -> Tensor:
@@ -128,6 +150,7 @@ class Trainer:
             load_weights_(model, recipe.start)
         self.teachers = [_teacher(model_name, path) for path in recipe.teachers]
         self.model = model.to(memory_format=torch.channels_last)
+        _keep_float32_(self.model)
         self.epoch = 0
         self.steps_per_epoch = len(train) // recipe.batch
         parameters = list(self.model.parameters())
@@ -138,17 +161,23 @@ class Trainer:
             },
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
+        self.optimizer: torch.optim.Optimizer
+        if recipe.optimizer == "adamw":
+            self.optimizer = torch.optim.AdamW(groups, lr=recipe.lr)
+        else:
+            self.optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=0.9, nesterov=True)
         self.schedule = OneCycleLR(
             self.optimizer,
             recipe.lr,
             total_steps=recipe.epochs * self.steps_per_epoch,
             pct_start=WARM_UP,
+            cycle_momentum=recipe.optimizer == "sgd",
         )
 
     def train_epoch(self) -> float:
         """One pass over the samples in random order; the mean loss."""
         self.model.train()
+        torch.manual_seed(self.recipe.seed + _STRIDE * self.epoch)  # of dropout, as after a resume
         batch = self.recipe.batch
         order = torch.randperm(len(self.train), generator=self.generator)
         total = 0.0
@@ -159,14 +188,20 @@ class Trainer:
 
     def _step(self, index: Tensor) -> float:
         recipe = self.recipe
-        augment = Augmentation(recipe.padding, recipe.mirror)
-        images = augment(self.train.stored[index], self.generator)
-        images = to_float(images).to(memory_format=torch.channels_last)
+        samples = self.train.stored[index]
+        if recipe.padding or recipe.mirror:
+            samples = Augmentation(recipe.padding, recipe.mirror)(samples, self.generator)
+        inputs = to_float(samples)
+        if inputs.ndim == 4:
+            inputs = inputs.to(memory_format=torch.channels_last)
         autocast = recipe.bfloat16 and torch.backends.mkldnn.is_available()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            logits = self.model(images).float()
-            predictions = self._mean_prediction(images)
-        loss = functional.cross_entropy(logits, self.train.targets[index])
+        attention = sdpa_kernel(SDPBackend.MATH)  # flash is half as fast in bfloat16
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast), attention:
+            logits = self.model(inputs).float()
+            predictions = self._mean_prediction(inputs)
+        loss = functional.cross_entropy(
+            logits, self.train.targets[index], label_smoothing=recipe.smoothing
+        )
         if predictions is not None:
             loss = (1 - DISTILLED) * loss + DISTILLED * _distillation_loss(logits, predictions)
         self.optimizer.zero_grad()
@@ -176,11 +211,11 @@ class Trainer:
         return float(loss.detach())
 
     @torch.no_grad()
-    def _mean_prediction(self, images: Tensor) -> Tensor | None:
+    def _mean_prediction(self, inputs: Tensor) -> Tensor | None:
         """Mean softened probabilities of the teachers, ``(N, classes)``; None without any."""
         if not self.teachers:
             return None
-        logits = [teacher(images).float() for teacher in self.teachers]
+        logits = [teacher(inputs).float() for teacher in self.teachers]
         return torch.stack([functional.softmax(z / TEMPERATURE, 1) for z in logits]).mean(0)
 
     def save_checkpoint(self, path: Path) -> None:

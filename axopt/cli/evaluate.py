@@ -14,8 +14,6 @@ from axopt.errors import AssignmentError
 if TYPE_CHECKING:
     from axopt.model import Assignment, Explanation
 
-METRICS = ("top1", "top5")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
@@ -35,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the split (default: as many as the assignment was measured on)",
     )
-    parser.add_argument("--metric", choices=METRICS, help="(default: that of the assignment)")
+    parser.add_argument(
+        "--metric", choices=loading.METRICS, help="(default: that of the assignment)"
+    )
     parser.add_argument(
         "--explain",
         action="store_true",
@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
     library = load_library(source.library)
     metric, n = _measured(options, assignment)
     model, data = loading.load(source)
-    split = loading.first_samples(getattr(data, options.split), n, "samples")
+    measured = loading.measured_data(metric, model, data)
+    split = loading.first_samples(getattr(measured, options.split), n, "samples")
     emulated = loading.emulate(source, model, data)
     load_retrained_(emulated, options.assignment, library=library)
     inform(options, f"{len(split)} samples of {source.data} ({options.split})")
@@ -73,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
         "cost": asdict(price),
     }
     text = (
-        f"{quality.metric}     {quality.value:.2f} % [{quality.low:.2f}, {quality.high:.2f}]"
+        f"{metric:<8} {loading.with_unit(metric, quality.value)}"
+        f" [{quality.low:.2f}, {quality.high:.2f}]"
         f" on {quality.n} {options.split} samples\n"
         f"power    {price.rel_power:.4f} of {price.reference}\n"
         f"area     {price.rel_area:.4f} of {price.reference}\n"
@@ -117,12 +119,12 @@ def _joined(names: tuple[str, ...]) -> str:
 
 def _measured(options: argparse.Namespace, assignment: Assignment) -> tuple[str, int | None]:
     """Return the metric and the number of samples: the options', else the assignment's."""
-    metric = options.metric or assignment.metrics.get("metric", METRICS[0])
+    metric = options.metric or assignment.metrics.get("metric", loading.METRICS[0])
     earlier = assignment.metrics.get(options.split)
     n = options.samples or (earlier.get("n") if isinstance(earlier, dict) else None)
-    if metric not in METRICS or not (n is None or (type(n) is int and n > 0)):
+    if metric not in loading.METRICS or not (n is None or (type(n) is int and n > 0)):
         raise AssignmentError(
-            f"{options.assignment}: `metrics` must name top1 or top5 and a number of samples >= 1,"
-            f" got {metric!r} and {n!r}."
+            f"{options.assignment}: `metrics` must name one of "
+            f"{', '.join(loading.METRICS)} and a number of samples >= 1, got {metric!r} and {n!r}."
         )
     return metric, n

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from axopt.model import EmulatedModel
     from axopt.multipliers import MultiplierLibrary
 
+METRICS = ("top1", "top5", "f1", "recognised", "frechet", "distance")
 CALIBRATORS = ("minmax", "percentile", "mse", "entropy")
 WEIGHT_SCALES = ("per-channel", "per-tensor")
 ACTIVATION_CODES = ("remapped", "all")
@@ -69,7 +70,7 @@ def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
         "--data",
         type=word,
         metavar="READER[:PATH]",
-        help="digits, cifar10:PATH, imagefolder:PATH, idx:PATH, npz:PATH",
+        help="digits, latents, cifar10:PATH, imagefolder:PATH, idx:PATH, npz:PATH, polarity:PATH",
     )
 
 
@@ -159,6 +160,45 @@ def default_data(model: str) -> str:
     if data is None:
         raise ArgumentError(f"`--data` must be given: {model} has no data of its own.")
     return data
+
+
+def add_metric(parser: Any) -> None:
+    """Add the option that `metric_of` reads."""
+    parser.add_argument(
+        "--metric",
+        choices=METRICS,
+        help="quality to measure (default: that of the model's task in the zoo, else top1)",
+    )
+
+
+def metric_of(options: argparse.Namespace, model: str) -> str:
+    """Return the metric that the options name, that of the zoo's model by default."""
+    from axopt import zoo
+
+    if options.metric is not None:
+        return str(options.metric)
+    return METRICS[0] if ":" in model else zoo.task_metric(model)
+
+
+def measured_data(metric: str, model: nn.Module, data: Dataset) -> Dataset:
+    """Return the data with the targets that the metric takes: those of the data, or outputs."""
+    from axopt.evaluation import METRICS, against
+
+    return against(model, data) if METRICS[metric].reference else data
+
+
+def learnt_data(metric: str, model: nn.Module, data: Dataset) -> Dataset:
+    """Return the data with what is learnt as targets: classes of logits, else outputs."""
+    from axopt.evaluation import METRICS, against
+
+    return data if METRICS[metric].logits else against(model, data)
+
+
+def with_unit(metric: str, value: float) -> str:
+    """Return a value of a metric as text with two decimals."""
+    from axopt.evaluation import METRICS
+
+    return f"{value:.2f} {METRICS[metric].unit}".rstrip()
 
 
 def load(source: Source) -> tuple[nn.Module, Dataset]:

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_library(parser)
     loading.add_corrections(parser.add_argument_group("corrections, with --multiplier"))
     _add_training(parser)
+    loading.add_metric(parser)
     loading.add_samples(
         parser.add_argument_group("samples"),
         train="trained on",
@@ -107,7 +108,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Retrain, measure before and after, write the model; 1 where the loss left the numbers."""
     from axopt.data import AUGMENTATIONS
-    from axopt.evaluation import evaluate
+    from axopt.evaluation import METRICS, evaluate
     from axopt.model import cost
     from axopt.multipliers import load_library
     from axopt.retraining import check_free, retrain, save_retrained
@@ -120,21 +121,25 @@ def run(options: argparse.Namespace) -> int:
     check_free(out, force=options.force)
     library = load_library(source.library)
     model, data = loading.load(source)
+    metric = loading.metric_of(options, source.model)
+    learnt = loading.learnt_data(metric, model, data)
+    measured = loading.measured_data(metric, model, data)
     train, validation, test = (
         loading.first_samples(
-            getattr(data, split), getattr(options, f"{split}_samples"), f"{split}-samples"
+            getattr(part, split), getattr(options, f"{split}_samples"), f"{split}-samples"
         )
-        for split in ("train", "validation", "test")
+        for part, split in ((learnt, "train"), (measured, "validation"), (measured, "test"))
     )
     emulated = loading.emulate(source, model, data)
     _assign(options, emulated, library)
     inform(options, f"retraining {source.model} on {len(train)} samples of {source.data}")
-    before = evaluate(emulated, test)
+    before = evaluate(emulated, test, metric)
     with Progress(options, "steps") as progress:
         result = retrain(
             emulated,
             train,
             validation=validation,
+            metric=metric,
             teacher=model if options.distil else None,
             augment=AUGMENTATIONS[options.augment],
             checkpoint=options.checkpoint,
@@ -147,7 +152,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             **{k: v for k in ("lr", "batch_size") if (v := getattr(options, k)) is not None},
         )
-    after = evaluate(emulated, test)
+    after = evaluate(emulated, test, metric)
     reference = library.exact(
         signed=any(m.multiplier.signed for m in emulated.emulated_layers.values())
     )
@@ -158,9 +163,9 @@ def run(options: argparse.Namespace) -> int:
         source=source.as_json(),
         metrics={
             "metric": after.metric,
-            "unit": "%",
+            "unit": METRICS[metric].unit,
             "test": asdict(after),
-            "validation": asdict(evaluate(emulated, validation)),
+            "validation": asdict(evaluate(emulated, validation, metric)),
         },
         cost=asdict(price),
         force=options.force,
@@ -236,9 +241,9 @@ def _as_text(result: RetrainResult, before: Evaluation, after: Evaluation, saved
         "nan": "loss or gradient was not finite, the last good state is kept",
     }
     return (
-        f"{as_table(('epoch', 'loss', 'rate', 'validation %'), rows)}\n"
+        f"{as_table(('epoch', 'loss', 'rate', 'validation'), rows)}\n"
         f"{ended[result.stopped]}; the model is that of epoch {result.best_epoch}\n"
-        f"{after.metric} {before.value:.2f} % -> {after.value:.2f} %"
+        f"{after.metric} {before.value:.2f} -> {loading.with_unit(after.metric, after.value)}"
         f" [{after.low:.2f}, {after.high:.2f}] on {after.n} test samples\n"
         f"written to {saved}"
     )

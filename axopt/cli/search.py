@@ -69,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="re-estimate batch norms of every candidate on N training samples (default: do not)",
     )
+    loading.add_metric(group)
     loading.add_samples(group, validation="while searching", test="for the front")
     loading.add_quantisation(parser)
     _add_run(parser)
@@ -98,13 +99,15 @@ def run(options: argparse.Namespace) -> int:
     source = loading.source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
-    loading.first_samples(data.validation, options.validation_samples, "validation-samples")
-    test = loading.first_samples(data.test, options.test_samples, "test-samples")
+    metric = loading.metric_of(options, source.model)
+    measured = loading.measured_data(metric, model, data)
+    loading.first_samples(measured.validation, options.validation_samples, "validation-samples")
+    test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
     with Progress(options, "search") as progress, Progress(options, "test") as tested:
         result = search(
             emulated,
-            data,
+            measured,
             library=chosen,
             reference=library.exact(signed=any(m.signed for m in chosen.values())),
             algorithm=options.algorithm,
@@ -114,12 +117,13 @@ def run(options: argparse.Namespace) -> int:
             operand_order=options.swap,
             correct=loading.corrections_of(options),
             reestimate_samples=options.reestimate,
+            metric=metric,
             validation_samples=options.validation_samples,
             test_samples=options.test_samples,
             out=out,
             resume=options.resume,
             force=options.force,
-            float_quality=evaluate(model, test),
+            float_quality=evaluate(model, test, metric),
             source=source.as_json(),
             on_trial=lambda trial: progress(trial.number + 1, options.budget),
             on_point=tested,
@@ -140,7 +144,9 @@ def _as_json(result: SearchResult) -> dict[str, Any]:
 
 
 def _as_text(result: SearchResult) -> str:
-    header = ("point", "quality %", "95 % interval", "power", "area", "delay ns")
+    unit = result.record.unit
+    quality = f"quality {unit}".rstrip()
+    header = ("point", quality, "95 % interval", "power", "area", "delay ns")
     rows = [
         [
             point.label,

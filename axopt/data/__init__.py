@@ -1,6 +1,14 @@
-"""Readers that turn a source of images into three splits: train, validation and test."""
+"""Readers that turn a source of samples into three splits: train, validation and test."""
 
-from axopt.data import cifar10, digits, idx, imagefolder, npz  # noqa: F401 - they register readers
+from axopt.data import (  # noqa: F401 - they register readers
+    cifar10,
+    digits,
+    idx,
+    imagefolder,
+    latents,
+    npz,
+    polarity,
+)
 from axopt.data.augmentation import AUGMENTATIONS, Augmentation
 from axopt.data.dataset import Dataset, Split, to_float
 from axopt.data.download import download_cifar10

@@ -1,4 +1,4 @@
-"""Labelled images in memory: one `Split` for each purpose, three of them in a `Dataset`."""
+"""Labelled samples in memory: one `Split` for each purpose, three of them in a `Dataset`."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,10 +11,12 @@ from torch import Tensor
 
 from axopt.errors import ArgumentError, DatasetError
 
+_STORED = (torch.uint8, torch.float32, torch.int64)
 
-def to_float(images: Tensor) -> Tensor:
-    """Images as a network takes them: uint8 divided by 255, float32 as it is."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images
+
+def to_float(samples: Tensor) -> Tensor:
+    """Samples as a network takes them: uint8 images divided by 255, all others as they are."""
+    return samples.float() / 255 if samples.dtype == torch.uint8 else samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +24,11 @@ class Split:
     """Samples that serve one purpose.
 
     Args:
-        stored: Images as the source has them, ``(N, C, H, W)``, uint8 or float32 in [0, 1].
-            Arrays of the user may have other sample shapes and ranges.
-        targets: ``(N,)`` int64 class numbers.
+        stored: Images as the source has them, ``(N, C, H, W)``, uint8 or float32 in [0, 1]; or
+            texts as numbers of words, ``(N, T)`` int64; or latents, ``(N, D)`` float32. Arrays
+            of the user may have other sample shapes and ranges.
+        targets: ``(N,)`` int64 class numbers; or float32 of shape ``(N, ...)``, what a reference
+            model returns for the samples.
 
     Raises:
         ArgumentError: If a dtype, the number of dimensions or the lengths do not fit, or there is
@@ -35,15 +39,18 @@ class Split:
     targets: Tensor
 
     def __post_init__(self) -> None:
-        if self.stored.dtype not in (torch.uint8, torch.float32) or self.stored.ndim < 2:
+        if self.stored.dtype not in _STORED or self.stored.ndim < 2:
             raise ArgumentError(
-                f"`stored` must be uint8 or float32 of shape (N, ...), "
+                f"`stored` must be uint8, float32 or int64 of shape (N, ...), "
                 f"got {self.stored.dtype} {tuple(self.stored.shape)}."
             )
-        if self.targets.dtype != torch.int64 or self.targets.shape != self.stored.shape[:1]:
+        n, shape = len(self.stored), tuple(self.targets.shape)
+        classes = self.targets.dtype == torch.int64 and shape == (n,)
+        outputs = self.targets.dtype == torch.float32 and len(shape) > 1 and shape[0] == n
+        if not (classes or outputs):
             raise ArgumentError(
-                f"`targets` must be int64 of shape ({len(self.stored)},), "
-                f"got {self.targets.dtype} {tuple(self.targets.shape)}."
+                f"`targets` must be int64 of shape ({n},) or float32 of shape ({n}, ...), "
+                f"got {self.targets.dtype} {shape}."
             )
         if self.stored.numel() == 0:
             raise ArgumentError(
@@ -55,7 +62,7 @@ class Split:
 
     @property
     def inputs(self) -> Tensor:
-        """All images as float32; four times the memory where they are stored as uint8."""
+        """All samples as `to_float` gives them; four times the memory of uint8."""
         return to_float(self.stored)
 
     @property
@@ -73,7 +80,7 @@ class Split:
         """Consecutive batches in stored order; the last one may be shorter.
 
         Returns:
-            Iterator of (images float32, targets int64).
+            Iterator of (samples as `to_float` gives them, targets).
 
         Raises:
             ArgumentError: If ``size`` is less than 1.
@@ -90,19 +97,22 @@ class Split:
 
         The k-th (from 0) of the m samples of a class stands at (2k + 1) / (2m) of the order;
         equal places go by class number. With classes of one size that is one sample of each class
-        in turn, and every prefix has the classes in their proportions.
+        in turn, and every prefix has the classes in their proportions. Samples without classes
+        keep their order.
 
         Raises:
             ArgumentError: If ``n`` is not in 1..len(self).
         """
         if not 1 <= n <= len(self):
             raise ArgumentError(f"`n` must be in 1..{len(self)}, got {n}.")
+        if self.targets.is_floating_point():
+            return Split(self.stored[:n], self.targets[:n])
         chosen = torch.from_numpy(_stratified_order(self.targets.numpy())[:n])
         return Split(self.stored[chosen], self.targets[chosen])
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over shape, dtype and bytes of the stored images and the targets."""
+        """SHA-256 (hex) over shape, dtype and bytes of the stored samples and the targets."""
         state = hashlib.sha256()
         for tensor in (self.stored, self.targets):
             array = tensor.contiguous().numpy()
@@ -133,7 +143,7 @@ class Dataset:
         train: Samples for training and calibration.
         validation: Samples that a search looks at.
         test: Samples that only final figures are measured on.
-        classes: Names of the classes; targets index them.
+        classes: Names of the classes; targets index them. Empty where targets are no classes.
 
     Raises:
         DatasetError: If the splits' samples differ in shape or dtype, or a target is not an index
@@ -157,6 +167,8 @@ class Dataset:
                     f"{self.spec}: samples of {name} are {other.dtype} {tuple(other.shape)}, "
                     f"those of train {sample.dtype} {tuple(sample.shape)}."
                 )
+            if split.targets.is_floating_point():
+                continue
             low, high = int(split.targets.min()), int(split.targets.max())
             if low < 0 or high >= len(self.classes):
                 raise DatasetError(

@@ -31,30 +31,31 @@ def hold_out(images: Tensor, targets: Tensor, *, source: object) -> tuple[Split,
 
 
 def split_three_ways(
-    images: Tensor, targets: Tensor, *, source: object
+    images: Tensor, targets: Tensor, *, source: object, period: int = 5
 ) -> tuple[Split, Split, Split]:
-    """Split into about 60 % train, 20 % validation and 20 % test, alike in every class.
+    """Split into 60 % train, 20 % validation and 20 % test by default, alike in every class.
 
-    Number the samples in the order of (class, place in the source): those with ``i % 5 == 3`` are
-    validation, those with ``i % 5 == 4`` test, the others train.
+    Number the samples in the order of (class, place in the source): of every ``period`` samples
+    the last but one is validation, the last is test, the others are train.
 
     Args:
         images: ``(N, ...)`` in the order of the source.
         targets: ``(N,)`` int64.
         source: What messages name.
+        period: At least 3; validation and test each get one part of it.
 
     Returns:
         (train, validation, test), each in the order of the source.
 
     Raises:
-        DatasetError: If there are fewer than 5 samples.
+        DatasetError: If there are fewer samples than ``period``.
     """
-    if len(images) < 5:
+    if len(images) < period:
         raise DatasetError(
-            f"{source}: a three-way split needs at least 5 samples, got {len(images)}."
+            f"{source}: a three-way split needs at least {period} samples, got {len(images)}."
         )
     number = torch.empty(len(targets), dtype=torch.int64)
     number[torch.argsort(targets, stable=True)] = torch.arange(len(targets))
-    part = (number % 5 - 2).clamp(min=0)
+    part = (number % period - (period - 3)).clamp(min=0)
     train, validation, test = (Split(images[part == p], targets[part == p]) for p in range(3))
     return train, validation, test

@@ -1,6 +1,16 @@
 """Quality of a model on held-out samples, with its confidence interval."""
 
-from axopt.evaluation.intervals import wilson_interval
-from axopt.evaluation.quality import METRICS, Evaluation, evaluate
+from axopt.evaluation.intervals import jackknife_interval, wilson_interval
+from axopt.evaluation.metrics import METRICS, Metric
+from axopt.evaluation.quality import Evaluation, evaluate
+from axopt.evaluation.reference import against
 
-__all__ = ["METRICS", "Evaluation", "evaluate", "wilson_interval"]
+__all__ = [
+    "METRICS",
+    "Evaluation",
+    "Metric",
+    "against",
+    "evaluate",
+    "jackknife_interval",
+    "wilson_interval",
+]

@@ -1,8 +1,8 @@
-"""Run a model over samples and count how often it is right."""
+"""Run a model over samples and measure how good its outputs are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from axopt.errors import ArgumentError, DatasetError
-from axopt.evaluation.intervals import wilson_interval
+from axopt.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Evaluation:
 
     Attributes:
         metric: Name of the metric.
-        value: Percentage of the samples that are right.
-        low: Lower bound of the 95 % Wilson interval, percent.
-        high: Upper bound, percent.
+        value: The quality in the metric's unit, such as percent of the samples that are right.
+        low: Lower bound of its 95 % interval.
+        high: Upper bound.
         n: Number of samples.
     """
 
@@ -30,24 +30,6 @@ class Evaluation:
     low: float
     high: float
     n: int
-
-    @classmethod
-    def of(cls, metric: str, correct: int, n: int) -> Evaluation:
-        """The quality of ``correct`` right answers of ``n``."""
-        low, high = wilson_interval(correct, n)
-        return cls(metric, 100 * correct / n, 100 * low, 100 * high, n)
-
-
-def _top1(logits: Tensor, targets: Tensor) -> Tensor:
-    return logits.argmax(1) == targets
-
-
-def _top5(logits: Tensor, targets: Tensor) -> Tensor:
-    return (logits.topk(min(5, logits.shape[1]), 1).indices == targets[:, None]).any(1)
-
-
-METRICS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"top1": _top1, "top5": _top5}
-"""Name -> function of logits ``(N, classes)`` and targets ``(N,)`` that marks the right ones."""
 
 
 def evaluate(
@@ -61,9 +43,10 @@ def evaluate(
     """Measure a model, emulated or float, in evaluation mode.
 
     Args:
-        model: Maps a batch of inputs to logits ``(N, classes)``; inputs are moved to its device.
+        model: Maps a batch of inputs to logits ``(N, classes)``, or to what else the metric takes;
+            inputs are moved to its device.
         data: A data set with splits, one split, or an iterable of (inputs, targets).
-        metric: "top1" or "top5", in percent.
+        metric: A name of `METRICS`.
         split: Which split of a data set to use: "train", "validation" or "test".
         batch_size: Samples at a time; emulated results do not depend on it.
 
@@ -73,24 +56,24 @@ def evaluate(
     """
     if metric not in METRICS:
         raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
-    is_right = METRICS[metric]
-    correct = n = 0
+    chosen = METRICS[metric]
+    samples: list[Tensor] = []
     device = next((value.device for value in model.parameters()), torch.device("cpu"))
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
             for inputs, targets in _batches(data, split, batch_size):
-                logits, targets = model(inputs.to(device)), targets.to(device)
-                _check(logits, targets)
-                correct += int(is_right(logits, targets).sum())
-                n += len(targets)
+                outputs, targets = model(inputs.to(device)), targets.to(device)
+                samples.append(chosen.of_samples(outputs, targets).cpu())
     finally:
         for module in training:
             module.training = True
+    n = sum(map(len, samples))
     if n == 0:
         raise DatasetError("`data` holds no samples to evaluate on.")
-    return Evaluation.of(metric, correct, n)
+    value, low, high = chosen.of_all(torch.cat(samples))
+    return Evaluation(metric, value, low, high, n)
 
 
 def _batches(data: Any, split: str, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:
@@ -104,16 +87,3 @@ def _batches(data: Any, split: str, batch_size: int) -> Iterable[tuple[Tensor, T
         batches: Iterable[tuple[Tensor, Tensor]] = data.batches(batch_size)
         return batches
     return data  # type: ignore[no-any-return]
-
-
-def _check(logits: Any, targets: Any) -> None:
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(targets):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise DatasetError(
-            f"the model must return logits (N, classes) for N={len(targets)} targets, got {shape}."
-        )
-    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
-        raise DatasetError(
-            f"targets must be in 0..{logits.shape[1] - 1} (the model has {logits.shape[1]} "
-            f"outputs), got {int(targets.min())}..{int(targets.max())}."
-        )

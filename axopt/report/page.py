@@ -44,6 +44,7 @@ def report_html(record: RunRecord, assignments: Mapping[str, str]) -> str:
         plot=pareto_svg(record),
         front=_front_table(record),
         uniform=_uniform_table(record),
+        unit=escape(view.difference_unit(record)),
         settings=_settings_table(record),
         data=_embed(_data(record, assignments)),
         script=script,
@@ -89,14 +90,16 @@ def _data(record: RunRecord, assignments: Mapping[str, str]) -> dict[str, Any]:
 
 def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> dict[str, Any]:
     drop = _drop(record, point)
-    quality = f"{point.quality:.2f} {record.unit}"
+    quality = view.with_unit(f"{point.quality:.2f}", record.unit)
+    change = f"{point.quality - record.exact.quality:+z.2f}"
+    against = view.with_unit(change, view.difference_unit(record))
     return {
         "label": point.label,
         "drop": drop,
         "saved": f"{_percent_saved(point)} % power saved at {quality}",
         "text": (
             f"{quality} [{point.quality_low:.2f}, {point.quality_high:.2f}] on {point.split}, "
-            f"{-drop:+z.2f} pp against the exact model. Relative power {point.rel_power:.3f}, "
+            f"{against} against the exact model. Relative power {point.rel_power:.3f}, "
             f"area {point.rel_area:.3f}, delay {point.delay_ns:.2f} ns."
         ),
         "assignment": point.assignment,
@@ -106,7 +109,7 @@ def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> d
 
 
 def _drop(record: RunRecord, point: Point) -> float:
-    return record.exact.quality - point.quality
+    return record.loss(point.quality)
 
 
 def _percent_saved(point: Point) -> str:
@@ -132,9 +135,9 @@ def _legend(record: RunRecord) -> str:
 
 def _point_columns(record: RunRecord) -> list[str]:
     return [
-        f"{view.metric_title(record)} ({record.unit})",
+        view.titled(view.metric_title(record), record.unit),
         "95 % interval",
-        "Drop (pp)",
+        view.titled("Drop", view.difference_unit(record)),
         "Relative power",
         "Saved (%)",
         "Relative area",
@@ -165,7 +168,12 @@ def _front_table(record: RunRecord) -> str:
             link = f'<a href="{escape(quote(point.assignment))}" download>JSON</a>'
         numbers = _numbers([*_point_cells(record, point), seen])
         rows.append(f'{_head(point.label)}{numbers}<td class="number">{link}</td>')
-    columns = ["Point", *_point_columns(record), f"On validation ({record.unit})", "Assignment"]
+    columns = [
+        "Point",
+        *_point_columns(record),
+        view.titled("On validation", record.unit),
+        "Assignment",
+    ]
     return _table("front", columns, rows)
 
 
@@ -180,7 +188,7 @@ def _settings_table(record: RunRecord) -> str:
     values = {
         "Model": record.model,
         "Data": record.data,
-        "Metric": f"{record.metric} ({record.unit})",
+        "Metric": view.titled(record.metric, record.unit),
         "Samples": f"validation {record.n_validation:,}, test {record.n_test:,}",
         "Reference circuit": record.reference,
         "Algorithm": record.algorithm,

@@ -105,6 +105,7 @@ class RunRecord:
     loses least on the validation split. Its qualities, on the test split, need not fall
     steadily. ``exact``, ``uniform`` and ``front`` are on one split; ``uniform`` points are
     labelled with their multiplier's key. ``n_validation`` and ``n_test`` count samples.
+    ``higher_is_better`` tells how qualities compare.
 
     Raises:
         ArgumentError: If a value breaks its rule. NaN and infinity are never accepted.
@@ -132,6 +133,7 @@ class RunRecord:
     uniform: tuple[Point, ...]
     front: tuple[Point, ...]
     trials: tuple[Trial, ...]
+    higher_is_better: bool = True  # what records that do not say so mean
 
     def __post_init__(self) -> None:
         _check_plain_fields(self)
@@ -147,6 +149,11 @@ class RunRecord:
         labels = [point.label for point in self.front]
         if len(set(labels)) != len(labels):
             raise ArgumentError(f"`front` must have distinct labels, got {labels}.")
+
+    def loss(self, quality: float) -> float:
+        """How much worse ``quality`` is than that of the exact model."""
+        difference = self.exact.quality - quality
+        return difference if self.higher_is_better else -difference
 
     @property
     def n_samples(self) -> int:
@@ -246,6 +253,8 @@ def _decode_object(kind: Any, value: Any, where: str) -> Any:
     names = {field.name for field in fields(kind)}
     if not isinstance(value, dict):
         raise ArgumentError(f"`{where}` must be an object, got {type(value).__name__}.")
+    if kind is RunRecord:
+        value = {"higher_is_better": True} | value
     if wrong := sorted(names ^ value.keys()):
         raise ArgumentError(f"`{where}` must have the fields of {kind.__name__}, check {wrong}.")
     parts = {

@@ -93,10 +93,10 @@ def _axes(record: RunRecord, plane: _Plane) -> Iterable[str]:
 
 def _levels(record: RunRecord, plane: _Plane) -> Iterable[str]:
     exact = record.exact
-    top = plane.y(exact.quality_high)
+    top, bottom = sorted((plane.y(exact.quality_low), plane.y(exact.quality_high)))
     yield (
         f'<rect class="band" x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}" '
-        f'height="{plane.y(exact.quality_low) - top:.1f}"/>'
+        f'height="{bottom - top:.1f}"/>'
     )
     yield f'<path class="level" d="M{LEFT} {plane.y(exact.quality):.1f}H{WIDTH - RIGHT}"/>'
     if record.float_quality is not None:
@@ -109,7 +109,7 @@ def _trials(record: RunRecord, plane: _Plane) -> str:
     inside = [
         f"M{plane.x(power):.0f} {plane.y(quality):.0f}h0"
         for power, quality in view.completed_trials(record)
-        if quality >= plane.limits.y_low
+        if plane.limits.holds(quality)
     ]
     return f'<path class="trials" d="{"".join(dict.fromkeys(inside))}"/>'
 
@@ -158,7 +158,8 @@ def _point(index: int, point: Point, plane: _Plane, unit: str) -> str:
         mark = _arrowhead(x, y)
     else:
         mark = f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-    name = f"{point.label}: {point.quality:.2f} {unit}, relative power {point.rel_power:.3f}"
+    quality = view.with_unit(f"{point.quality:.2f}", unit)
+    name = f"{point.label}: {quality}, relative power {point.rel_power:.3f}"
     return (
         f'<g class="point" role="radio" aria-checked="false" aria-label="{escape(name)}" '
         f'tabindex="-1" data-index="{index}" data-x="{x:.1f}" data-y="{y:.1f}">'
@@ -186,6 +187,6 @@ def _obstacles(record: RunRecord, plane: _Plane) -> list[labels.Box]:
         x, y = plane.place(point)
         boxes.append((x - 5, y - 5, x + 5, y + 5))
         if not plane.limits.is_below(point):
-            high, low = plane.y(point.quality_high), plane.y(point.quality_low)
+            high, low = sorted((plane.y(point.quality_high), plane.y(point.quality_low)))
             boxes.append((x - 2, high, x + 2, low))
     return boxes + labels.line_obstacles([plane.place(point) for point in record.front], 6)

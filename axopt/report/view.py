@@ -23,12 +23,23 @@ FLOAT_COLOUR = "#009E73"
 EXACT_COLOUR = "#222222"
 TRIAL_COLOUR = "#B8B8B8"
 
-METRIC_TITLES = {"top1": "Top-1 accuracy", "top5": "Top-5 accuracy"}
+METRIC_TITLES = {
+    "top1": "Top-1 accuracy",
+    "top5": "Top-5 accuracy",
+    "f1": "Macro F1",
+    "recognised": "Recognised digits",
+    "frechet": "Frechet distance",
+    "distance": "RMS distance to the float model",
+}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The part of the plane that is shown. Points below ``y_low`` stand at the lower edge."""
+    """The part of the plane that is shown, better qualities higher up.
+
+    ``y_low`` and ``y_high`` are the qualities at the lower and at the upper edge, the smaller one
+    at the upper edge where smaller is better. Points below the plane stand at the lower edge.
+    """
 
     x_low: float
     x_high: float
@@ -36,29 +47,39 @@ class Limits:
     y_high: float
 
     def is_below(self, point: Point) -> bool:
-        return point.quality < self.y_low
+        return not self.holds(point.quality)
+
+    def holds(self, quality: float) -> bool:
+        """Whether ``quality`` is at or above the lower edge."""
+        return quality >= self.y_low if self.y_low < self.y_high else quality <= self.y_low
 
 
 def limits(record: RunRecord) -> Limits:
     """Choose what to show: every power, and the qualities near the best."""
     points = [record.exact, *record.uniform, *record.front]
-    tops = [point.quality_high for point in points]
-    lows = [point.quality_low for point in points]
+    sign = 1 if record.higher_is_better else -1
+    ranges = [
+        (sign * p.quality, _sorted(sign * p.quality_low, sign * p.quality_high)) for p in points
+    ]
+    shown = [ends for _, ends in ranges]
     if record.float_quality is not None:
-        tops.append(record.float_quality.high)
-        lows.append(record.float_quality.low)
-    high = max(tops)
-    low = min(lows)
+        shown.append(_sorted(sign * record.float_quality.low, sign * record.float_quality.high))
+    low = min(ends[0] for ends in shown)
+    high = max(ends[1] for ends in shown)
     if high - low > WHOLE_RANGE_PP:
-        floor = max(point.quality for point in points) - FOCUS_PP
-        low = max(floor, min(point.quality_low for point in points if point.quality >= floor))
+        floor = max(quality for quality, _ in ranges) - FOCUS_PP
+        low = max(floor, min(ends[0] for quality, ends in ranges if quality >= floor))
     x_low, x_high = _padded(
         min(point.rel_power for point in points),
         max(point.rel_power for point in points),
         MIN_SPAN_POWER,
     )
     y_low, y_high = _padded(low, high, MIN_SPAN_PP)
-    return Limits(x_low, x_high, y_low, y_high)
+    return Limits(x_low, x_high, sign * y_low, sign * y_high)
+
+
+def _sorted(a: float, b: float) -> tuple[float, float]:
+    return min(a, b), max(a, b)
 
 
 def _padded(low: float, high: float, min_span: float) -> tuple[float, float]:
@@ -86,7 +107,9 @@ def uniform_labels(record: RunRecord, limits: Limits) -> list[str]:
     points = compared_points(record)
     _, names = short_names([point.label for point in points])
     return [
-        f"{name}: {point.quality:.1f} {record.unit}" if limits.is_below(point) else name
+        f"{name}: {with_unit(f'{point.quality:.1f}', record.unit)}"
+        if limits.is_below(point)
+        else name
         for name, point in zip(names, points, strict=True)
     ]
 
@@ -97,12 +120,12 @@ def uniform_title(record: RunRecord) -> str:
 
 
 def exact_title(record: RunRecord) -> str:
-    return f"exact 8-bit model: {record.exact.quality:.2f} {record.unit}"
+    return f"exact 8-bit model: {with_unit(f'{record.exact.quality:.2f}', record.unit)}"
 
 
 def float_title(record: RunRecord) -> str:
     value = "unknown" if record.float_quality is None else f"{record.float_quality.value:.2f}"
-    return f"float model: {value} {record.unit}"
+    return f"float model: {with_unit(value, record.unit)}"
 
 
 def trials_title(record: RunRecord) -> str:
@@ -113,17 +136,28 @@ def metric_title(record: RunRecord) -> str:
     return METRIC_TITLES.get(record.metric, record.metric)
 
 
+def with_unit(number: str, unit: str) -> str:
+    return f"{number} {unit}" if unit else number
+
+
+def titled(title: str, unit: str) -> str:
+    return f"{title} ({unit})" if unit else title
+
+
 def quality_axis(record: RunRecord) -> str:
-    return (
-        f"{metric_title(record)} ({record.unit}), {record.exact.split} split, "
-        f"n = {record.n_samples:,}"
-    )
+    title = titled(metric_title(record), record.unit)
+    return f"{title}, {record.exact.split} split, n = {record.n_samples:,}"
+
+
+def difference_unit(record: RunRecord) -> str:
+    """Unit of the difference of two qualities, percentage points for percentages."""
+    return "pp" if record.unit == "%" else record.unit
 
 
 def run_line(record: RunRecord) -> str:
     return (
         f"{record.algorithm}, seed {record.seed}, {record.n_evaluated:,} evaluations on "
-        f"{record.n_validation:,} validation samples; bars: 95 % Wilson intervals"
+        f"{record.n_validation:,} validation samples; bars: 95 % intervals"
     )
 
 
@@ -143,7 +177,8 @@ def short_names(keys: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Return at most ``most`` round numbers from ``low`` to ``high``, evenly spaced."""
+    """Return at most ``most`` round numbers between ``low`` and ``high``, evenly spaced."""
+    low, high = min(low, high), max(low, high)
     step = (high - low) / most
     scale: float = 10.0 ** ceil(log10(step) - 1)
     spacing = next(scale * factor for factor in (1, 2, 5, 10) if scale * factor >= step)

@@ -22,7 +22,7 @@ class Batches:
     Args:
         data: A `Split`, which is shuffled, or anything that can be iterated again and again and
             yields (inputs, targets) in batches of any size: a DataLoader, a list. Inputs are
-            float, or uint8, which is divided by 255.
+            uint8, which is divided by 255, or what the model takes.
         epochs: How many passes there will be.
         batch_size: Samples of a batch of a `Split`.
         augment: Varies inputs as they are stored.
@@ -63,7 +63,7 @@ class Batches:
         return max(self._steps, 1)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of a pass: float inputs and int64 targets."""
+        """The batches of a pass, inputs as `to_float` gives them."""
         generator = torch.Generator().manual_seed(_mixed(self._seed, number))
         for inputs, targets in self._raw(number, generator):
             if len(inputs) == 0:

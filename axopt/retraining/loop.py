@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import evaluate
+from axopt.evaluation import METRICS, evaluate
 from axopt.layers import Gradient, Shares
 from axopt.model import EmulatedModel
 from axopt.model.formats import formats_entry
@@ -45,7 +45,7 @@ class Epoch:
         epoch: Its number, from 1.
         loss: Mean loss of its steps; None for 0.
         lr: Learning rate of its last step; None for 0.
-        validation: Accuracy after it in percent; None without validation data.
+        validation: Quality after it, in the unit of the metric; None without validation data.
     """
 
     epoch: int
@@ -79,6 +79,7 @@ def retrain(
     train: Any,
     *,
     validation: Any = None,
+    metric: str = "top1",
     teacher: nn.Module | None = None,
     augment: Augment | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -97,8 +98,10 @@ def retrain(
     Args:
         emulated: A model made by `prepare`.
         train: A data set, a split, a DataLoader or anything else that can be iterated again and
-            again and yields (inputs, targets); uint8 inputs are divided by 255.
+            again and yields (inputs, targets); uint8 inputs are divided by 255. Targets are class
+            numbers; those of a split may be the outputs of a reference, see `against`.
         validation: What `evaluate` takes; the data set's validation split by default.
+        metric: What `evaluate` measures on it.
         teacher: Float model whose predictions are learned beside the labels.
         augment: Varies inputs ``(N, ...)``, called with a generator; see `axopt.data`.
         checkpoint: File that is written after each epoch.
@@ -112,6 +115,8 @@ def retrain(
         DatasetError: If the data does not fit the model.
     """
     chosen = _recipe(recipe)
+    if metric not in METRICS:
+        raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
     if resume and checkpoint is None:
         raise ArgumentError("`resume` needs a `checkpoint`.")
     if isinstance(train, Dataset):
@@ -128,7 +133,7 @@ def retrain(
     with _set_for_training(emulated, teacher, cast(Gradient, chosen.gradient)):
         try:
             loss = Loss(chosen, teacher)
-            identity = _identity(emulated, train, chosen)
+            identity = _identity(emulated, train, chosen, metric)
             trainer = _Trainer(emulated, batches, loss, validation, chosen, identity)
             if resume and checkpoint is not None:
                 trainer.load(load_checkpoint(checkpoint, identity))
@@ -152,7 +157,7 @@ def _recipe(fields: dict[str, Any]) -> Recipe:
     return Recipe(**fields)
 
 
-def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe) -> dict[str, Any]:
+def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe, metric: str) -> dict[str, Any]:
     """What must be the same for a run to be gone on with."""
     return {
         **recipe.as_json(),
@@ -160,6 +165,7 @@ def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe) -> dict[str, 
         "formats": _formats_digest(emulated),
         "multipliers": [f"{i.multiplier} {i.swap}" for i in emulated.layers()],
         "train": train.digest if isinstance(train, Split) else None,
+        "metric": metric,
     }
 
 
@@ -209,6 +215,7 @@ class _Trainer:
     ) -> None:
         self._emulated, self._batches, self._loss = emulated, batches, loss
         self._validation, self._recipe, self._identity = validation, recipe, identity
+        self._metric = METRICS[identity["metric"]]
         self._steps = LearnedSteps(emulated, learn=recipe.learn_steps)
         self._weights = [p for p in emulated.parameters() if p.requires_grad]
         if not self._weights:
@@ -256,7 +263,7 @@ class _Trainer:
             raise ArgumentError("`train` yielded no samples.")
         epoch = Epoch(number, total / done, lr, self._quality())
         self._remember(epoch)
-        quality = "" if epoch.validation is None else f", validation {epoch.validation:.2f} %"
+        quality = "" if epoch.validation is None else f", validation {epoch.validation:.2f}"
         logger.info("epoch %d of %d: loss %.4f%s", number, epochs, total / done, quality)
         return True
 
@@ -280,17 +287,17 @@ class _Trainer:
         return value
 
     def _quality(self) -> float | None:
-        return (
-            None
-            if self._validation is None
-            else evaluate(self._emulated, self._validation, split="validation").value
-        )
+        if self._validation is None:
+            return None
+        data, metric = self._validation, self._metric.name
+        return evaluate(self._emulated, data, metric, split="validation").value
 
     def _remember(self, epoch: Epoch) -> None:
         """Add an epoch; it is the best if none before was better, or there is no validation."""
         best = self._history[self._best_epoch].validation
         self._history.append(epoch)
-        if epoch.validation is None or best is None or epoch.validation > best:
+        error = self._metric.error
+        if epoch.validation is None or best is None or error(epoch.validation) < error(best):
             self._best, self._best_epoch = ModelState.of(self._emulated), epoch.epoch
 
     def _out_of_patience(self) -> bool:

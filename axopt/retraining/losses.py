@@ -1,4 +1,4 @@
-"""What is minimised: cross entropy with the labels, and divergence from a teacher.
+"""What is minimised: cross entropy with the labels, and divergence from a teacher; or a distance.
 
 .. [Hinton2015] G. Hinton, O. Vinyals and J. Dean, "Distilling the Knowledge in a Neural Network",
    arXiv:1503.02531.
@@ -32,13 +32,16 @@ class Loss:
         """Mean over the samples.
 
         Args:
-            logits: ``(N, classes)`` of the model.
+            logits: ``(N, classes)`` of the model; with outputs as targets, of their shape.
             inputs: What it got, for the teacher.
-            targets: ``(N,)`` class numbers.
+            targets: ``(N,)`` class numbers; or float outputs of a reference, which the model's
+                are to equal in the mean square.
 
         Raises:
             DatasetError: If logits and targets, or the teacher's logits, do not fit.
         """
+        if targets.is_floating_point():
+            return self._distance(logits, targets)
         _check(logits, targets)
         loss = functional.cross_entropy(logits, targets)
         if self._teacher is None or self._weight == 0:
@@ -56,6 +59,14 @@ class Loss:
             log_target=True,
         )
         return (1 - self._weight) * loss + self._weight * self._temperature**2 * divergence
+
+    def _distance(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        if outputs.shape != targets.shape or self._teacher is not None:
+            raise DatasetError(
+                f"targets that are outputs must have the shape of the model's, "
+                f"{list(outputs.shape)}, and go without a teacher, got {list(targets.shape)}."
+            )
+        return functional.mse_loss(outputs, targets)
 
 
 def _check(logits: Tensor, targets: Tensor) -> None:

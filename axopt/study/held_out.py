@@ -105,7 +105,12 @@ class HeldOut:
         return current_assignment(
             self._problem.emulated,
             source=self._source,
-            metrics={"metric": seen.metric, "unit": "%", "test": test, "validation": asdict(seen)},
+            metrics={
+                "metric": seen.metric,
+                "unit": self._problem.metric.unit,
+                "test": test,
+                "validation": asdict(seen),
+            },
             cost=figures,
         )
 

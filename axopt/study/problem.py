@@ -66,7 +66,7 @@ def choices_of(
 class AssignmentProblem:
     """Per-layer choice of multipliers as a problem for the search room.
 
-    The objectives are the validation error in percent and the cost figures asked for.
+    The objectives are the validation error of the metric and the cost figures asked for.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class AssignmentProblem:
         self.split = split
         self.choices = tuple(choices)
         self.reference = reference or _default_reference(choices)
-        self.metric = metric
+        self.metric = METRICS[metric]
         self.costs = tuple(costs)
         self.allowed = allowed_corrections(correct)
         self.reestimate = reestimate
@@ -111,7 +111,7 @@ class AssignmentProblem:
 
     @property
     def objective_names(self) -> tuple[str, ...]:
-        return ("error_pct", *self.costs)
+        return (self.metric.error_name, *self.costs)
 
     def identity(self) -> dict[str, Any]:
         """Everything that objectives depend on, as plain values."""
@@ -120,7 +120,7 @@ class AssignmentProblem:
             "model": self.emulated.digest,
             "quantisation": [self.emulated.quantisation_digest(signed) for signed in kinds],
             "validation": self.split.digest,
-            "metric": self.metric,
+            "metric": self.metric.name,
             "objectives": list(self.objective_names),
             "reference": self.reference.key,
             "corrections": None if self.allowed is None else list(self.allowed.names),
@@ -152,7 +152,7 @@ class AssignmentProblem:
 
     def measure(self, split: Split) -> Evaluation:
         """Quality of the present assignment on ``split``."""
-        return evaluate(self.emulated, split, self.metric, batch_size=self.batch_size)
+        return evaluate(self.emulated, split, self.metric.name, batch_size=self.batch_size)
 
     def cost(self) -> Cost:
         """Cost of the present assignment."""
@@ -162,7 +162,10 @@ class AssignmentProblem:
         self.apply(genes)
         figures = self.cost()
         quality = self.measure(self.split)
-        objectives = (100 - quality.value, *(getattr(figures, name) for name in self.costs))
+        objectives = (
+            self.metric.error(quality.value),
+            *(getattr(figures, name) for name in self.costs),
+        )
         return Outcome(objectives, {"quality": asdict(quality), "rel_power": figures.rel_power})
 
 

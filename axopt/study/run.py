@@ -103,7 +103,7 @@ def search(
             re-estimated for every candidate, which costs about as much as evaluating it on twice
             as many; none by default.
         objectives: Cost figures to minimise beside the error, of rel_power, rel_area, delay_ns.
-        metric: "top1" or "top5".
+        metric: A name of `axopt.evaluation.METRICS`.
         validation_samples: How many validation samples to use, balanced over the classes; all by
             default.
         test_samples: How many test samples; all by default.
@@ -167,7 +167,8 @@ def search(
         **_names(emulated, data, source),
         **_counts(outcome),
         metric=metric,
-        unit="%",
+        unit=problem.metric.unit,
+        higher_is_better=problem.metric.higher_is_better,
         n_validation=len(validation),
         n_test=len(test),
         algorithm=algorithm,

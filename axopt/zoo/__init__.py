@@ -1,12 +1,23 @@
 """Models, most with trained weights and a card; and models of the user."""
 
-from axopt.zoo import digits, mobilenet, resnet, vgg  # noqa: F401 - they register models
+from axopt.zoo import (  # noqa: F401 - they register models
+    densenet,
+    digits,
+    mnist,
+    mobilenet,
+    resnet,
+    sentiment,
+    squeezenet,
+    vgg,
+    vit,
+)
 from axopt.zoo.registry import (
     create_model,
     default_data,
     list_models,
     model_card,
     register_model,
+    task_metric,
 )
 from axopt.zoo.user_models import load_model
 from axopt.zoo.weights_io import load_weights_
@@ -19,4 +30,5 @@ __all__ = [
     "load_weights_",
     "model_card",
     "register_model",
+    "task_metric",
 ]

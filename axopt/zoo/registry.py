@@ -16,6 +16,7 @@ _HERE = Path(__file__).parent
 class _Entry(NamedTuple):
     factory: Callable[[], nn.Module]
     default_data: str | None
+    metric: str
 
 
 _Factory = TypeVar("_Factory", bound=Callable[[], nn.Module])
@@ -23,13 +24,14 @@ _MODELS: dict[str, _Entry] = {}
 
 
 def register_model(
-    name: str, *, default_data: str | None = None
+    name: str, *, default_data: str | None = None, metric: str = "top1"
 ) -> Callable[[_Factory], _Factory]:
     """Decorator that adds a factory without arguments to the zoo.
 
     Args:
         name: Name in the zoo, of the weights and of the card.
         default_data: Spec of data that the model fits and that needs no path.
+        metric: Name of the metric of the model's task, for `axopt.evaluate`.
 
     Raises:
         ArgumentError: If the name is taken or is no identifier.
@@ -38,7 +40,7 @@ def register_model(
         raise ArgumentError(f"`name` must be a new identifier, got {name!r}.")
 
     def register(factory: _Factory) -> _Factory:
-        _MODELS[name] = _Entry(factory, default_data)
+        _MODELS[name] = _Entry(factory, default_data, metric)
         return factory
 
     return register
@@ -91,6 +93,15 @@ def default_data(name: str) -> str | None:
         ModelError: If there is no such model.
     """
     return _entry(name).default_data
+
+
+def task_metric(name: str) -> str:
+    """Name of the metric that the model's quality is measured by.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    return _entry(name).metric
 
 
 def _weights_of(name: str) -> Path:

@@ -3,7 +3,7 @@
 import inspect
 
 import axopt
-from axopt.cli import evaluate, loading, search
+from axopt.cli import loading, search
 from axopt.evaluation import METRICS
 from axopt.exploration import DEFAULT_POPULATION, list_algorithms
 from axopt.layers import CALIBRATORS
@@ -14,7 +14,7 @@ def test_choices_are_those_of_the_rooms():
     assert sorted(search.ALGORITHMS) == list_algorithms()
     assert sorted(loading.CALIBRATORS) == sorted(CALIBRATORS)
     assert loading.WEIGHT_SCALES == WEIGHT_SCALES
-    assert tuple(evaluate.METRICS) == tuple(METRICS)
+    assert tuple(loading.METRICS) == tuple(METRICS)
 
 
 def test_default_population_is_the_same_everywhere():

@@ -5,7 +5,15 @@ from axopt.errors import ArgumentError, DatasetError
 
 
 def test_readers_are_listed_sorted():
-    assert list_readers() == ["cifar10", "digits", "idx", "imagefolder", "npz"]
+    assert list_readers() == [
+        "cifar10",
+        "digits",
+        "idx",
+        "imagefolder",
+        "latents",
+        "npz",
+        "polarity",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -13,7 +21,11 @@ def test_readers_are_listed_sorted():
     [
         ("digit", "unknown reader 'digit'; did you mean 'digits'?"),
         ("cifar:x", "unknown reader 'cifar'; did you mean 'cifar10'?"),
-        ("", "unknown reader ''; readers: cifar10, digits, idx, imagefolder, npz"),
+        (
+            "",
+            "unknown reader ''; "
+            "readers: cifar10, digits, idx, imagefolder, latents, npz, polarity",
+        ),
         ("digits:x", "reader 'digits' takes no path, got 'x'."),
         ("npz", "reader 'npz' needs a path: write npz:PATH."),
         ("idx:", "reader 'idx' needs a path: write idx:PATH."),
@@ -25,7 +37,7 @@ def test_bad_specs_are_explained(spec, message):
     assert str(raised.value) == message
 
 
-@pytest.mark.parametrize("reader", ["cifar10", "idx", "imagefolder", "npz"])
+@pytest.mark.parametrize("reader", ["cifar10", "idx", "imagefolder", "npz", "polarity"])
 @pytest.mark.parametrize("name", ["missing", "nul\0byte", "x" * 5000])
 def test_missing_paths_are_named(reader, name, tmp_path):
     with pytest.raises(DatasetError, match=str(tmp_path)):

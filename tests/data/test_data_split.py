@@ -37,6 +37,32 @@ def test_float_is_taken_as_it_is():
         _ = split.inputs_uint8
 
 
+def test_numbers_of_words_are_taken_as_they_are():
+    split = Split(torch.tensor([[300, 2]]), torch.tensor([0]))
+    ((words, _),) = split.batches(8)
+    assert words.dtype == torch.int64
+    assert words.tolist() == [[300, 2]]
+
+
+def test_targets_may_be_outputs_of_a_reference():
+    split = Split(torch.arange(3.0).view(3, 1), torch.arange(6.0).view(3, 2))
+    assert numbers(split.take(2)) == [0, 1]
+    assert split.take(2).targets.tolist() == [[0, 1], [2, 3]]
+    assert Dataset("d", "d", split, split, split, ()).classes == ()
+    with pytest.raises(
+        ArgumentError, match=r"float32 of shape \(3, ...\), got torch.float32 \(3,\)"
+    ):
+        Split(split.stored, torch.zeros(3))
+
+
+def test_a_period_sets_how_much_is_held_out():
+    images, targets = torch.arange(40.0).view(40, 1), torch.arange(40) % 2
+    train, validation, test = split_three_ways(images, targets, source="s", period=10)
+    assert [len(train), len(validation), len(test)] == [32, 4, 4]
+    assert numbers(validation) == [16, 17, 36, 37]
+    assert numbers(test) == [18, 19, 38, 39]
+
+
 @pytest.mark.parametrize("size", [0, -1])
 def test_batches_refuse_sizes_below_one(size):
     with pytest.raises(ArgumentError, match="`size` must be >= 1"):

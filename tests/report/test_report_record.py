@@ -125,3 +125,9 @@ def test_nan_in_json_is_refused(record):
 def test_wilson_helper_brackets_its_value():
     assert wilson(0.0).low == 0.0
     assert wilson(50.0).low < 50.0 < wilson(50.0).high
+
+
+def test_records_that_do_not_say_so_mean_that_higher_is_better(record):
+    document = json.loads(record.to_json())
+    del document["record"]["higher_is_better"]
+    assert RunRecord.from_json(json.dumps(document)) == record

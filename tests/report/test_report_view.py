@@ -4,8 +4,10 @@ from itertools import combinations
 import pytest
 from synthetic_records import EXACT, KEYS, make_record
 
+from axopt.evaluation import METRICS
 from axopt.report import view
 from axopt.report.labels import line_obstacles, place_labels
+from axopt.report.page import report_html
 
 
 def test_points_at_chance_level_do_not_squeeze_the_front(record):
@@ -112,3 +114,52 @@ def test_line_obstacles_follow_the_line():
     assert len(boxes) == 6
     assert line_obstacles([(1.0, 1.0)], step=2.0) == []
     assert len(line_obstacles([(1.0, 1.0), (1.0, 1.0)], step=2.0)) == 1
+
+
+def upside_down(record):
+    """The record as if qualities were distances: 100 minus what they are."""
+
+    def turned(point):
+        return replace(
+            point,
+            quality=100 - point.quality,
+            quality_low=100 - point.quality_high,
+            quality_high=100 - point.quality_low,
+        )
+
+    return replace(
+        record,
+        exact=turned(record.exact),
+        uniform=tuple(map(turned, record.uniform)),
+        front=tuple(map(turned, record.front)),
+        float_quality=None,
+        metric="frechet",
+        unit="",
+        higher_is_better=False,
+    )
+
+
+def test_where_smaller_is_better_the_same_points_are_shown(record):
+    record = replace(record, float_quality=None)
+    usual, turned = view.limits(record), view.limits(upside_down(record))
+    assert turned.y_low == pytest.approx(100 - usual.y_low)
+    assert turned.y_high == pytest.approx(100 - usual.y_high)
+    for before, after in zip(record.uniform, upside_down(record).uniform, strict=True):
+        assert usual.is_below(before) == turned.is_below(after)
+    assert view.ticks(turned.y_low, turned.y_high, 9) == view.ticks(turned.y_high, turned.y_low, 9)
+
+
+def test_where_smaller_is_better_the_page_says_how_much_worse(record):
+    page = report_html(upside_down(record), {})
+    assert "Frechet distance, test split" in page
+    assert '<th scope="col">Drop</th>' in page
+    assert "(pp)" not in page
+    assert "(%)" not in page.replace("Saved (%)", "")
+    point = record.front[-1]
+    turned = upside_down(record)
+    assert turned.loss(100 - point.quality) == pytest.approx(record.loss(point.quality))
+    assert record.loss(record.exact.quality) == 0
+
+
+def test_every_metric_has_a_title():
+    assert view.METRIC_TITLES.keys() == METRICS.keys()

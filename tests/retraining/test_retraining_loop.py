@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import axopt
+import axopt.evaluation
 from axopt.data import Augmentation, Split
 from axopt.errors import ArgumentError, CheckpointError, DatasetError
 from axopt.layers import Gradient, Shares
@@ -341,3 +342,28 @@ def test_splits_of_uint8_and_float_train_alike(emulated, data):
         retrain(emulated, Split(stored, targets), epochs=1)
         states.append(state_of(emulated))
     assert states[0] == states[1]
+
+
+@pytest.fixture
+def unlabelled(emulated, data, model):
+    """The digits with the float model's logits instead of classes."""
+    return axopt.evaluation.against(model, data)
+
+
+def test_outputs_of_the_float_model_are_learned(emulated, unlabelled):
+    result = retrain(emulated, unlabelled, metric="distance", epochs=3, lr=1e-3)
+    distances = [epoch.validation for epoch in result.history]
+    assert distances[0] > 50
+    assert min(distances) < 0.5 * distances[0]
+    assert distances[result.best_epoch] == min(distances)
+    assert axopt.evaluate(emulated, unlabelled.validation, "distance").value == min(distances)
+
+
+def test_outputs_that_do_not_fit_are_refused(emulated, unlabelled, model):
+    with pytest.raises(DatasetError, match="without a teacher"):
+        retrain(emulated, unlabelled.train, epochs=1, teacher=model)
+    wrong = Split(unlabelled.train.stored, unlabelled.train.targets[:, :9])
+    with pytest.raises(DatasetError, match=r"shape of the model's, \[\d+, 10\]"):
+        retrain(emulated, wrong, epochs=1)
+    with pytest.raises(ArgumentError, match="`metric` must be one of top1"):
+        retrain(emulated, unlabelled.train, epochs=1, metric="auc")

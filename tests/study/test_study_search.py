@@ -293,3 +293,20 @@ def test_search_killed_with_signal_9_and_resumed_gives_the_same_front(tmp_path):
         assert json.loads(file.read_text()) == json.loads(
             (killed / "assignments" / file.name).read_text()
         )
+
+
+def test_where_smaller_is_better_the_front_has_the_smallest(emulated, model, data, tmp_path):
+    from axopt.evaluation import against, evaluate
+
+    unlabelled = against(model, data)
+    own = evaluate(model, unlabelled, "distance")
+    out = tmp_path / "run"
+    result = search(emulated, unlabelled, metric="distance", float_quality=own, out=out, budget=20)
+    assert (result.record.unit, result.record.higher_is_better) == ("%", False)
+    seen = [point.validation.value for point in result.record.front]
+    assert seen == sorted(seen)  # power falls along the front, the distance rises
+    assert 0 < seen[0] < seen[-1] < 10
+    stored = json.loads((out / result.record.front[0].assignment).read_text("utf-8"))
+    assert stored["metrics"]["metric"] == "distance"
+    again = search(emulated, unlabelled, metric="distance", budget=20, out=out, resume=True)
+    assert again.outcome.n_evaluated == 0

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -6,32 +7,71 @@ from torch import nn
 
 from axopt import zoo
 from axopt.data import load_data
+from axopt.data.polarity import vocabulary
 from axopt.errors import ArgumentError, ModelError
-from axopt.zoo import create_model, default_data, list_models, model_card, register_model
+from axopt.evaluation import METRICS, evaluate
+from axopt.zoo import (
+    create_model,
+    default_data,
+    list_models,
+    model_card,
+    register_model,
+    task_metric,
+)
+from axopt.zoo.mnist import LATENT
+from axopt.zoo.sentiment import WORDS
 
 WEIGHTS = Path(zoo.__file__).parent / "weights"
 MAX_WEIGHTS_BYTES = 5_000_000
 
 
-SHIPPED = ("digits_cnn", "resnet8", "resnet20")
+SHIPPED = (
+    "digits_cnn",
+    "lstm_sentiment",
+    "mnist_cnn",
+    "mnist_gan",
+    "resnet20",
+    "resnet8",
+)
+
+COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.LSTM, nn.MultiheadAttention)
+
+
+def sample_of(name):
+    """One input of a model."""
+    if name == "lstm_sentiment":
+        return torch.ones(1, 48, dtype=torch.int64)
+    shapes = {"digits_cnn": (1, 1, 8, 8), "mnist_cnn": (1, 1, 28, 28), "mnist_gan": (1, 42)}
+    return torch.zeros(shapes.get(name, (1, 3, 32, 32)))
 
 
 def layer_macs(model, sample):
     """Multiply-accumulates of one input, by layer name."""
     macs = {}
 
-    def count(layer, _, output, name):
-        macs[name] = output[0].numel() * layer.weight[0].numel()
+    def count(layer, inputs, output, name):
+        if isinstance(layer, nn.LSTM):
+            matrices = sum(
+                weight.numel() for n, weight in layer.named_parameters() if "weight" in n
+            )
+            macs[name] = inputs[0].shape[1] * matrices
+            return
+        if isinstance(layer, nn.MultiheadAttention):
+            tokens, width = inputs[0].shape[1:]
+            macs[name] = 4 * tokens * width**2 + 2 * tokens**2 * width
+            return
+        operand = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
+        macs[name] = operand[0].numel() * layer.weight[0].numel()
 
     for name, layer in model.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, COUNTED):
             layer.register_forward_hook(lambda *args, name=name: count(*args, name))
     model(sample)
     return macs
 
 
 def test_models_are_listed_sorted():
-    assert list_models() == ["digits_cnn", "resnet20", "resnet8"]
+    assert list_models() == list(SHIPPED)
 
 
 @pytest.mark.parametrize(
@@ -40,13 +80,18 @@ def test_models_are_listed_sorted():
         ("digits_cnn", 32_602, 777_088, 7),
         ("resnet8", 75_290, 12_239_488, 8),
         ("resnet20", 269_722, 40_551_040, 20),
+        ("squeezenet_small", 251_850, 41_836_544, 26),
+        ("densenet_small", 238_186, 49_049_492, 21),
+        ("vit_small", 810_890, 57_017_600, 20),
+        ("lstm_sentiment", 643_778, 3_145_984, 2),
+        ("mnist_cnn", 47_610, 1_196_928, 5),
+        ("mnist_gan", 131_941, 3_005_856, 5),
     ],
 )
 def test_models_have_the_size_that_their_cards_say(name, parameters, macs, layers):
     model = create_model(name, pretrained=False)
     assert sum(p.numel() for p in model.parameters()) == parameters
-    shape = (1, 1, 8, 8) if name == "digits_cnn" else (1, 3, 32, 32)
-    counted = layer_macs(model, torch.zeros(shape))
+    counted = layer_macs(model, sample_of(name))
     assert len(counted) == layers
     assert sum(counted.values()) == macs
 
@@ -56,10 +101,10 @@ def test_cards_state_what_the_models_are(name):
     card = model_card(name)
     model = create_model(name)
     assert f"{sum(p.numel() for p in model.parameters()):,}" in card
-    shape = (1, 1, 8, 8) if name == "digits_cnn" else (1, 3, 32, 32)
-    assert f"{sum(layer_macs(model, torch.zeros(shape)).values()):,}" in card
-    for word in ("Data", "Split", "Recipe", "Accuracy", "Licence"):
+    assert f"{sum(layer_macs(model, sample_of(name)).values()):,}" in card
+    for word in ("Data", "Split", "Recipe", "Licence"):
         assert f"| {word}" in card
+    assert "| Accuracy (float) |" in card or "| Quality (float) |" in card
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -74,6 +119,62 @@ def test_digits_cnn_is_as_accurate_as_its_card_says():
     for name, split in (("validation", data.validation), ("test", data.test)):
         correct = int((model(split.inputs).argmax(1) == split.targets).sum())
         assert f"{name} {100 * correct / len(split):.2f} %" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "metrics"),
+    [
+        ("lstm_sentiment", "polarity:{}/rt-polarity", ("f1", "top1")),
+        ("mnist_cnn", "idx:{}/mnist", ("top1",)),
+        ("mnist_gan", "latents", ("frechet", "recognised")),
+    ],
+)
+def test_models_are_as_good_as_their_cards_say(name, data, metrics, request):
+    folder = request.getfixturevalue("shared_data") if "{" in data else ""
+    data = load_data(data.format(folder))
+    model, card = create_model(name), model_card(name)
+    for metric in metrics:
+        for split in ("validation", "test"):
+            value = evaluate(model, data, metric, split=split).value
+            assert re.search(rf"{split} {value:.2f}\b", card), (metric, split, value)
+
+
+def test_models_name_the_metric_of_their_task():
+    metrics = {name: task_metric(name) for name in list_models(pretrained=False)}
+    assert set(metrics.values()) <= set(METRICS)
+    assert metrics["resnet8"] == "top1"
+    assert metrics["lstm_sentiment"] == "f1"
+    assert metrics["mnist_gan"] == "frechet"
+
+
+def test_the_words_are_those_of_the_reader():
+    assert WORDS == max(vocabulary().values()) + 1
+    assert load_data("latents").train.stored.shape[1] == LATENT
+
+
+@torch.no_grad()
+def test_padding_behind_a_sentence_matters_only_to_what_reads_backwards():
+    """Positions of padding are left out of the maximum."""
+    model = create_model("lstm_sentiment", pretrained=False)
+    words = torch.tensor([[5, 6, 7, 0, 0, 0]])
+    states, _ = model.lstm(model.embedding(words))
+    assert torch.allclose(model(words), model.fc(states[:, :3].amax(1)))
+
+
+@torch.no_grad()
+def test_attention_mixes_patches_and_positions_tell_them_apart():
+    torch.manual_seed(0)
+    model = create_model("vit_small", pretrained=False)
+    images = torch.rand(2, 3, 32, 32)
+    assert model(images).shape == (2, 10)
+    assert not torch.allclose(model(images), model(images.flip(3)), atol=1e-4)
+    other = images.clone()
+    other[:, :, :4, :4] = 0
+    seen = [
+        model.blocks[0](model.embed(model.normalize(x)).flatten(2).transpose(1, 2))
+        for x in (images, other)
+    ]
+    assert not torch.allclose(seen[0][:, 1:], seen[1][:, 1:])
 
 
 def test_models_are_in_evaluation_mode():
@@ -94,12 +195,13 @@ def test_initial_weights_come_from_the_seed():
 def test_unknown_models_list_near_misses(function):
     with pytest.raises(ModelError, match="unknown model 'resnet9'; did you mean 'resnet8'"):
         function("resnet9")
-    with pytest.raises(ModelError, match="models: digits_cnn, resnet20, resnet8"):
+    with pytest.raises(ModelError, match="models: digits_cnn, lstm_sentiment, mnist_cnn"):
         function("vgg")
 
 
 def test_only_data_without_a_path_are_a_default():
     assert default_data("digits_cnn") == "digits"
+    assert default_data("mnist_gan") == "latents"
     assert default_data("resnet8") is None
 
 

@@ -1,0 +1,100 @@
+"""Sentences of film reviews, positive or negative, as numbers of words.
+
+.. [Pang2005] B. Pang and L. Lee, "Seeing Stars: Exploiting Class Relationships for Sentiment
+   Categorization with Respect to Rating Scales", ACL 2005: 5,331 sentences of each kind,
+   tokenised and in lower case, one a line.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from axopt.data.dataset import Dataset
+from axopt.data.registry import register_reader
+from axopt.data.splitting import split_three_ways
+from axopt.errors import DatasetError
+
+CLASSES = ("negative", "positive")
+LENGTH = 48
+"""Words of a sample; 0.4 % of the sentences are longer and lose their end."""
+
+PADDING, UNKNOWN = 0, 1
+_FIRST_WORD = 2  # number of the vocabulary's first word
+_FILES = ("rt-polarity.neg", "rt-polarity.pos")
+_PERIOD = 10  # 80 % train, 10 % validation, 10 % test
+_MAX_BYTES = 256 << 20
+_VOCABULARY = Path(__file__).with_name("polarity_vocabulary.txt")
+
+
+@register_reader("polarity")
+def read_polarity(path: Path) -> Dataset:
+    """Read ``rt-polarity.neg`` and ``rt-polarity.pos``; samples ``(48,)`` int64.
+
+    Words are numbered by a vocabulary that is part of axopt, so that numbers mean the same to a
+    trained model whatever the folder holds: `build_vocabulary` made it from the train split of
+    [Pang2005]. Other words are number 1; sentences are padded behind with 0. `split_three_ways`
+    splits by tenths.
+
+    Args:
+        path: Folder with the two files in Latin-1, one sentence a line.
+
+    Raises:
+        DatasetError: If a file is missing, too large, no text or holds an empty line.
+    """
+    sentences, targets = read_sentences(path)
+    words = vocabulary()
+    stored = torch.stack([encode(sentence, words) for sentence in sentences])
+    train, validation, test = split_three_ways(stored, targets, source=path, period=_PERIOD)
+    return Dataset("rt-polarity", f"polarity:{path}", train, validation, test, CLASSES)
+
+
+def read_sentences(path: Path) -> tuple[list[list[str]], Tensor]:
+    """The words of each sentence and its class, ``(N,)`` int64; the negative ones first.
+
+    Raises:
+        DatasetError: As `read_polarity`.
+    """
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder of {' and '.join(_FILES)}.")
+    by_class = [_read_lines(path / name) for name in _FILES]
+    targets = [torch.full((len(lines),), label) for label, lines in enumerate(by_class)]
+    return [words for lines in by_class for words in lines], torch.cat(targets)
+
+
+def _read_lines(path: Path) -> list[list[str]]:
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file of sentences.")
+    size = path.stat().st_size
+    if size > _MAX_BYTES:
+        raise DatasetError(f"{path}: has {size} bytes, more than {_MAX_BYTES} are refused.")
+    content = path.read_bytes()
+    if b"\0" in content:  # every other byte is a character of Latin-1
+        raise DatasetError(f"{path}: no text: a zero byte at offset {content.index(0)}.")
+    lines = content.decode("latin-1").removesuffix("\n").split("\n")
+    sentences = [line.split() for line in lines]
+    if [] in sentences:
+        raise DatasetError(f"{path}: line {sentences.index([]) + 1} holds no word.")
+    return sentences
+
+
+def build_vocabulary(sentences: Iterable[Sequence[str]]) -> list[str]:
+    """The words that occur at least twice, the most frequent first, then by their letters."""
+    counts = Counter(word for sentence in sentences for word in sentence)
+    return sorted((w for w, n in counts.items() if n > 1), key=lambda w: (-counts[w], w))
+
+
+@cache
+def vocabulary() -> Mapping[str, int]:
+    """Number of each word that the reader knows, from 2 on."""
+    words = _VOCABULARY.read_text("utf-8").split("\n")[:-1]
+    return {word: number for number, word in enumerate(words, _FIRST_WORD)}
+
+
+def encode(sentence: Sequence[str], words: Mapping[str, int]) -> Tensor:
+    """A sentence as ``(48,)`` int64: the words' numbers, 1 for unknown ones, then zeros."""
+    numbers = [words.get(word, UNKNOWN) for word in sentence[:LENGTH]]
+    return torch.tensor(numbers + [PADDING] * (LENGTH - len(numbers)))
