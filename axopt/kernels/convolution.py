@@ -135,6 +135,7 @@ class Convolution:
         bias = torch.zeros(channels) if output.bias is None else output.bias.detach().float()
         self._bias = bias.contiguous().numpy()
         self._operations: dict[Method, _lut_gemm.Operation] = {}
+        self._latest: tuple[int, _lut_gemm.Operation] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -188,9 +189,13 @@ class Convolution:
         return self._method or choose_method(self._plan, shape)
 
     def _operation(self, pixels: int) -> "_lut_gemm.Operation":
+        latest = self._latest  # a recurrent layer has as many pixels in every step
+        if latest is not None and latest[0] == pixels:
+            return latest[1]
         method = self.method(pixels)
         if method not in self._operations:
             self._operations[method] = self._new_operation(method)
+        self._latest = (pixels, self._operations[method])
         return self._operations[method]
 
     def _new_operation(self, method: Method) -> "_lut_gemm.Operation":

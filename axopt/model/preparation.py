@@ -21,6 +21,7 @@ from axopt.errors import (
 from axopt.layers import CALIBRATORS, EmulatedConv2d, EmulatedLayer, EmulatedLinear
 from axopt.model.emulated_model import EmulatedModel, input_of
 from axopt.model.trace import RECTIFIERS, Trace, trace
+from axopt.modules import lower_
 from axopt.multipliers import Multiplier, load_library
 
 WEIGHT_SCALES = ("per-channel", "per-tensor")
@@ -79,7 +80,7 @@ def prepare(
     multiplier = multiplier or load_library().exact(signed=True)
     batches = iter(calibration)
     first = input_of(next(batches, None))
-    module = copy.deepcopy(model).eval()
+    module = lower_(copy.deepcopy(model)).eval()
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     chosen, skipped = _choose(module, include, exclude)

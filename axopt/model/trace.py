@@ -84,15 +84,16 @@ class _UseCounter(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any) -> Trace:
+def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Tensor) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
     Args:
         model: In evaluation mode.
         layers: Name -> convolution or linear module to watch.
-        x: An input of the model with one sample or more.
+        x: An input of the model, samples along its first dimension.
     """
     result = Trace()
+    samples = max(len(x), 1)
     outputs: dict[int, str] = {}
     calls: dict[str, int] = defaultdict(int)
     followers: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
@@ -103,7 +104,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any)
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
-            result.macs[name] += _macs(module, inputs[0], output)
+            result.macs[name] += output.numel() * module.weight[0].numel() // samples
             calls[name] += 1
             outputs[id(output)] = name
             counter.keep(output)
@@ -154,13 +155,6 @@ def _follower_kind(module: nn.Module) -> str | None:
     if isinstance(module, _BatchNorm) and module.running_mean is not None:
         return "norm"
     return "rectifier" if type(module) in RECTIFIERS else None
-
-
-def _macs(layer: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> int:
-    """Multiplications of one call, for one sample."""
-    batched = x.ndim == 4 if isinstance(layer, nn.Conv2d) else x.ndim > 1
-    samples = max(len(x), 1) if batched else 1
-    return output.numel() // samples * layer.weight[0].numel()
 
 
 def _tensors(values: Any) -> list[Tensor]:
