@@ -57,12 +57,10 @@ class EmulatedLinear(EmulatedLayer):
     def _convolved(
         self, convolution: Convolution, x: Tensor, bounds: tuple[float, float] | None
     ) -> Tensor:
-        """The rows of the input are the pixels of an image of one line."""
-        rows = x.reshape(-1, x.shape[-1])
-        if len(rows) == 0:
-            return x.new_zeros(*x.shape[:-1], len(self.weight))
-        y = convolution(rows.T[None, :, None], bounds)
-        return y[0, :, 0].T.view(*x.shape[:-1], y.shape[1])
+        if x.ndim == 2:
+            return convolution.rows(x, bounds)
+        y = convolution.rows(x.reshape(-1, x.shape[-1]), bounds)
+        return y.view(*x.shape[:-1], y.shape[1])
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         return x
