@@ -8,7 +8,7 @@ so are the rectifiers behind them.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+from axopt.modules.hooks import has_forward_hooks
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -93,6 +95,12 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Tens
         x: An input of the model, samples along its first dimension.
     """
     result = Trace()
+    tied = _tied(model)
+    plain = {  # layers that a follower may change, which must change nothing else
+        name
+        for name, layer in layers.items()
+        if tied.isdisjoint(map(id, layer.parameters())) and not has_forward_hooks(layer)
+    }
     samples = max(len(x), 1)
     outputs: dict[int, str] = {}
     calls: dict[str, int] = defaultdict(int)
@@ -106,7 +114,8 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Tens
                 result.macs[name] = 0
             result.macs[name] += output.numel() * module.weight[0].numel() // samples
             calls[name] += 1
-            outputs[id(output)] = name
+            if name in plain:
+                outputs[id(output)] = name
             counter.keep(output)
 
         return hook
@@ -151,7 +160,15 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Tens
     return result
 
 
+def _tied(model: nn.Module) -> set[int]:
+    """Ids of the parameters that more than one module has."""
+    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    return {parameter for parameter, count in owners.items() if count > 1}
+
+
 def _follower_kind(module: nn.Module) -> str | None:
+    if has_forward_hooks(module):
+        return None
     if isinstance(module, _BatchNorm) and module.running_mean is not None:
         return "norm"
     return "rectifier" if type(module) in RECTIFIERS else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from axopt.modules.hooks import keep_hooks
 from axopt.modules.recurrent import Recurrent, RecurrentCell
 
 # Subclasses may compute something else: only the types themselves.
@@ -34,7 +35,7 @@ def lower_(module: nn.Module) -> nn.Module:
 
     def lowered(part: nn.Module) -> nn.Module:
         if part not in made:
-            made[part] = LOWERINGS[type(part)](part)
+            made[part] = keep_hooks(part, LOWERINGS[type(part)](part))
         return made[part]
 
     if type(module) in LOWERINGS:
