@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, cast
@@ -15,11 +13,11 @@ from torch.nn.utils import parametrize
 from axopt.errors import (
     ArgumentError,
     CalibrationError,
-    UnknownLayerError,
     UnsupportedLayerError,
 )
 from axopt.layers import CALIBRATORS, EmulatedConv2d, EmulatedLayer, EmulatedLinear
 from axopt.model.emulated_model import EmulatedModel, input_of
+from axopt.model.patterns import matching
 from axopt.model.plain import plain_copy
 from axopt.model.reasons import why_float, why_refused
 from axopt.model.trace import RECTIFIERS, Trace, trace
@@ -174,8 +172,8 @@ def _choose(
 ) -> tuple[dict[str, nn.Conv2d | nn.Linear], dict[str, str]]:
     """The layers to emulate, and the reason for every other module that has weights."""
     weighted = dict(_weighted(module))
-    included = _matching(weighted, include, "include") if include is not None else set(weighted)
-    excluded = _matching(weighted, exclude, "exclude")
+    included = matching(weighted, include, "include") if include is not None else set(weighted)
+    excluded = matching(weighted, exclude, "exclude")
     chosen: dict[str, nn.Conv2d | nn.Linear] = {}
     skipped: dict[str, str] = {}
     for name, layer in weighted.items():
@@ -199,18 +197,6 @@ def _choose(
             f"the model {type(module).__name__} has no layer to emulate: {skipped or 'no weights'}"
         )
     return chosen, skipped
-
-
-def _matching(modules: dict[str, nn.Module], patterns: Sequence[str], argument: str) -> set[str]:
-    matching: set[str] = set()
-    for pattern in patterns:
-        found = fnmatch.filter(modules, pattern)
-        if not found:
-            near = difflib.get_close_matches(pattern, modules, n=3)
-            hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-            raise UnknownLayerError(f"`{argument}`: no layer matches {pattern!r}{hint}")
-        matching.update(found)
-    return matching
 
 
 def _replace(module: nn.Module, replacements: dict[int, EmulatedLayer]) -> None:
