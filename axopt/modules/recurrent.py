@@ -34,12 +34,12 @@ _MINUS_ONE = torch.tensor(-1.0)
 
 
 def _tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent as 2 sigmoid(2 x) - 1, which takes PyTorch a fifth of the time.
+    """The hyperbolic tangent as 2 sigmoid(2 x) - 1, which takes a processor a fifth of the time.
 
     Only the sigmoid rounds, so it is off by 1.2e-7 at most in float32. Where that is too much of
-    the precision there is, it is PyTorch's own.
+    the precision there is, and on other devices, it is PyTorch's own.
     """
-    if x.dtype not in (torch.float32, torch.float64):
+    if x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
         return x.tanh()
     return torch.add(_MINUS_ONE, (x + x).sigmoid_(), alpha=2)
 

@@ -122,6 +122,16 @@ def test_products_are_layers_of_their_own(kind):
     assert emulated.skipped == {}
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_float_types_are_kept(dtype):
+    torch.manual_seed(0)
+    module, x = nn.LSTM(7, 6).to(dtype), torch.randn(4, 5, 7).to(dtype)
+    with torch.no_grad():
+        (expected, _), (found, states) = module(x), axopt.prepare(module, [x])(x)
+    assert {found.dtype, *(state.dtype for state in states)} == {dtype}
+    assert (found - expected).abs().max() < 0.05
+
+
 class Classifier(nn.Module):
     """Words to classes, with packed sequences inside; time comes first in the recurrent part."""
 

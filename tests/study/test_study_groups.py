@@ -114,6 +114,13 @@ def test_a_run_is_resumed_with_its_groups_only(emulated, data, tmp_path):
     assert again.front.equals(whole.front)
 
 
+def test_groups_of_the_same_names_with_other_layers_are_another_search(emulated, data, tmp_path):
+    out = tmp_path / "run"
+    search(emulated, data, groups={"a": ["0", "2"], "b": "5"}, budget=2, out=out)
+    with pytest.raises(StoreError, match="`groups"):
+        search(emulated, data, groups={"a": "0", "b": ["2", "5"]}, out=out, resume=True)
+
+
 def test_groups_of_single_layers_are_no_other_search(emulated, data, tmp_path):
     out = tmp_path / "run"
     search(emulated, data, out=out, budget=4)
