@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "axopt"
 MAX_LINES = 500
 
 _BASE = {"errors", "files"}
-_EMULATION = _BASE | {"multipliers", "kernels", "layers", "corrections", "model"}
+_EMULATION = _BASE | {"multipliers", "kernels", "layers", "corrections", "modules", "model"}
 _ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report"}
 MAY_IMPORT = {
     "errors": set(),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "kernels": _BASE | {"multipliers", "_lut_gemm"},
     "layers": _BASE | {"multipliers", "kernels"},
     "corrections": _BASE | {"multipliers", "kernels", "layers"},
+    "modules": _BASE,
     "model": _EMULATION - {"model"},
     "data": _BASE,
     "zoo": _BASE,

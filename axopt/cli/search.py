@@ -62,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--swap", action="store_true", help="let each layer choose the order of its operands"
     )
+    group.add_argument(
+        "--group",
+        type=names,
+        action="append",
+        metavar="PATTERN,...",
+        help="layers that share one multiplier, by name or pattern (layer1.*); repeatable",
+    )
     loading.add_corrections(group)
     group.add_argument(
         "--reestimate",
@@ -115,6 +122,7 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             population=options.population,
             operand_order=options.swap,
+            groups=options.group,
             correct=loading.corrections_of(options),
             reestimate_samples=options.reestimate,
             metric=metric,

@@ -135,6 +135,7 @@ class Convolution:
         bias = torch.zeros(channels) if output.bias is None else output.bias.detach().float()
         self._bias = bias.contiguous().numpy()
         self._operations: dict[Method, _lut_gemm.Operation] = {}
+        self._latest: tuple[int, _lut_gemm.Operation] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -161,23 +162,52 @@ class Convolution:
         if x.shape[1] != channels:
             raise ArgumentError(f"`x` must have {channels} channels, got {x.shape[1]}.")
         size = self._window.out_size((x.shape[2], x.shape[3]), (kernel[0], kernel[1]))
+        out = self._empty(len(x), *size, out_channels)
+        self._run(x.detach().numpy(), out.numpy(), bounds or _UNBOUNDED)
+        return out.permute(0, 3, 1, 2)
+
+    def rows(self, x: Tensor, bounds: Bounds | None = None) -> Tensor:
+        """Multiply rows by the weights of a kernel with one tap, as a linear layer does.
+
+        Args:
+            x: ``(rows, channels)`` float32 on the CPU, any strides.
+            bounds: What the results are clamped to; None leaves them as they are.
+
+        Returns:
+            ``(rows, out_channels)`` float32, contiguous.
+
+        Raises:
+            ArgumentError: If the number of channels is wrong.
+            MemoryError: If the result or a band cannot be allocated.
+        """
+        out_channels, channels = self._codes.shape[:2]
+        if x.shape[1] != channels:
+            raise ArgumentError(f"`x` must have {channels} channels, got {x.shape[1]}.")
+        out = self._empty(x.shape[0], out_channels)
+        image = x.detach().numpy().T[None, :, None]  # of one line
+        self._run(image, out.numpy()[None, None], bounds or _UNBOUNDED)
+        return out
+
+    def _empty(self, *shape: int) -> Tensor:
         try:
-            out = torch.empty((len(x), *size, out_channels))
+            return torch.empty(shape)
         except RuntimeError as error:  # what torch raises where memory is short
             raise MemoryError(f"no memory for the result of {self._codes.shape}") from error
-        if out.numel() and x.numel():
-            self._operation(len(x) * math.prod(size)).run(
+
+    def _run(self, x: NDArray[np.float32], out: NDArray[np.float32], bounds: Bounds) -> None:
+        """Write the results into ``out``, ``(images, out_height, out_width, out_channels)``."""
+        if out.size and x.size:
+            self._operation(math.prod(out.shape[:3])).run(
                 self._isa,
                 torch.get_num_threads(),
-                x.detach().numpy(),
+                x,
                 self._inverse_scale,
                 self._zero_point,
-                out.numpy(),
-                bounds or _UNBOUNDED,
+                out,
+                bounds,
             )
-        elif out.numel():  # nothing to sum
-            out.copy_(torch.from_numpy(self._bias)).clamp_(*(bounds or _UNBOUNDED))
-        return out.permute(0, 3, 1, 2)
+        elif out.size:  # nothing to sum
+            out[:] = self._bias.clip(*bounds)
 
     def method(self, pixels: int) -> Method:
         """The method for a call with so many output pixels."""
@@ -188,9 +218,13 @@ class Convolution:
         return self._method or choose_method(self._plan, shape)
 
     def _operation(self, pixels: int) -> "_lut_gemm.Operation":
+        latest = self._latest  # a recurrent layer has as many pixels in every step
+        if latest is not None and latest[0] == pixels:
+            return latest[1]
         method = self.method(pixels)
         if method not in self._operations:
             self._operations[method] = self._new_operation(method)
+        self._latest = (pixels, self._operations[method])
         return self._operations[method]
 
     def _new_operation(self, method: Method) -> "_lut_gemm.Operation":

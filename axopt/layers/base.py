@@ -211,7 +211,9 @@ class EmulatedLayer(nn.Module, ABC):
         quantisation = self.quantisation()
         prepared = self._prepared_input(x.float())
         if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
-            y = differentiable(self, prepared, self.filters, self.bias, quantisation, self.steps)
+            bias = None if self.bias is None else self.bias.float()
+            weight = self.filters.float()
+            y = differentiable(self, prepared, weight, bias, quantisation, self.steps)
             return y.to(x.dtype)
         return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
 

@@ -72,13 +72,10 @@ class EmulatedLinear(EmulatedLayer):
         x: Tensor,
         bounds: tuple[float, float] | None,
     ) -> Tensor:
-        """The rows of the input are the pixels of an image of one line."""
-        rows = x.reshape(-1, x.shape[-1])
-        if len(rows) == 0:
-            return x.new_zeros(*x.shape[:-1], len(self.weight))
         convolution = cast(Convolution, convolutions[0])
-        y = convolution(rows.T[None, :, None], bounds)
-        return self._from_rows(y[0, :, 0].T, x)
+        if x.ndim == 2:
+            return convolution.rows(x, bounds)
+        return self._from_rows(convolution.rows(x.reshape(-1, x.shape[-1]), bounds), x)
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         return x

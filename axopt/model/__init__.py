@@ -2,9 +2,16 @@
 
 from axopt.model.assign import assign_, current_assignment
 from axopt.model.assignment import Assignment, LayerAssignment
-from axopt.model.correct import Explanation, allowed_corrections, correct_, explain_corrections
+from axopt.model.correct import (
+    Explanation,
+    allowed_corrections,
+    correct_,
+    correct_together,
+    explain_corrections,
+)
 from axopt.model.costs import Cost, cost
 from axopt.model.emulated_model import EmulatedModel, LayerInfo
+from axopt.model.patterns import matching
 from axopt.model.preparation import WEIGHT_SCALES, prepare
 from axopt.model.reestimation import Reestimator
 
@@ -20,8 +27,10 @@ __all__ = [
     "allowed_corrections",
     "assign_",
     "correct_",
+    "correct_together",
     "cost",
     "current_assignment",
     "explain_corrections",
+    "matching",
     "prepare",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from axopt.corrections import ALL, NONE, Corrections, LayerCorrector
@@ -48,6 +48,23 @@ def correct_layer(layer: EmulatedLayer, swap: bool, allowed: Corrections) -> Non
     layer.assign(layer.multiplier, swap=choice.swap)
     if choice.quantisation.corrections:
         layer.correction = choice.quantisation
+
+
+def correct_together(layers: Sequence[EmulatedLayer], allowed: Corrections) -> None:
+    """As `correct_layer` for layers that share one circuit, and so one operand order.
+
+    The order is that with the least sum of squared relative errors.
+    """
+    in_order = replace(allowed, order=False)
+
+    def error(swap: bool) -> float:
+        correctors = [(LayerCorrector.of(layer), layer.multiplier) for layer in layers]
+        choices = [c.best(circuit, swap=swap, allowed=in_order) for c, circuit in correctors]
+        return sum(choice.error_pct**2 for choice in choices)
+
+    swap = allowed.order and error(True) < error(False)
+    for layer in layers:
+        correct_layer(layer, swap, in_order)
 
 
 def allowed_corrections(correct: bool | Corrections) -> Corrections | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
@@ -90,7 +91,8 @@ class EmulatedModel(nn.Module):
         for name, value in self.module.state_dict().items():
             if isinstance(value, Tensor):
                 digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-                digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+                bytes_of = value.detach().cpu().contiguous().view(-1).view(torch.uint8)
+                digest.update(bytes_of.numpy().tobytes())
         return digest.hexdigest()
 
     @property

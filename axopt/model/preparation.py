@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-import difflib
-import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from axopt.errors import (
     ArgumentError,
     CalibrationError,
-    UnknownLayerError,
     UnsupportedLayerError,
 )
 from axopt.layers import (
@@ -32,7 +29,11 @@ from axopt.layers import (
     LayerOptions,
 )
 from axopt.model.emulated_model import EmulatedModel, input_of
+from axopt.model.patterns import matching
+from axopt.model.plain import plain_copy
+from axopt.model.reasons import why_float, why_refused
 from axopt.model.trace import RECTIFIERS, Trace, trace
+from axopt.modules.hooks import keep_hooks
 from axopt.multipliers import Multiplier, load_library
 
 WEIGHT_SCALES = ("per-channel", "per-tensor")
@@ -95,7 +96,7 @@ def prepare(
     multiplier = multiplier or load_library().exact(signed=True)
     batches = iter(calibration)
     first = input_of(next(batches, None))
-    module = copy.deepcopy(model).eval()
+    module = plain_copy(model)
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     chosen, skipped = _choose(module, include, exclude)
@@ -162,7 +163,7 @@ def _options_by_layer(
             weight_scales=options.weight_scales or usual.weight_scales,
         )
         _check_quantisation(options)
-        found.update(dict.fromkeys(_matching(layers, [pattern], "layer_options"), options))
+        found.update(dict.fromkeys(matching(layers, [pattern], "layer_options"), options))
     return found
 
 
@@ -234,23 +235,27 @@ def _choose(
     module: nn.Module, include: Sequence[str] | None, exclude: Sequence[str]
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """The layers to emulate, and the reason for every other module that has weights."""
-    weighted = {n: m for n, m in module.named_modules() if _has_weights(m)}
-    included = _matching(weighted, include, "include") if include is not None else set(weighted)
-    excluded = _matching(weighted, exclude, "exclude")
+    weighted = dict(_weighted(module))
+    included = matching(weighted, include, "include") if include is not None else set(weighted)
+    excluded = matching(weighted, exclude, "exclude")
     chosen: dict[str, nn.Module] = {}
     skipped: dict[str, str] = {}
     for name, layer in weighted.items():
-        reason = _unsupported(layer)
+        refusal = why_refused(layer)
         if name in excluded:
             skipped[name] = "excluded by the user"
         elif name not in included:
             skipped[name] = "not included by the user"
-        elif reason is None:
+        elif refusal is not None:
+            raise UnsupportedLayerError(
+                f"layer {name!r} cannot be emulated: {refusal}, or exclude it."
+            )
+        elif type(layer) in _EMULATED:
             chosen[name] = layer
-        elif include is not None and name in include:
-            raise UnsupportedLayerError(f"layer {name!r} cannot be emulated: {reason}.")
         else:
-            skipped[name] = reason
+            skipped[name] = why_float(layer, _EMULATED)
+            if include is not None and name in include:
+                raise UnsupportedLayerError(f"layer {name!r} cannot be emulated: {skipped[name]}.")
     if not chosen:
         raise UnsupportedLayerError(
             f"the model {type(module).__name__} has no layer to emulate: {skipped or 'no weights'}"
@@ -258,32 +263,11 @@ def _choose(
     return chosen, skipped
 
 
-def _matching(modules: dict[str, nn.Module], patterns: Sequence[str], argument: str) -> set[str]:
-    matching: set[str] = set()
-    for pattern in patterns:
-        found = fnmatch.filter(modules, pattern)
-        if not found:
-            near = difflib.get_close_matches(pattern, modules, n=3)
-            hint = f"; did you mean {', '.join(map(repr, near))}?" if near else "."
-            raise UnknownLayerError(f"`{argument}`: no layer matches {pattern!r}{hint}")
-        matching.update(found)
-    return matching
-
-
-def _unsupported(layer: nn.Module) -> str | None:
-    """Why a module with weights stays in float; None if it can be emulated."""
-    if type(layer) in _EMULATED:
-        return None
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-        return f"{type(layer).__name__} stays in float unless it directly follows a layer"
-    return f"{type(layer).__name__} is not emulated"
-
-
 def _replace(module: nn.Module, replacements: dict[int, EmulatedLayer]) -> None:
     """Put each replacement wherever its original stands; a shared layer stays shared."""
     for name, layer in list(module.named_modules(remove_duplicate=False)):
         if id(layer) in replacements:
-            _set_submodule(module, name, replacements[id(layer)])
+            _set_submodule(module, name, keep_hooks(layer, replacements[id(layer)]))
 
 
 def _set_submodule(module: nn.Module, name: str, new: nn.Module) -> None:
@@ -306,5 +290,14 @@ def _calibrate(
             raise CalibrationError(f"layer {name!r}: calibration never reached it.")
 
 
-def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(recurse=False), None) is not None
+def _weighted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of all that have parameters of their own, each once."""
+    inside: set[str] = set()  # parts of parametrisations, whose tensors are those of the module
+    for name, part in module.named_modules():
+        if name.rpartition(".")[0] in inside:
+            inside.add(name)
+        elif parametrize.is_parametrized(part):
+            inside.add(f"{name}.parametrizations".lstrip("."))
+            yield name, part
+        elif next(part.parameters(recurse=False), None) is not None:
+            yield name, part

@@ -8,7 +8,7 @@ so are the rectifiers behind them.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from axopt.layers import transposed_products
+from axopt.modules.hooks import has_forward_hooks
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -86,15 +87,22 @@ class _UseCounter(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
+def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
     Args:
         model: In evaluation mode.
         layers: Name -> convolution or linear module to watch.
-        x: An input of the model with one sample or more.
+        x: An input of the model, samples along its first dimension.
     """
     result = Trace()
+    tied = _tied(model)
+    plain = {  # layers that a follower may change, which must change nothing else
+        name
+        for name, layer in layers.items()
+        if tied.isdisjoint(map(id, layer.parameters())) and not has_forward_hooks(layer)
+    }
+    samples = max(len(x), 1)
     outputs: dict[int, str] = {}
     calls: dict[str, int] = defaultdict(int)
     followers: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
@@ -105,9 +113,10 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
-            result.macs[name] += _macs(module, inputs[0], output)
+            result.macs[name] += _macs(module, output) // samples
             calls[name] += 1
-            outputs[id(output)] = name
+            if name in plain:
+                outputs[id(output)] = name
             counter.keep(output)
 
         return hook
@@ -152,20 +161,28 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
     return result
 
 
+def _tied(model: nn.Module) -> set[int]:
+    """Ids of the parameters that more than one module has."""
+    owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    return {parameter for parameter, count in owners.items() if count > 1}
+
+
 def _follower_kind(module: nn.Module) -> str | None:
+    if has_forward_hooks(module):
+        return None
     if isinstance(module, _BatchNorm) and module.running_mean is not None:
         return "norm"
     return "rectifier" if type(module) in RECTIFIERS else None
 
 
-def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
-    """Multiplications of one call, for one sample; those with padding are among them."""
+def _macs(layer: nn.Module, output: Tensor) -> int:
+    """Multiplications of one call; those with padding are among them."""
     weight = cast(Tensor, layer.weight)
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        return transposed_products(layer, output.shape[2 - weight.ndim :])
-    batched = x.ndim == weight.ndim if weight.ndim > 2 else x.ndim > 1
-    samples = max(len(x), 1) if batched else 1
-    return output.numel() // samples * weight[0].numel()
+    if not isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return output.numel() * weight[0].numel()
+    size = output.shape[2 - weight.ndim :]
+    images = output.numel() // max(layer.out_channels * math.prod(size), 1)
+    return images * transposed_products(layer, size)
 
 
 def _tensors(values: Any) -> list[Tensor]:

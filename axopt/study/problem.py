@@ -11,8 +11,17 @@ from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import METRICS, Evaluation, evaluate
 from axopt.exploration import Genes, Outcome, SearchSpace
-from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, assign_, cost
+from axopt.model import (
+    Cost,
+    EmulatedModel,
+    Reestimator,
+    allowed_corrections,
+    assign_,
+    correct_together,
+    cost,
+)
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+from axopt.study.groups import Groups, genes_of
 
 OBJECTIVES = ("rel_power", "rel_area", "delay_ns")
 """Cost figures that a search can minimise beside the error."""
@@ -80,6 +89,7 @@ class AssignmentProblem:
         costs: Sequence[str] = ("rel_power",),
         correct: bool | Corrections = True,
         reestimate: Split | None = None,
+        groups: Groups | None = None,
         batch_size: int = 250,
     ) -> None:
         if metric not in METRICS:
@@ -102,8 +112,8 @@ class AssignmentProblem:
         )
         self._orders_chosen = any(choice.swap for choice in choices)
         self.batch_size = batch_size
-        names = tuple(info.name for info in emulated.layers())
-        self._space = SearchSpace(names, (len(self.choices),) * len(names))
+        self.genes = genes_of(groups, [info.name for info in emulated.layers()])
+        self._space = SearchSpace(tuple(self.genes), (len(self.choices),) * len(self.genes))
 
     @property
     def space(self) -> SearchSpace:
@@ -116,7 +126,9 @@ class AssignmentProblem:
     def identity(self) -> dict[str, Any]:
         """Everything that objectives depend on, as plain values."""
         kinds = sorted({choice.multiplier.signed for choice in self.choices})
+        groups = {name: list(layers) for name, layers in self.genes.items() if layers != (name,)}
         return {
+            **({"groups": groups} if groups else {}),  # stores of searches without have none
             "model": self.emulated.digest,
             "quantisation": [self.emulated.quantisation_digest(signed) for signed in kinds],
             "validation": self.split.digest,
@@ -132,23 +144,32 @@ class AssignmentProblem:
 
     def uniform(self) -> dict[Genes, Choice]:
         """The points that use one choice in every layer."""
-        layers = len(self._space.names)
-        return {(gene,) * layers: choice for gene, choice in enumerate(self.choices)}
+        return {(gene,) * len(self.genes): choice for gene, choice in enumerate(self.choices)}
 
     def apply(self, genes: Genes) -> None:
         """Assign the circuits that ``genes`` stand for, corrected if asked for.
 
-        Corrections choose operand orders, unless these are genes.
+        Corrections choose operand orders, unless these are genes; layers of a group have one.
         """
         chosen = [self.choices[gene] for gene in genes]
         fixed = self.allowed is None or self._orders_chosen
         spec = {
-            name: (choice.multiplier, choice.swap) if fixed else choice.multiplier
-            for name, choice in zip(self._space.names, chosen, strict=True)
+            layer: (choice.multiplier, choice.swap) if fixed else choice.multiplier
+            for layers, choice in zip(self.genes.values(), chosen, strict=True)
+            for layer in layers
         }
         assign_(self.emulated, spec, correct=self.allowed or False)
+        if not fixed:
+            self._agree_on_orders()
         if self._reestimator is not None:
             self._reestimator.apply_()
+
+    def _agree_on_orders(self) -> None:
+        emulated = self.emulated.emulated_layers
+        for layers in self.genes.values():
+            members = [emulated[layer] for layer in layers]
+            if self.allowed is not None and len({member.swap for member in members}) > 1:
+                correct_together(members, self.allowed)
 
     def measure(self, split: Split) -> Evaluation:
         """Quality of the present assignment on ``split``."""

@@ -29,6 +29,7 @@ from axopt.exploration import (
 from axopt.model import EmulatedModel
 from axopt.multipliers import Multiplier, MultiplierLibrary
 from axopt.study.folder import RunFolder
+from axopt.study.groups import Groups
 from axopt.study.held_out import HeldOut, quality_of
 from axopt.study.problem import AssignmentProblem, choices_of
 
@@ -64,6 +65,7 @@ def search(
     seed: int = 0,
     population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
+    groups: Groups | None = None,
     correct: bool | Corrections = True,
     reestimate_samples: int | None = None,
     objectives: Sequence[str] = ("rel_power",),
@@ -97,6 +99,9 @@ def search(
         population: Points of one generation, for algorithms that have generations.
         operand_order: Whether the operand order of non-commutative circuits is searched too;
             otherwise corrections choose it.
+        groups: Layers that share a circuit and its operand order and are one gene: name -> name
+            or pattern (``layer1.*``) of the layers, or a list of these; a list of patterns in
+            place of one means one group.
         correct: Whether every layer gets the corrections that help it, see `axopt.correct_`, or
             which of them it may get.
         reestimate_samples: On how many training samples, at most 512, batch norms are
@@ -121,6 +126,7 @@ def search(
         ArgumentError: If an argument breaks its rule.
         RunExistsError: If ``out`` holds a search and neither ``resume`` nor ``force`` is set.
         StoreError: If the search in ``out`` is another one, damaged, or in use.
+        UnknownLayerError: If a pattern of ``groups`` matches no layer.
     """
     started = time.monotonic()
     if budget < 1:
@@ -142,6 +148,7 @@ def search(
         costs=objectives,
         correct=correct,
         reestimate=reestimate,
+        groups=groups,
         batch_size=batch_size,
     )
     explorer = create_algorithm(

@@ -251,3 +251,20 @@ def test_ctrl_c_ends_with_130_and_the_search_resumes(axopt, tmp_path):
     done = axopt("search", *QUICK, "--out", "run", "--resume", "--budget", "12", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["cached"] >= 1
+
+
+def test_groups_share_a_multiplier_and_typing_errors_are_one_line(axopt, tmp_path):
+    out = tmp_path / "run"
+    options = (*QUICK, "--budget", "5", "--out", out, "--quiet")
+    done = axopt("search", *options, "--group", "widen.*,shrink.*", "--json")
+    assert (done.code, done.err) == (0, "")
+    for file in (out / "assignments").iterdir():
+        layers = json.loads(file.read_text("utf-8"))["layers"]
+        assert len(layers) == 7
+        assert layers["widen.conv"] == layers["shrink.conv"]
+    done = axopt("search", *options, "--group", "widen.*", "--group", "w*", "--force")
+    assert done.code != 0
+    assert "must not overlap" in done.err
+    done = axopt("search", *options, "--resume")
+    assert done.code != 0
+    assert "belongs to another search" in done.err

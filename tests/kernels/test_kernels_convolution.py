@@ -260,6 +260,40 @@ def test_empty_batch_and_wrong_shapes(rng):
         convolution(torch.zeros(1, 4, 6, 2))
 
 
+@pytest.mark.parametrize("bounds", [None, (0.0, 0.5)])
+@pytest.mark.parametrize("name", ["mul8s_1KX2", "mul8u_L40"])
+def test_rows_are_the_pixels_of_one_line(name, bounds, rng):
+    x, weight = operands(rng, (9, 12), (5, 12, 1, 1))
+    convolution = make_formats(LIBRARY[name].signed, 5, rng).convolution(
+        plan_of(name), weight, Window()
+    )
+    assert convolution.rows(x[:0], bounds).shape == (0, 5)
+    for rows in (x, x[::2], x.T.contiguous().T):
+        expected = convolution(rows.T[None, :, None], bounds)
+        assert torch.equal(convolution.rows(rows, bounds), expected[0, :, 0].T)
+    with pytest.raises(ArgumentError, match="12 channels, got 11"):
+        convolution.rows(x[:, 1:])
+
+
+def test_a_row_without_channels_is_the_bias(rng):
+    formats = make_formats(True, 3, rng)
+    convolution = formats.convolution(
+        plan_of("mul8s_1KV8"), torch.zeros(3, 0, 1, 1, dtype=torch.uint8), Window()
+    )
+    rows = convolution.rows(torch.zeros(2, 0), (-0.05, 0.05))
+    assert torch.equal(rows, formats.output.bias.clamp(-0.05, 0.05).expand(2, 3))
+
+
+def test_every_number_of_pixels_has_its_method(rng, monkeypatch):
+    x, weight = operands(rng, (1, 8, 6, 6), (4, 8, 1, 1))
+    convolution = make_formats(True, 4, rng).convolution(plan_of("mul8s_1KX2"), weight, Window())
+    used = []
+    monkeypatch.setattr(convolution, "method", lambda n: used.append(n) or "rows")
+    for part in (x, x, x[:, :, :2], x[:, :, :2], x):
+        convolution(part)
+    assert used == [36, 12, 36]
+
+
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("codes", ["any", 1, 4, 128])
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KX2", "mul8u_JQQ", "mul8u_L40"])

@@ -1,0 +1,25 @@
+"""Hooks of a module that something else takes the place of."""
+
+from __future__ import annotations
+
+from torch import nn
+
+_HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Whether calls of the module run hooks that were registered on it."""
+    return bool(module._forward_pre_hooks or module._forward_hooks)
+
+
+def keep_hooks(old: nn.Module, new: nn.Module) -> nn.Module:
+    """``new`` with the forward hooks of ``old`` beside its own."""
+    for hooks in _HOOKS:
+        getattr(new, hooks).update(getattr(old, hooks))
+    return new
