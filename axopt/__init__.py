@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from axopt.errors import AxoptError
     from axopt.evaluation import Evaluation, evaluate
     from axopt.kernels import lut_gemm
+    from axopt.layers import Accumulator, LayerOptions
     from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
     from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
     from axopt.retraining import RetrainResult, load_retrained_, retrain, save_retrained
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accumulator",
     "Assignment",
     "AxoptError",
     "Corrections",
     "Cost",
     "EmulatedModel",
     "Evaluation",
+    "LayerOptions",
     "Multiplier",
     "MultiplierLibrary",
     "RetrainResult",
@@ -48,12 +51,14 @@ __all__ = [
 ]
 
 _ROOM_OF = {
+    "Accumulator": "layers",
     "Assignment": "model",
     "AxoptError": "errors",
     "Corrections": "corrections",
     "Cost": "model",
     "EmulatedModel": "model",
     "Evaluation": "evaluation",
+    "LayerOptions": "layers",
     "Multiplier": "multipliers",
     "MultiplierLibrary": "multipliers",
     "RetrainResult": "retraining",

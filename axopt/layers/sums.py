@@ -127,33 +127,38 @@ class Products:
         weight_zero: Tensor,
         accumulator: Accumulator | None,
     ) -> Tensor:
-        present = torch.ones_like(windows[:1]) if absent is None else ~absent
-        if accumulator is not None and accumulator.overflow == "saturate":
-            sums = self._saturated(windows, present.bool(), codes, accumulator)
+        values = codes.long() - self.origin
+        activations = windows.long().sum(1, keepdim=True) - self.origin * windows.shape[1]
+        weights = values.sum(1).repeat(len(windows), 1)
+        terms = torch.full_like(activations, windows.shape[1])
+        saturates = accumulator is not None and accumulator.overflow == "saturate"
+        if accumulator is not None and saturates:
+            sums = self._saturated(windows, absent, codes, accumulator)
         else:
             sums = gemm_sums(windows, codes, self.plan).long()
-            if absent is not None:
-                sums -= _matrix_product(absent, self._padding_products(codes))
-        if accumulator is not None and accumulator.overflow == "wrap":
+        if absent is not None:
+            at = absent.any(1).nonzero()[:, 0]  # few, where it is the border of an image
+            lacking = absent[at]
+            count = lacking.sum(1, keepdim=True)
+            terms[at] -= count
+            activations[at] -= count * (self.padding_code - self.origin)
+            weights[at] -= _matrix_product(lacking, values)
+            if not saturates:
+                sums[at] -= _matrix_product(lacking, self._padding_products(codes))
+        if accumulator is not None and not saturates:
             low, high = accumulator.bounds(signed=self.signed)
             sums = (sums - low) % (high - low + 1) + low
-        activations = ((windows.long() - self.origin) * present).sum(1, keepdim=True)
-        return _less_zero_points(
-            sums,
-            activations,
-            _matrix_product(present, codes.long() - self.origin),
-            present.sum(1, keepdim=True, dtype=torch.int64),
-            (self.activation_zero, weight_zero),
-        )
+        zeros = (self.activation_zero, weight_zero)
+        return _less_zero_points(sums, activations, weights, terms, zeros)
 
     def _saturated(
-        self, windows: Tensor, present: Tensor, codes: Tensor, accumulator: Accumulator
+        self, windows: Tensor, absent: Tensor | None, codes: Tensor, accumulator: Accumulator
     ) -> Tensor:
         """``(n, outputs)`` int64 sums that every addition keeps within the accumulator."""
         low, high = accumulator.bounds(signed=self.signed)
         table = self._table
         sums = torch.zeros(len(windows), len(codes), dtype=torch.int64, device=windows.device)
-        present = present.expand_as(windows)
+        present = torch.ones_like(windows) if absent is None else ~absent
         for k in range(windows.shape[1]):
             products = table[:, codes[:, k].long()][windows[:, k].long()]
             sums = (sums + products * present[:, k, None]).clamp_(low, high)
