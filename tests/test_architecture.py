@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "axopt"
 MAX_LINES = 500
 
 _BASE = {"errors", "files"}
-_EMULATION = _BASE | {"multipliers", "kernels", "layers", "corrections", "model"}
+_EMULATION = _BASE | {"modules", "multipliers", "kernels", "layers", "corrections", "model"}
 _ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report"}
 MAY_IMPORT = {
     "errors": set(),
@@ -18,7 +18,8 @@ MAY_IMPORT = {
     "multipliers": _BASE,
     "_lut_gemm": set(),
     "kernels": _BASE | {"multipliers", "_lut_gemm"},
-    "layers": _BASE | {"multipliers", "kernels"},
+    "modules": _BASE,
+    "layers": _BASE | {"modules", "multipliers", "kernels"},
     "corrections": _BASE | {"multipliers", "kernels", "layers"},
     "model": _EMULATION - {"model"},
     "data": _BASE,
