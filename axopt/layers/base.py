@@ -34,6 +34,7 @@ _MAX_KERNEL_BYTES = 32 << 20
 
 
 Version = tuple[object, ...]
+Bounds = tuple[float, float]
 Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
 """Fixed formats by kind of circuit, and the correction."""
 
@@ -57,7 +58,9 @@ class EmulatedLayer(nn.Module, ABC):
     Attributes:
         name: Name in the model, for messages.
         kind: Short name of the layer type, as it appears in reports.
-        weight: Float weight, output channels first.
+        has_channels: Whether results have channels with statistics of their own.
+        weight: Float weight, output channels first; in a layer without weights, some of its second
+            operands (see `EmulatedMatMul`).
         bias: Float bias or None; it is added exactly.
         bounds: What the results are clamped to, where the layer does the rectifier behind it too.
         histogram: What calibration saw at the input.
@@ -73,6 +76,7 @@ class EmulatedLayer(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    has_channels: ClassVar[bool] = True
     bias: nn.Parameter | None
 
     def __init__(
@@ -88,7 +92,11 @@ class EmulatedLayer(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.name = name
-        self.weight = cast(nn.Parameter, weight)
+        self.weight: Tensor
+        if isinstance(weight, nn.Parameter):
+            self.weight = weight
+        else:
+            self.register_buffer("weight", weight, persistent=False)
         self.register_parameter("bias", cast(nn.Parameter | None, bias))
         self.calibrator = calibrator
         self.per_channel = per_channel
@@ -135,8 +143,8 @@ class EmulatedLayer(nn.Module, ABC):
         version = self.weight_version()
         cached = self._calibrated.get(signed)
         if cached is None or cached[0] != version:
-            weights = weight_params(self.weight, signed=signed, per_channel=self.per_channel)
-            cached = (version, Quantisation(self._activation_params(signed), weights))
+            params = self._activation_params(signed), self._weight_params(signed)
+            cached = (version, Quantisation(*params))
             self._calibrated[signed] = cached
         return cached[1]
 
@@ -148,6 +156,9 @@ class EmulatedLayer(nn.Module, ABC):
                 self.histogram, signed=signed, calibrator=self.calibrator
             )
         return self._activation[signed].to(self.weight.device)
+
+    def _weight_params(self, signed: bool) -> QuantParams:
+        return weight_params(self.weight, signed=signed, per_channel=self.per_channel)
 
     def fix_quantisation(self, signed: bool, quantisation: Quantisation) -> None:
         """Use these formats instead of the calibrated ones for circuits of that kind."""
@@ -164,6 +175,11 @@ class EmulatedLayer(nn.Module, ABC):
             self.correction = quantisation
         else:
             self._fixed[self.multiplier.signed] = quantisation
+
+    @property
+    def out_channels(self) -> int:
+        """How many gains and shifts the formats may hold."""
+        return len(self.weight)
 
     @property
     def formats(self) -> Formats:
@@ -185,6 +201,51 @@ class EmulatedLayer(nn.Module, ABC):
         of_bias = () if bias is None else (bias._version, bias.data_ptr())
         return (*self.weight_version(), *of_bias)
 
+    def bounded(self, y: Tensor) -> Tensor:
+        """Results after the rectifier that the layer does."""
+        return y if self.bounds is None else y.clamp(*self.bounds)
+
+    def _count(self, histogram: Histogram, x: Tensor) -> None:
+        """Count the values of an operand; what followed from calibration is forgotten."""
+        try:
+            histogram.update(x)
+        except CalibrationError as error:
+            raise CalibrationError(f"layer {self.name!r}: {error}") from None
+        self._activation.clear()
+        self._calibrated.clear()
+        self.derived.clear()
+
+    def observed(self) -> tuple[Tensor, ...]:
+        """What calibration kept for corrections."""
+        return self.channels.counts, self.channels.zeros, self.sample.windows
+
+    @abstractmethod
+    def by_channel(self, y: Tensor) -> Tensor:
+        """Results as ``(out_channels, n)``."""
+
+    @abstractmethod
+    def geometry(self) -> str:
+        """Options and shapes that, with the weights, define what the layer computes."""
+
+    @abstractmethod
+    def exact_float(self, *operands: Any, **options: Any) -> Tensor:
+        """The float layer, used while calibrating; it takes what `forward` does."""
+
+    @abstractmethod
+    def unbounded(self, *operands: Any, **options: Any) -> Tensor:
+        """The emulated results without the rectifier that the layer does; no gradients."""
+
+    def __getstate__(self) -> dict[str, object]:
+        """What copies are made from: all that follows from it is made again at its first use."""
+        return {**self.__dict__, "_kernels": OrderedDict(), "derived": {}}
+
+    def extra_repr(self) -> str:
+        return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"
+
+
+class WeightedLayer(EmulatedLayer):
+    """A layer whose second operand is its weight, the same in every call."""
+
     def _weight_indices(self, weights: QuantParams) -> Tensor:
         """Indices of the weight, kept for the next call with the same ones."""
         version = self.weight_version()
@@ -200,7 +261,8 @@ class EmulatedLayer(nn.Module, ABC):
             CalibrationError: If the layer was never calibrated.
         """
         if self.observing:
-            self._observe(x)
+            self._count(self.histogram, x)
+            self._sample_windows(x)
             return self.bounded(self.exact_float(x))
         quantisation = self.quantisation()
         prepared = self._prepared_input(x.float())
@@ -217,23 +279,8 @@ class EmulatedLayer(nn.Module, ABC):
         )
 
     def unbounded(self, x: Tensor) -> Tensor:
-        """The emulated results without the rectifier that the layer does; no gradients."""
         y = self.emulated(self._prepared_input(x.float()), self.quantisation())
         return y.to(x.dtype)
-
-    def bounded(self, y: Tensor) -> Tensor:
-        """Results after the rectifier that the layer does."""
-        return y if self.bounds is None else y.clamp(*self.bounds)
-
-    def _observe(self, x: Tensor) -> None:
-        try:
-            self.histogram.update(x)
-        except CalibrationError as error:
-            raise CalibrationError(f"layer {self.name!r}: {error}") from None
-        self._sample_windows(x)
-        self._activation.clear()
-        self._calibrated.clear()
-        self.derived.clear()
 
     def emulated(
         self,
@@ -317,18 +364,6 @@ class EmulatedLayer(nn.Module, ABC):
         )
 
     @abstractmethod
-    def by_channel(self, y: Tensor) -> Tensor:
-        """Results as ``(out_channels, n)``."""
-
-    @abstractmethod
-    def geometry(self) -> str:
-        """Options and shapes that, with the weights, define what the layer computes."""
-
-    @abstractmethod
-    def exact_float(self, x: Tensor) -> Tensor:
-        """The float layer, used while calibrating."""
-
-    @abstractmethod
     def surrogate_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
@@ -367,10 +402,3 @@ class EmulatedLayer(nn.Module, ABC):
     @abstractmethod
     def _per_output(self, values: Tensor) -> Tensor:
         """Per-tensor or per-channel values, broadcastable against the output."""
-
-    def __getstate__(self) -> dict[str, object]:
-        """What copies are made from: all that follows from it is made again at its first use."""
-        return {**self.__dict__, "_kernels": OrderedDict(), "derived": {}}
-
-    def extra_repr(self) -> str:
-        return f"{self.geometry()}, {self.multiplier.key}, swap={self.swap}"

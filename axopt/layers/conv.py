@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from axopt.errors import ArgumentError
 from axopt.kernels import Convolution, Plan, Window, conv2d_sums, first_operand_plan
-from axopt.layers.base import EmulatedLayer
+from axopt.layers.base import WeightedLayer
 from axopt.layers.gradients import Gradients
 from axopt.layers.quantisation import QuantParams
 from axopt.multipliers import Multiplier
@@ -18,7 +18,7 @@ from axopt.multipliers import Multiplier
 Pair = tuple[int, int]
 
 
-class EmulatedConv2d(EmulatedLayer):
+class EmulatedConv2d(WeightedLayer):
     """``nn.Conv2d`` whose products come from a table.
 
     Padded positions hold the value the padding mode gives them and are multiplied like any other:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.kernels import Convolution, Plan, Window, gemm_sums
-from axopt.layers.base import EmulatedLayer
+from axopt.layers.base import WeightedLayer
 from axopt.layers.gradients import Gradients
 from axopt.multipliers import Multiplier
 
 
-class EmulatedLinear(EmulatedLayer):
+class EmulatedLinear(WeightedLayer):
     """``nn.Linear`` whose products come from a table; any number of leading dimensions."""
 
     kind = "linear"

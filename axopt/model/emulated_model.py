@@ -19,10 +19,10 @@ class LayerInfo:
 
     Attributes:
         name: Its name in the original model.
-        kind: "conv2d" or "linear".
+        kind: "conv2d", "linear" or "matmul".
         macs: Multiplications for one sample.
         multiplier: Key of the circuit in use, "release/name".
-        swap: Whether the weight is the circuit's first operand.
+        swap: Whether the weight, or the second of two activations, is the circuit's first operand.
     """
 
     name: str
@@ -99,8 +99,8 @@ class EmulatedModel(nn.Module):
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())
-            for value in (layer.channels.counts, layer.channels.zeros, layer.sample.windows):
-                digest.update(value.contiguous().numpy().tobytes())
+            for value in layer.observed():
+                digest.update(value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def quantisation_digest(self, signed: bool) -> str:

@@ -18,9 +18,16 @@ from axopt.errors import (
     UnknownLayerError,
     UnsupportedLayerError,
 )
-from axopt.layers import CALIBRATORS, EmulatedConv2d, EmulatedLayer, EmulatedLinear
+from axopt.layers import (
+    CALIBRATORS,
+    EmulatedConv2d,
+    EmulatedLayer,
+    EmulatedLinear,
+    EmulatedMatMul,
+)
 from axopt.model.emulated_model import EmulatedModel, input_of
 from axopt.model.trace import RECTIFIERS, Trace, trace
+from axopt.modules import MatMul
 from axopt.multipliers import Multiplier, load_library
 
 WEIGHT_SCALES = ("per-channel", "per-tensor")
@@ -29,6 +36,7 @@ WEIGHT_SCALES = ("per-channel", "per-tensor")
 _EMULATED: dict[type[nn.Module], Callable[..., EmulatedLayer]] = {
     nn.Conv2d: EmulatedConv2d,
     nn.Linear: EmulatedLinear,
+    MatMul: EmulatedMatMul,
 }
 
 
@@ -111,9 +119,7 @@ def prepare(
     ).eval()
 
 
-def _trace_channels_last(
-    module: nn.Module, layers: dict[str, nn.Conv2d | nn.Linear], x: Tensor
-) -> Trace:
+def _trace_channels_last(module: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> Trace:
     """Trace with channels-last convolutions, which run faster, if the model can have them.
 
     Some cannot: a ``view`` that joins channels, rows and columns fails on such tensors. Those
@@ -168,12 +174,12 @@ def _fold(layer: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d) -> None:
 
 def _choose(
     module: nn.Module, include: Sequence[str] | None, exclude: Sequence[str]
-) -> tuple[dict[str, nn.Conv2d | nn.Linear], dict[str, str]]:
+) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """The layers to emulate, and the reason for every other module that has weights."""
-    weighted = {n: m for n, m in module.named_modules() if _has_weights(m)}
+    weighted = {n: m for n, m in module.named_modules() if _has_products(m)}
     included = _matching(weighted, include, "include") if include is not None else set(weighted)
     excluded = _matching(weighted, exclude, "exclude")
-    chosen: dict[str, nn.Conv2d | nn.Linear] = {}
+    chosen: dict[str, nn.Module] = {}
     skipped: dict[str, str] = {}
     for name, layer in weighted.items():
         reason = _unsupported(layer)
@@ -182,7 +188,7 @@ def _choose(
         elif name not in included:
             skipped[name] = "not included by the user"
         elif reason is None:
-            chosen[name] = cast(nn.Conv2d | nn.Linear, layer)
+            chosen[name] = layer
         elif include is not None and name in include:
             raise UnsupportedLayerError(f"layer {name!r} cannot be emulated: {reason}.")
         else:
@@ -242,5 +248,6 @@ def _calibrate(
             raise CalibrationError(f"layer {name!r}: calibration never reached it.")
 
 
-def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(recurse=False), None) is not None
+def _has_products(module: nn.Module) -> bool:
+    """Whether a module has weights or multiplies activations."""
+    return type(module) is MatMul or next(module.parameters(recurse=False), None) is not None

@@ -11,12 +11,14 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+
+from axopt.modules import MatMul
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -84,12 +86,12 @@ class _UseCounter(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any) -> Trace:
+def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
     Args:
         model: In evaluation mode.
-        layers: Name -> convolution or linear module to watch.
+        layers: Name -> convolution, linear module or `MatMul` to watch.
         x: An input of the model with one sample or more.
     """
     result = Trace()
@@ -99,7 +101,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any)
     counter = _UseCounter()
 
     def after_layer(name: str) -> Callable[..., None]:
-        def hook(module: nn.Conv2d | nn.Linear, inputs: tuple[Any, ...], output: Tensor) -> None:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
@@ -138,7 +140,9 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Conv2d | nn.Linear], x: Any)
             handle.remove()
     for call in followers["norm"]:
         layer = outputs.get(call.taken)
-        if layer and counter.uses[call.taken] == calls[layer] == calls[call.module] == 1:
+        if layer is None or isinstance(layers[layer], MatMul):  # which has no weight to fold into
+            continue
+        if counter.uses[call.taken] == calls[layer] == calls[call.module] == 1:
             result.batch_norms[layer] = call.module
             outputs[call.given] = layer
     for call in followers["rectifier"]:
@@ -156,11 +160,14 @@ def _follower_kind(module: nn.Module) -> str | None:
     return "rectifier" if type(module) in RECTIFIERS else None
 
 
-def _macs(layer: nn.Conv2d | nn.Linear, x: Tensor, output: Tensor) -> int:
+def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
     """Multiplications of one call, for one sample."""
+    if isinstance(layer, MatMul):
+        samples = len(output) if output.ndim > 2 else 1
+        return output.numel() // max(samples, 1) * x.shape[-1]
     batched = x.ndim == 4 if isinstance(layer, nn.Conv2d) else x.ndim > 1
     samples = max(len(x), 1) if batched else 1
-    return output.numel() // samples * layer.weight[0].numel()
+    return output.numel() // samples * cast(Tensor, layer.weight)[0].numel()
 
 
 def _tensors(values: Any) -> list[Tensor]:
