@@ -91,12 +91,16 @@ class _Operand:
         self.greatest_summand = 0 if self._summand is None else self._summand.greatest
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Factors and sums of ``(pairs, rows, k)`` floats.
+        """Factors and sums of ``(..., rows, k)`` floats.
 
         Returns:
             ``(pairs, rows, terms * k)``, term by term, and ``(pairs, rows)`` or None for zeros.
         """
-        levels = x.mul(self._inverse).contiguous().add_(_ROUNDER)
+        by_columns = x.stride(-1) != 1 and x.stride(-2) == 1  # as bmm takes matrices too
+        levels = torch.empty_like(x.mT if by_columns else x, memory_format=torch.contiguous_format)
+        levels = levels.mT if by_columns else levels
+        torch.mul(x, self._inverse, out=levels)
+        levels = levels.add_(_ROUNDER).flatten(0, -3)
         low = _ROUNDER - self._zero
         levels.clamp_(low, low + 255).nan_to_num_(nan=_ROUNDER).add_(self._zero)
         *others, last = self._factors
@@ -145,8 +149,8 @@ class MatrixProduct:
         """Multiply.
 
         Args:
-            a: The first matrices, ``(pairs, m, k)`` float32, ``k`` at most ``depth``.
-            w: The second ones, transposed, ``(pairs, n, k)`` float32 on the same device.
+            a: The first matrices, ``(..., m, k)`` float32 of any strides, ``k`` at most ``depth``.
+            w: The second ones, transposed, ``(..., n, k)`` with the same leading axes.
 
         Returns:
             ``(pairs, m, n)`` float32: dequantised sums of table products.

@@ -75,28 +75,28 @@ class EmulatedMatMul(EmulatedLayer):
             AccumulatorError: If a sum may leave int32.
             CalibrationError: If the layer was never calibrated.
         """
-        matrices = _Matrices.of(a, b if self.transpose_b else b.mT)
+        operands = _Operands.of(a, b if self.transpose_b else b.mT)
         if self.observing:
             self._count(self.histogram, a)
             self._count(self.second, b)
-            self._sample_pairs(matrices)
+            self._sample_pairs(*operands.pairs())
             return self.bounded(self.exact_float(a, b))
         quantisation = self.quantisation()
-        first, second = matrices.first.float(), matrices.second.float()
         learns = self.steps is not None or a.requires_grad or b.requires_grad
         if torch.is_grad_enabled() and learns:
-            flat = second.flatten(0, 1)
-            y = differentiable(
-                _Paired(self, second.detach()), first, flat, None, quantisation, self.steps
-            )
+            first, second = (x.float() for x in operands.pairs())
+            paired = _Paired(self, second.detach())
+            y = differentiable(paired, first, second.flatten(0, 1), None, quantisation, self.steps)
         else:
+            first, second = operands.first.float(), operands.second.float()
             y = self.emulated(first, second, quantisation, bounds=self.bounds)
-        return y.reshape(matrices.shape).to(torch.result_type(a, b))
+        return y.reshape(operands.shape).to(torch.result_type(a, b))
 
     def unbounded(self, a: Tensor, b: Tensor) -> Tensor:
-        matrices = _Matrices.of(a, b if self.transpose_b else b.mT)
-        y = self.emulated(matrices.first.float(), matrices.second.float(), self.quantisation())
-        return y.reshape(matrices.shape).to(torch.result_type(a, b))
+        operands = _Operands.of(a, b if self.transpose_b else b.mT)
+        first, second = operands.first.float(), operands.second.float()
+        y = self.emulated(first, second, self.quantisation())
+        return y.reshape(operands.shape).to(torch.result_type(a, b))
 
     def emulated(
         self,
@@ -109,8 +109,8 @@ class EmulatedMatMul(EmulatedLayer):
         """Dequantised sums of table products, clamped to ``bounds``.
 
         Args:
-            first: ``(pairs, m, k)`` float32.
-            second: ``(pairs, n, k)`` float32.
+            first: ``(..., m, k)`` float32.
+            second: ``(..., n, k)`` float32, with the same leading axes, one or more.
             quantisation: Formats of both.
             bounds: None for none.
 
@@ -118,9 +118,10 @@ class EmulatedMatMul(EmulatedLayer):
             ``(pairs, m, n)`` float32.
         """
         product = self._product_of(quantisation)
-        if product is not None and first.shape[2] <= product.depth:
+        if product is not None and first.shape[-1] <= product.depth:
             y = product(first.detach(), second.detach())
         else:
+            first, second = first.flatten(0, -3), second.flatten(0, -3)
             y = self.emulated_stepwise(first, second, quantisation)
         return y if bounds is None else y.clamp_(*bounds)
 
@@ -177,9 +178,8 @@ class EmulatedMatMul(EmulatedLayer):
             kept = self._product = (key, quantisation, product)
         return kept[2]
 
-    def _sample_pairs(self, matrices: _Matrices) -> None:
-        """Keep some pairs with the same ``k`` as the first ones."""
-        first, second = matrices.first, matrices.second
+    def _sample_pairs(self, first: Tensor, second: Tensor) -> None:
+        """Keep some pairs ``(m, k)`` and ``(n, k)`` with the same ``k`` as the first ones."""
         if 0 in (*first.shape, len(second), second.shape[1]):
             return
         self.channels.update(first.reshape(1, -1))
@@ -199,12 +199,12 @@ class EmulatedMatMul(EmulatedLayer):
         return {**super().__getstate__(), "_product": None}
 
 
-class _Matrices(NamedTuple):
-    """Operands of a batched product as pairs of matrices.
+class _Operands(NamedTuple):
+    """Operands of a batched product, brought to the same leading axes.
 
     Attributes:
-        first: ``(pairs, m, k)``.
-        second: ``(pairs, n, k)``.
+        first: ``(..., m, k)``, three axes or more.
+        second: ``(..., n, k)``.
         shape: Of the result.
     """
 
@@ -213,7 +213,7 @@ class _Matrices(NamedTuple):
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, a: Tensor, b: Tensor) -> _Matrices:
+    def of(cls, a: Tensor, b: Tensor) -> _Operands:
         """Of ``(..., m, k)`` and ``(..., n, k)``, whose leading axes are broadcast."""
         if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
             raise ArgumentError(
@@ -221,11 +221,13 @@ class _Matrices(NamedTuple):
                 f"shapes {tuple(a.shape)} and, transposed, {tuple(b.shape)}."
             )
         leading = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])  # type: ignore[no-untyped-call]
-        pairs = leading.numel()
-        first, second = (
-            x.expand(*leading, *x.shape[-2:]).reshape(pairs, *x.shape[-2:]) for x in (a, b)
-        )
+        shared = leading or (1,)
+        first, second = (x.expand(*shared, *x.shape[-2:]) for x in (a, b))
         return cls(first, second, (*leading, a.shape[-2], b.shape[-2]))
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """``(pairs, m, k)`` and ``(pairs, n, k)``."""
+        return self.first.flatten(0, -3), self.second.flatten(0, -3)
 
 
 class _Paired:

@@ -27,7 +27,7 @@ from axopt.layers import (
 )
 from axopt.model.emulated_model import EmulatedModel, input_of
 from axopt.model.trace import RECTIFIERS, Trace, trace
-from axopt.modules import MatMul
+from axopt.modules import MatMul, lower_
 from axopt.multipliers import Multiplier, load_library
 
 WEIGHT_SCALES = ("per-channel", "per-tensor")
@@ -52,8 +52,9 @@ def prepare(
 ) -> EmulatedModel:
     """Make an emulated copy of ``model``; the original is left as it is.
 
-    Every ``Conv2d`` and ``Linear`` is quantised to 8 bits and computes its products with the
-    exact multiplier, until `assign_` chooses others. Batch norms that directly follow a
+    Every ``Conv2d``, ``Linear`` and `axopt.modules.MatMul` is quantised to 8 bits and computes
+    its products with the exact multiplier, until `assign_` chooses others; a
+    ``MultiheadAttention`` is taken apart into such layers. Batch norms that directly follow a
     convolution or linear layer are folded into it.
 
     Args:
@@ -87,7 +88,7 @@ def prepare(
     multiplier = multiplier or load_library().exact(signed=True)
     batches = iter(calibration)
     first = input_of(next(batches, None))
-    module = copy.deepcopy(model).eval()
+    module = lower_(copy.deepcopy(model)).eval()
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     chosen, skipped = _choose(module, include, exclude)

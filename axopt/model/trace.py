@@ -86,15 +86,16 @@ class _UseCounter(TorchFunctionMode):
         self._alive.append(tensor)
 
 
-def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
+def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
     Args:
         model: In evaluation mode.
         layers: Name -> convolution, linear module or `MatMul` to watch.
-        x: An input of the model with one sample or more.
+        x: An input of the model, samples along its first dimension.
     """
     result = Trace()
+    samples = max(len(x), 1)
     outputs: dict[int, str] = {}
     calls: dict[str, int] = defaultdict(int)
     followers: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
@@ -105,7 +106,8 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Any) -> Trace:
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
-            result.macs[name] += _macs(module, inputs[0], output)
+            products = output.numel() * _products_per_output(module, inputs[0])
+            result.macs[name] += products // samples
             calls[name] += 1
             outputs[id(output)] = name
             counter.keep(output)
@@ -160,14 +162,9 @@ def _follower_kind(module: nn.Module) -> str | None:
     return "rectifier" if type(module) in RECTIFIERS else None
 
 
-def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
-    """Multiplications of one call, for one sample."""
-    if isinstance(layer, MatMul):
-        samples = len(output) if output.ndim > 2 else 1
-        return output.numel() // max(samples, 1) * x.shape[-1]
-    batched = x.ndim == 4 if isinstance(layer, nn.Conv2d) else x.ndim > 1
-    samples = max(len(x), 1) if batched else 1
-    return output.numel() // samples * cast(Tensor, layer.weight)[0].numel()
+def _products_per_output(layer: nn.Module, x: Tensor) -> int:
+    """How many are summed."""
+    return x.shape[-1] if isinstance(layer, MatMul) else cast(Tensor, layer.weight)[0].numel()
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -181,11 +181,9 @@ class ScaledDotProductAttention(nn.Module):
             attn_mask = attn_mask.tril()
         if attn_mask is None:
             return torch.softmax(scores, -1)
-        if attn_mask.dtype != torch.bool:
-            return torch.softmax(scores + attn_mask, -1)
-        scores = scores.masked_fill(~attn_mask, -math.inf)
-        unseen = ~attn_mask.any(-1, keepdim=True)
-        return torch.softmax(scores, -1).masked_fill(unseen, 0.0)
+        added = attn_mask if attn_mask.dtype != torch.bool else excluding(~attn_mask, scores.dtype)
+        blind = (added == -math.inf).all(-1, keepdim=True)
+        return torch.softmax(scores + added, -1).masked_fill(blind, 0.0)
 
     def attended(self, weights: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
         """``(..., queries, e)``: the values, weighted."""
@@ -193,6 +191,11 @@ class ScaledDotProductAttention(nn.Module):
             weights = nn.functional.dropout(weights, dropout_p)
         attended: Tensor = self.context(weights, value)
         return attended
+
+
+def excluding(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: minus infinity where a boolean mask is True."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, -math.inf)
 
 
 def _repeated(x: Tensor, heads: int) -> Tensor:
