@@ -28,6 +28,8 @@ Integers = NDArray[np.int64]
 _ROUNDER = 1.5 * 2**23
 _EXACT = 2**24  # float32 holds every integer up to here
 _LEVELS = np.arange(256)
+_BLOCK_BYTES = 2**21
+"""Of operands and results worked on at a time, which are then found in the cache again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +157,23 @@ class MatrixProduct:
         Returns:
             ``(pairs, m, n)`` float32: dequantised sums of table products.
         """
+        y = torch.empty((*a.shape[:-1], w.shape[-2]), device=a.device)
+        bytes_each = 4 * (a[:1].numel() + w[:1].numel() + y[:1].numel())
+        size = max(1, _BLOCK_BYTES // max(1, bytes_each))
         with torch.autocast(a.device.type, enabled=False):
-            factors_a, sums_a = self._first(a)
-            factors_w, sums_w = self._second(w)
-            if sums_w is None:
-                sums = torch.bmm(factors_a, factors_w.mT)
-            else:
-                sums = torch.baddbmm(sums_w.unsqueeze(1), factors_a, factors_w.mT)
-            if sums_a is not None:
-                sums += sums_a.unsqueeze(2)
-            return sums.mul_(self._scale)
+            for start in range(0, len(a), size):
+                block = slice(start, start + size)
+                self._multiply(a[block], w[block], y[block].flatten(0, -3))
+        return y.flatten(0, -3)
+
+    def _multiply(self, a: Tensor, w: Tensor, y: Tensor) -> None:
+        """Write the products of some pairs to ``y``, ``(pairs, m, n)``."""
+        factors_a, sums_a = self._first(a)
+        factors_w, sums_w = self._second(w)
+        if sums_w is None:
+            torch.bmm(factors_a, factors_w.mT, out=y)
+        else:
+            torch.baddbmm(sums_w.unsqueeze(1), factors_a, factors_w.mT, out=y)
+        if sums_a is not None:
+            y += sums_a.unsqueeze(2)
+        y *= self._scale

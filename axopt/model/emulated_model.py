@@ -37,7 +37,8 @@ class EmulatedModel(nn.Module):
 
     Attributes:
         module: The converted copy of the original; module names are the original's.
-        skipped: Name -> reason, of every module with weights that stays in float.
+        skipped: Name -> reason, of every module with weights that stays in float, and of products
+            that a module computes by calling a function ("module: function").
         folded: Name of the layer -> name of the batch norm folded into it.
         fused: Name of the layer -> name of the rectifier that the layer does itself.
     """

@@ -26,6 +26,7 @@ from axopt.layers import (
     EmulatedMatMul,
 )
 from axopt.model.emulated_model import EmulatedModel, input_of
+from axopt.model.functional import product_calls, redirect_attention_, unredirected
 from axopt.model.trace import RECTIFIERS, Trace, trace
 from axopt.modules import MatMul, lower_
 from axopt.multipliers import Multiplier, load_library
@@ -54,7 +55,8 @@ def prepare(
 
     Every ``Conv2d``, ``Linear`` and `axopt.modules.MatMul` is quantised to 8 bits and computes
     its products with the exact multiplier, until `assign_` chooses others; a
-    ``MultiheadAttention`` is taken apart into such layers. Batch norms that directly follow a
+    ``MultiheadAttention`` is taken apart into such layers, and so are calls of
+    ``functional.scaled_dot_product_attention``. Batch norms that directly follow a
     convolution or linear layer are folded into it.
 
     Args:
@@ -68,7 +70,8 @@ def prepare(
         exclude: Names or patterns of the layers that stay in float.
 
     Returns:
-        The emulated model; layers that were not converted are in its ``skipped``.
+        The emulated model; layers that were not converted are in its ``skipped``, and so are
+        products that a module computes by calling a function, as "module: function".
 
     Raises:
         ArgumentError: If an option has an unknown value.
@@ -91,7 +94,10 @@ def prepare(
     module = lower_(copy.deepcopy(model)).eval()
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
+    calls = product_calls(module, first[:1])
+    redirect_attention_(module, calls)
     chosen, skipped = _choose(module, include, exclude)
+    skipped |= unredirected(module, calls, known={*chosen, *skipped})
     seen = _trace_channels_last(module, chosen, first[:1])
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
