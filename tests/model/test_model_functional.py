@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import axopt
+import axopt.modules
 from axopt.errors import UnsupportedLayerError
 from axopt.model.functional import product_calls, redirect_attention_
 
@@ -136,3 +137,41 @@ def test_attention_can_be_excluded(x):
     assert emulated.skipped == {"1.sdpa.scores": "excluded by the user"}
     with pytest.raises(UnsupportedLayerError, match="no layer to emulate"):
         axopt.prepare(nn.Sequential(nn.ReLU()), [x])
+
+
+class Multiplying(nn.Module):
+    """A product of two activations, and something behind it."""
+
+    def __init__(self, *behind):
+        super().__init__()
+        self.matmul = axopt.modules.MatMul(transpose_b=True)
+        self.behind = nn.Sequential(*behind)
+
+    def forward(self, x):
+        return self.behind(self.matmul(x, x))
+
+
+def test_a_rectifier_behind_a_product_is_done_by_it(x):
+    model = Net(lambda: Multiplying(nn.ReLU()))
+    emulated = axopt.prepare(model, [x])
+    assert emulated.fused == {"1.matmul": "1.behind.0"}
+    with torch.no_grad():
+        y = emulated(x)
+        layer = emulated.emulated_layers["1.matmul"]
+        layer.bounds = None
+        assert torch.equal(y, emulated(x).relu())
+    assert float(y.min()) == 0
+
+
+def test_a_batch_norm_behind_a_product_stays(x):
+    model = Net(lambda: Multiplying(nn.BatchNorm1d(5), nn.ReLU()))
+    emulated = axopt.prepare(model, [x])
+    assert not emulated.folded
+    assert not emulated.fused
+    assert set(emulated.skipped) == {"1.behind.0"}
+
+
+def test_layers_can_be_trained_through_a_product(x):
+    emulated = axopt.prepare(Net(Multiplying), [x])
+    emulated(x).square().sum().backward()
+    assert all(float(p.grad.abs().sum()) > 0 for p in emulated.parameters())
