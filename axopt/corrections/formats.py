@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from axopt.layers import EmulatedLayer, QuantParams, activation_params
+from axopt.layers import EmulatedLayer, EmulatedMatMul, QuantParams, activation_params
 
 _SHRINKAGES = torch.linspace(1.0, 0.3, 36).tolist()
 
@@ -25,13 +25,18 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
     """The format of the weights that changes the layer's results least, for codes of that step.
 
     A weight's error counts with the mean square of the activations that it meets, as if these
-    were independent.
+    were independent. Of a layer without weights it is the format of the second operands with the
+    least mean squared error.
 
     Args:
         layer: A calibrated layer.
         signed: Kind of the circuit: symmetric formats for signed ones, affine for others.
         step: Between neighbouring codes.
     """
+    if isinstance(layer, EmulatedMatMul):
+        return activation_params(
+            layer.second, signed=signed, calibrator=layer.calibrator, step=step
+        )
     weight = layer.filters.detach().cpu().float().flatten(1)
     importance = input_values(layer, layer.channels.mean_squares())
     if not layer.per_channel:

@@ -121,6 +121,11 @@ class Results:
         alike, or those of the windows, which know borders, where that is clearly better.
         """
         yield self.formats, self.trial.error_pct(self.y)
+        if not self.trial.layer.has_channels:
+            if gain:
+                found = self.formats.corrected("gain", self._common_gain(), None)
+                yield found, self.trial.error_pct(self._with(found))
+            return
         one = torch.ones(self.y.shape[1], dtype=torch.float64)
         slopes = {"mean_error": one} if mean_error else {}
         if gain:
@@ -141,6 +146,13 @@ class Results:
         """The results with the gain and shift of other formats of the same operands."""
         y = self.y if formats.gain is None else self.y * formats.gain
         return y if formats.shift is None else y + formats.shift
+
+    def _common_gain(self) -> Tensor:
+        """``(1,)`` factor for all results with the least squared error on every other window."""
+        y, exact = self.y[::2].double(), self.trial.exact[::2].double()
+        square = y.square().sum()
+        factor = torch.where(square > 0, (y * exact).sum() / square, 1.0)
+        return rounded(factor.clamp(*_GAINS)).view(1)
 
     def _best_gain(self) -> Tensor:
         """Least-squares slope of the exact results over ``y``, on every other window."""

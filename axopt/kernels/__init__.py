@@ -5,17 +5,19 @@ whole layer, from float activations to float results. Every instruction set give
 """
 
 from axopt.kernels.baseline import scalar_gemm
+from axopt.kernels.batched import MatrixProduct
 from axopt.kernels.convolution import Convolution, Output, Quantiser
 from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
 from axopt.kernels.operations import Window
 from axopt.kernels.plan import Plan, first_operand_plan, plan
 from axopt.kernels.products import conv2d_codes, gemm_codes, lut_gemm
-from axopt.kernels.sums import conv2d_sums, gemm_sums
+from axopt.kernels.sums import conv2d_sums, gemm_sums, matmul_sums
 from axopt.kernels.table import PackedTable
 
 __all__ = [
     "Convolution",
+    "MatrixProduct",
     "Output",
     "PackedTable",
     "Plan",
@@ -31,6 +33,7 @@ __all__ = [
     "gemm_codes",
     "gemm_sums",
     "lut_gemm",
+    "matmul_sums",
     "plan",
     "scalar_gemm",
 ]

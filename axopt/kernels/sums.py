@@ -1,5 +1,6 @@
 """Sums of products of operand codes on whatever device the codes are."""
 
+import torch
 from torch import Tensor
 
 from axopt.kernels.device import conv2d_codes_on_device, gemm_codes_on_device
@@ -61,3 +62,26 @@ def conv2d_sums(
     return conv2d_codes_on_device(
         x, w, plan.table, plan.terms, stride=stride, dilation=dilation, groups=groups
     )
+
+
+def matmul_sums(a: Tensor, w: Tensor, plan: Plan) -> Tensor:
+    """Sum products of pairs of matrices of codes.
+
+    Args:
+        a: Codes of the first matrices, ``(pairs, m, k)`` uint8.
+        w: Codes of the second ones, transposed, ``(pairs, n, k)`` uint8 on the same device.
+        plan: The products, rows of its table being codes of ``a``.
+
+    Returns:
+        ``(pairs, m, n)`` int32, the same on every device.
+
+    Raises:
+        AccumulatorError: If ``k`` products may leave int32.
+    """
+    (pairs, m, k), n = a.shape, w.shape[1]
+    if 0 in (pairs, m, n):
+        return a.new_zeros((pairs, m, n), dtype=torch.int32)
+    # One line of m pixels with a group of k channels for each pair, and a 1x1 kernel.
+    line = a.transpose(1, 2).reshape(1, pairs * k, 1, m)
+    sums = conv2d_sums(line, w.reshape(pairs * n, k, 1, 1), plan, groups=pairs)
+    return sums.view(pairs, n, m).transpose(1, 2)

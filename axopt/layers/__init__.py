@@ -6,6 +6,7 @@ from axopt.layers.conv import EmulatedConv1d, EmulatedConv2d, EmulatedConv3d
 from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
 from axopt.layers.linear import EmulatedLinear
+from axopt.layers.matmul import EmulatedMatMul
 from axopt.layers.native import convolution_of, plan_of
 from axopt.layers.options import OVERFLOWS, PADDED_TAPS, Accumulator, LayerOptions
 from axopt.layers.quantisation import (
@@ -25,6 +26,7 @@ from axopt.layers.transposed import (
     EmulatedConvTranspose3d,
     transposed_products,
 )
+from axopt.layers.weighted import WeightedLayer
 
 __all__ = [
     "CALIBRATORS",
@@ -42,6 +44,7 @@ __all__ = [
     "EmulatedConvTranspose3d",
     "EmulatedLayer",
     "EmulatedLinear",
+    "EmulatedMatMul",
     "Gradient",
     "Histogram",
     "LayerOptions",
@@ -50,6 +53,7 @@ __all__ = [
     "Quantisation",
     "Shares",
     "Steps",
+    "WeightedLayer",
     "activation_params",
     "convolution_of",
     "level_shares",

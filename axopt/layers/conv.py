@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from axopt.errors import ArgumentError
 from axopt.kernels import Convolution, Window
-from axopt.layers.base import EmulatedLayer
 from axopt.layers.gradients import Gradients
 from axopt.layers.native import Convolutions
 from axopt.layers.parts import Border, Layout, bordered, convolution_layout
 from axopt.layers.sums import Products
+from axopt.layers.weighted import WeightedLayer
 from axopt.multipliers import Multiplier
 
 Sizes = tuple[int, ...]
@@ -25,7 +25,7 @@ Sizes = tuple[int, ...]
 _AXES = "DHW"
 
 
-class ConvolutionLayer(EmulatedLayer):
+class ConvolutionLayer(WeightedLayer):
     """What convolutions and transposed ones over any number of dimensions have in common."""
 
     dims: ClassVar[int]

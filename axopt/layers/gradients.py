@@ -329,9 +329,8 @@ def _step_gradients(
     if bias is not None and sums is not None:
         proportional = proportional - bias * sums
     to_x = proportional.sum() - _inner(grad_x, x)  # type: ignore[arg-type]
-    to_w = proportional - (grad_w * weight).flatten(1).sum(1)  # type: ignore[operator]
-    if not weights.per_channel:
-        to_w = to_w.sum()
+    moved = (grad_w * weight).flatten(1).sum(1)  # type: ignore[operator]
+    to_w = proportional - moved if weights.per_channel else proportional.sum() - moved.sum()
     return (
         to_x * (_step_factor(activation, x[0].numel()) / activation.scale),
         to_w * (_step_factor(weights, weight[0].numel()) / weights.scale),

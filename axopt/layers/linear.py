@@ -8,14 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.kernels import Convolution, Window
-from axopt.layers.base import EmulatedLayer
 from axopt.layers.gradients import Gradients
 from axopt.layers.native import Convolutions
 from axopt.layers.sums import Products
+from axopt.layers.weighted import WeightedLayer
 from axopt.multipliers import Multiplier
 
 
-class EmulatedLinear(EmulatedLayer):
+class EmulatedLinear(WeightedLayer):
     """``nn.Linear`` whose products come from a table; any number of leading dimensions."""
 
     kind = "linear"

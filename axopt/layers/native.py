@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from axopt.kernels import Convolution, Output, Plan, Quantiser, Window, plan
-from axopt.layers.quantisation import Quantisation
+from axopt.kernels import Convolution, MatrixProduct, Output, Plan, Quantiser, Window, plan
+from axopt.layers.quantisation import Quantisation, QuantParams
 from axopt.multipliers import Multiplier
 
 MAX_KERNELS = 64
@@ -101,7 +101,7 @@ def convolution_of(
         plan,
         codes,
         window,
-        Quantiser(activation.scale, int(activation.zero_point), activation.index_of_level),
+        _quantiser(activation),
         Output(
             int(activation.zero_index),
             weights.zero_index,
@@ -110,3 +110,14 @@ def convolution_of(
         ),
         signed=signed,
     )
+
+
+def product_of(plan: Plan, quantisation: Quantisation, *, signed: bool) -> MatrixProduct:
+    """The product of two activations in these formats, by a plan with separable terms."""
+    first, second = quantisation.activation, quantisation.weights
+    output = Output(int(first.zero_index), second.zero_index, quantisation.output_scale)
+    return MatrixProduct(plan, _quantiser(first), _quantiser(second), output, signed=signed)
+
+
+def _quantiser(params: QuantParams) -> Quantiser:
+    return Quantiser(params.scale, int(params.zero_point), params.index_of_level)

@@ -136,16 +136,18 @@ class WindowSample:
         places: ``(n,)`` int64 places in units of 2^-32.
         share: Part that is kept, in units of 2^-32.
         offered: Windows seen so far.
+        most: In place of ``WINDOWS``.
     """
 
     windows: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1))
     places: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     share: int = 2**32
     offered: int = 0
+    most: int = WINDOWS
 
     def wanted(self, n: int) -> Tensor:
-        """Which of ``n`` further windows to `add`, ``(m,)`` int64, most often m <= WINDOWS."""
-        while n * self.share > WINDOWS * 2**32:
+        """Which of ``n`` further windows to `add`, ``(m,)`` int64, most often m <= ``most``."""
+        while n * self.share > self.most * 2**32:
             self.share //= 2
         places = self._places(n)
         return (places < self.share).nonzero()[:, 0]
@@ -158,7 +160,7 @@ class WindowSample:
         self.windows = torch.cat([self.windows, windows]) if len(self.windows) else windows
         self.offered += n
         kept = self.places < self.share
-        while int(kept.sum()) > WINDOWS:
+        while int(kept.sum()) > self.most:
             self.share //= 2
             kept = self.places < self.share
         self.windows, self.places = self.windows[kept], self.places[kept]

@@ -218,7 +218,7 @@ class Quantisation:
         scale = self.activation.unit * self.weights.unit
         return scale if self.gain is None else scale * self.gain
 
-    def corrected(self, name: str, gain: Tensor | None, shift: Tensor) -> "Quantisation":
+    def corrected(self, name: str, gain: Tensor | None, shift: Tensor | None) -> "Quantisation":
         """These formats with another gain and shift, rounded.
 
         Both are `rounded`, so that the last bits of what was measured in floating point, which
@@ -227,11 +227,11 @@ class Quantisation:
         Args:
             name: Of the correction, added to the others.
             gain: ``(out_channels,)``, or None for 1.
-            shift: ``(out_channels,)``.
+            shift: ``(out_channels,)``, or None for 0.
         """
         names = (*(other for other in self.corrections if other != name), name)
-        gain = None if gain is None else rounded(gain).float()
-        return replace(self, gain=gain, shift=rounded(shift).float(), corrections=names)
+        gain, shift = (None if v is None else rounded(v).float() for v in (gain, shift))
+        return replace(self, gain=gain, shift=shift, corrections=names)
 
     def output_bias(self, bias: Tensor | None) -> Tensor | None:
         """What is added to the results of a layer with that bias; None if nothing is."""

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from axopt.errors import ArgumentError
-from axopt.layers.base import EmulatedLayer
 from axopt.layers.conv import ConvolutionLayer, Sizes
 from axopt.layers.gradients import Gradients
 from axopt.layers.parts import Layout, transposed_layout
+from axopt.layers.weighted import WeightedLayer
 from axopt.multipliers import Multiplier
 
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -68,7 +68,7 @@ class EmulatedConvTranspose(ConvolutionLayer):
         """
         if output_size is None:
             return super().forward(x)
-        return EmulatedLayer.forward(self._of_output_size(x, output_size), x)
+        return WeightedLayer.forward(self._of_output_size(x, output_size), x)
 
     def _of_output_size(self, x: Tensor, output_size: Sequence[int]) -> EmulatedConvTranspose:
         """This layer with the output padding that gives results of that size, for one call."""

@@ -124,7 +124,7 @@ def _assign_all(
 def _formats_of(name: str, entry: Any, layers: Mapping[str, EmulatedLayer]) -> Quantisation:
     if name not in layers:
         raise AssignmentError(f"quantisation[{name!r}] is not a layer of the model.")
-    return parse_formats(entry, len(layers[name].filters), f"quantisation[{name!r}]")
+    return parse_formats(entry, layers[name].out_channels, f"quantisation[{name!r}]")
 
 
 def _resolve(

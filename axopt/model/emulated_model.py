@@ -20,10 +20,10 @@ class LayerInfo:
 
     Attributes:
         name: Its name in the original model.
-        kind: "conv2d" or "linear".
+        kind: "conv2d", "linear" or "matmul".
         macs: Multiplications for one sample.
         multiplier: Key of the circuit in use, "release/name".
-        swap: Whether the weight is the circuit's first operand.
+        swap: Whether the weight, or the second of two activations, is the circuit's first operand.
     """
 
     name: str
@@ -38,7 +38,8 @@ class EmulatedModel(nn.Module):
 
     Attributes:
         module: The converted copy of the original; module names are the original's.
-        skipped: Name -> reason, of every module with weights that stays in float.
+        skipped: Name -> reason, of every module with weights that stays in float, and of products
+            that a module computes by calling a function ("module: function").
         folded: Name of the layer -> name of the batch norm folded into it.
         fused: Name of the layer -> name of the rectifier that the layer does itself.
     """
@@ -101,8 +102,8 @@ class EmulatedModel(nn.Module):
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())
-            for value in (layer.channels.counts, layer.channels.zeros, layer.sample.windows):
-                digest.update(value.contiguous().numpy().tobytes())
+            for value in layer.observed():
+                digest.update(value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def quantisation_digest(self, signed: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -26,13 +27,16 @@ from axopt.layers import (
     EmulatedConvTranspose3d,
     EmulatedLayer,
     EmulatedLinear,
+    EmulatedMatMul,
     LayerOptions,
 )
 from axopt.model.emulated_model import EmulatedModel, input_of
+from axopt.model.functional import product_calls, redirect_attention_, unredirected
 from axopt.model.patterns import matching
 from axopt.model.plain import plain_copy
 from axopt.model.reasons import why_float, why_refused
 from axopt.model.trace import RECTIFIERS, Trace, trace
+from axopt.modules import MatMul
 from axopt.modules.hooks import keep_hooks
 from axopt.multipliers import Multiplier, load_library
 
@@ -47,6 +51,7 @@ _EMULATED: dict[type[nn.Module], Callable[..., EmulatedLayer]] = {
     nn.ConvTranspose2d: EmulatedConvTranspose2d,
     nn.ConvTranspose3d: EmulatedConvTranspose3d,
     nn.Linear: EmulatedLinear,
+    MatMul: EmulatedMatMul,
 }
 
 
@@ -63,9 +68,11 @@ def prepare(
 ) -> EmulatedModel:
     """Make an emulated copy of ``model``; the original is left as it is.
 
-    Every convolution, transposed convolution and ``Linear`` is quantised to 8 bits and computes
-    its products with the exact multiplier, until `assign_` chooses others. Batch norms that
-    directly follow a layer are folded into it.
+    Every convolution, transposed convolution, ``Linear`` and `axopt.modules.MatMul` is quantised
+    to 8 bits and computes its products with the exact multiplier, until `assign_` chooses others.
+    Recurrent networks and ``MultiheadAttention`` are taken apart into such layers, and so are
+    calls of ``functional.scaled_dot_product_attention``. Batch norms that directly follow a layer
+    are folded into it.
 
     Args:
         model: A trained module; it is copied and put in evaluation mode.
@@ -81,7 +88,8 @@ def prepare(
             the first that matches a layer is used.
 
     Returns:
-        The emulated model; layers that were not converted are in its ``skipped``.
+        The emulated model; layers that were not converted are in its ``skipped``, and so are
+        products that a module computes by calling a function, as "module: function".
 
     Raises:
         ArgumentError: If an option has an unknown value.
@@ -99,7 +107,11 @@ def prepare(
     module = plain_copy(model)
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
+    _refuse(module, include, exclude)
+    calls = product_calls(module, first[:1])
+    redirect_attention_(module, calls)
     chosen, skipped = _choose(module, include, exclude)
+    skipped |= unredirected(module, calls, known={*chosen, *skipped})
     options = _options_by_layer(chosen, layer_options, usual)
     seen = _trace_channels_last(module, chosen, first[:1])
     for name in set(chosen) - set(seen.order):
@@ -231,25 +243,34 @@ def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
     return by_group.view(*by_group.shape, *(1,) * (ndim - 2))
 
 
+def _refuse(module: nn.Module, include: Sequence[str] | None, exclude: Sequence[str]) -> None:
+    """Raise for the first layer that cannot be emulated nor be left in float without a word.
+
+    Before the model runs for the first time, which may change such a layer.
+    """
+    for name, layer in _multiplying(module):
+        refusal = why_refused(layer)
+        wanted = include is None or any(fnmatch.fnmatch(name, p) for p in include)
+        if refusal and wanted and not any(fnmatch.fnmatch(name, p) for p in exclude):
+            raise UnsupportedLayerError(
+                f"layer {name!r} cannot be emulated: {refusal}, or exclude it."
+            )
+
+
 def _choose(
     module: nn.Module, include: Sequence[str] | None, exclude: Sequence[str]
 ) -> tuple[dict[str, nn.Module], dict[str, str]]:
     """The layers to emulate, and the reason for every other module that has weights."""
-    weighted = dict(_weighted(module))
+    weighted = dict(_multiplying(module))
     included = matching(weighted, include, "include") if include is not None else set(weighted)
     excluded = matching(weighted, exclude, "exclude")
     chosen: dict[str, nn.Module] = {}
     skipped: dict[str, str] = {}
     for name, layer in weighted.items():
-        refusal = why_refused(layer)
         if name in excluded:
             skipped[name] = "excluded by the user"
         elif name not in included:
             skipped[name] = "not included by the user"
-        elif refusal is not None:
-            raise UnsupportedLayerError(
-                f"layer {name!r} cannot be emulated: {refusal}, or exclude it."
-            )
         elif type(layer) in _EMULATED:
             chosen[name] = layer
         else:
@@ -290,8 +311,8 @@ def _calibrate(
             raise CalibrationError(f"layer {name!r}: calibration never reached it.")
 
 
-def _weighted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of all that have parameters of their own, each once."""
+def _multiplying(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name and module of all that have weights of their own or multiply activations, each once."""
     inside: set[str] = set()  # parts of parametrisations, whose tensors are those of the module
     for name, part in module.named_modules():
         if name.rpartition(".")[0] in inside:
@@ -299,5 +320,5 @@ def _weighted(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         elif parametrize.is_parametrized(part):
             inside.add(f"{name}.parametrizations".lstrip("."))
             yield name, part
-        elif next(part.parameters(recurse=False), None) is not None:
+        elif type(part) is MatMul or next(part.parameters(recurse=False), None) is not None:
             yield name, part

@@ -24,7 +24,7 @@ _GAINS = (0.5, 2.0)
 _NAME = "batch_norm"
 
 Moments = tuple[Tensor, Tensor]
-Hook = Callable[[EmulatedLayer, Tensor], Tensor]
+Hook = Callable[..., Tensor]
 
 
 class Reestimator:
@@ -63,35 +63,38 @@ class Reestimator:
         return helps
 
     def _run(self, hook: Hook) -> Any:
-        """The model's output with ``hook(layer, inputs)`` in place of every layer's result."""
+        """The model's output with ``hook(layer, *inputs)`` in place of every layer's result."""
 
         def replaced(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
             if not isinstance(module, EmulatedLayer):
                 raise TypeError(f"{type(module).__name__} is not an emulated layer")
-            return hook(module, inputs[0])
+            return hook(module, *inputs)
 
         with ExitStack() as stack:
             for layer in self._emulated.emulated_layers.values():
                 stack.enter_context(layer.register_forward_hook(replaced))
             return self._emulated(self._x)
 
-    def _record(self, layer: EmulatedLayer, x: Tensor) -> Tensor:
+    def _record(self, layer: EmulatedLayer, *operands: Tensor) -> Tensor:
         """The float layer's results; what they are like is kept."""
-        y = layer.exact_float(x)
-        self._moments[layer] = _moments(layer, y)
+        y = layer.exact_float(*operands)
+        if layer.has_channels:
+            self._moments[layer] = _moments(layer, y)
         return layer.bounded(y)
 
-    def _match(self, layer: EmulatedLayer, x: Tensor) -> Tensor:
+    def _match(self, layer: EmulatedLayer, *operands: Tensor) -> Tensor:
         """The emulated layer's results, its gain and shift adjusted first."""
+        if not layer.has_channels:
+            return layer.bounded(layer.unbounded(*operands))
         mean, spread = self._moments[layer]
-        found_mean, found_spread = _moments(layer, layer.unbounded(x))
+        found_mean, found_spread = _moments(layer, layer.unbounded(*operands))
         gain = torch.where(found_spread > 0, spread / found_spread, 1.0).clamp(*_GAINS)
         before = layer.quantisation().gain
         total = rounded(gain if before is None else gain * before)
         gain = total if before is None else total / before
         offset = mean - gain * found_mean
         layer.correction = _adjusted(layer.quantisation(), layer.bias, gain, offset)
-        return layer.bounded(layer.unbounded(x))
+        return layer.bounded(layer.unbounded(*operands))
 
 
 def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from axopt.layers import transposed_products
+from axopt.modules import MatMul
 from axopt.modules.hooks import has_forward_hooks
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -92,7 +93,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace
 
     Args:
         model: In evaluation mode.
-        layers: Name -> convolution or linear module to watch.
+        layers: Name -> convolution, linear module or `MatMul` to watch.
         x: An input of the model, samples along its first dimension.
     """
     result = Trace()
@@ -113,7 +114,7 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
-            result.macs[name] += _macs(module, output) // samples
+            result.macs[name] += _macs(module, inputs[0], output) // samples
             calls[name] += 1
             if name in plain:
                 outputs[id(output)] = name
@@ -149,7 +150,9 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace
             handle.remove()
     for call in followers["norm"]:
         layer = outputs.get(call.taken)
-        if layer and counter.uses[call.taken] == calls[layer] == calls[call.module] == 1:
+        if layer is None or isinstance(layers[layer], MatMul):  # which has no weight to fold into
+            continue
+        if counter.uses[call.taken] == calls[layer] == calls[call.module] == 1:
             result.batch_norms[layer] = call.module
             outputs[call.given] = layer
     for call in followers["rectifier"]:
@@ -175,8 +178,10 @@ def _follower_kind(module: nn.Module) -> str | None:
     return "rectifier" if type(module) in RECTIFIERS else None
 
 
-def _macs(layer: nn.Module, output: Tensor) -> int:
+def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
     """Multiplications of one call; those with padding are among them."""
+    if isinstance(layer, MatMul):
+        return output.numel() * x.shape[-1]
     weight = cast(Tensor, layer.weight)
     if not isinstance(layer, nn.modules.conv._ConvTransposeNd):
         return output.numel() * weight[0].numel()

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from axopt.modules.attention import Attention, without_nested_tensors
 from axopt.modules.hooks import keep_hooks
 from axopt.modules.recurrent import Recurrent, RecurrentCell
 
@@ -18,6 +19,8 @@ LOWERINGS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.LSTMCell: RecurrentCell,
     nn.GRUCell: RecurrentCell,
     nn.RNNCell: RecurrentCell,
+    nn.MultiheadAttention: Attention,
+    nn.TransformerEncoder: without_nested_tensors,
 }
 """Type -> what makes a module of the same function and the same parameters from it."""
 
@@ -34,14 +37,16 @@ def lower_(module: nn.Module) -> nn.Module:
     made: dict[nn.Module, nn.Module] = {}
 
     def lowered(part: nn.Module) -> nn.Module:
+        if type(part) not in LOWERINGS:
+            return part
         if part not in made:
-            made[part] = keep_hooks(part, LOWERINGS[type(part)](part))
+            new = LOWERINGS[type(part)](part)
+            made[part] = new if new is part else keep_hooks(part, new)
         return made[part]
 
-    if type(module) in LOWERINGS:
-        return lowered(module)
+    module = lowered(module)
     for parent in list(module.modules()):
         for name, child in parent._modules.items():
-            if child is not None and type(child) in LOWERINGS:
+            if child is not None:
                 setattr(parent, name, lowered(child))
     return module

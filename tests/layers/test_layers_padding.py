@@ -105,7 +105,7 @@ def test_windows_in_parts_are_those_at_once(library, monkeypatch):
     layer, _, x = make("conv2d", library["mul8u_2AC"])
     with torch.no_grad():
         expected = layer(x)
-        monkeypatch.setattr("axopt.layers.base._WINDOW_VALUES", 250)
+        monkeypatch.setattr("axopt.layers.weighted._WINDOW_VALUES", 250)
         assert torch.equal(layer(x), expected)
 
 

@@ -11,7 +11,7 @@ import axopt
 from axopt import kernels
 from axopt.corrections import ALL, NONE, Corrections, LayerCorrector
 from axopt.errors import ArgumentError
-from axopt.layers import EmulatedLayer, Quantisation
+from axopt.layers import Quantisation, WeightedLayer
 from axopt.model import current_assignment, explain_corrections
 from axopt.multipliers import Multiplier
 
@@ -159,7 +159,7 @@ def test_corrected_network_is_the_same_bit_for_bit(name, how, digits, emulated, 
         with kernels.force_isa(isa):
             fast.append(outputs(emulated, images))
     for reference in (stepwise, numpy_layer):
-        monkeypatch.setattr(EmulatedLayer, "emulated", reference)
+        monkeypatch.setattr(WeightedLayer, "emulated", reference)
         fast.append(outputs(emulated, images))
     assert all(torch.equal(y, fast[0]) for y in fast)
 

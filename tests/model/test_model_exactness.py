@@ -8,7 +8,7 @@ from layer_references import numpy_layer, stepwise
 import axopt
 from axopt import kernels
 from axopt.kernels.device import conv2d_codes_on_device
-from axopt.layers import EmulatedLayer
+from axopt.layers import WeightedLayer
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_whole_network_equals_numpy(name, swap, digits, emulated, monkeypatch):
     axopt.assign_(emulated, dict.fromkeys(emulated.emulated_layers, (multiplier, swap)))
     with torch.no_grad():
         fast = emulated(images)
-        monkeypatch.setattr(EmulatedLayer, "emulated", numpy_layer)
+        monkeypatch.setattr(WeightedLayer, "emulated", numpy_layer)
         slow = emulated(images)
     assert torch.equal(fast, slow)
 
@@ -70,7 +70,7 @@ def test_whole_network_by_the_operators_of_other_devices(name, digits, emulated,
     with torch.no_grad():
         fast = emulated(images)
         monkeypatch.setattr("axopt.kernels.sums.conv2d_codes", convolved)
-        monkeypatch.setattr(EmulatedLayer, "emulated", stepwise)
+        monkeypatch.setattr(WeightedLayer, "emulated", stepwise)
         slow = emulated(images)
     assert torch.equal(fast, slow)
 

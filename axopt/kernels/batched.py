@@ -1,0 +1,179 @@
+"""Products of pairs of float matrices on a circuit with separable terms, by float matrix products.
+
+Both operands change with every call, so nothing can be packed. Instead each is turned into the
+factors of the terms in float32, and one batched matrix product of PyTorch's sums them on whatever
+device they are. It is exact for the reasons that device.py gives: factors are integers of 8 bits,
+and no sum, in any order, leaves the integers that float32 holds. Deeper products are left to
+`matmul_sums`.
+
+A level is found without leaving float32: 1.5 * 2^23 plus a number of less than 22 bits is that
+number rounded to even, in the low bits of the mantissa, where a mask can be applied to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from axopt.errors import ArgumentError
+from axopt.kernels.convolution import Output, Quantiser
+from axopt.kernels.plan import Plan
+
+Integers = NDArray[np.int64]
+
+_ROUNDER = 1.5 * 2**23
+_EXACT = 2**24  # float32 holds every integer up to here
+_LEVELS = np.arange(256)
+_BLOCK_BYTES = 2**21
+"""Of operands and results worked on at a time, which are then found in the cache again."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """An integer for each level of an operand, ``scale * (level & mask) + constant`` if it can be.
+
+    Attributes:
+        values: ``(256,)`` float32.
+        scale: 0 where the values have no such form.
+        mask: See there.
+        constant: See there.
+        greatest: Magnitude of the values.
+    """
+
+    values: Tensor
+    scale: int
+    mask: int
+    constant: int
+    greatest: int
+
+    @classmethod
+    def of(cls, values: Integers) -> _Map:
+        constant = int(values[0])
+        bits = [int(values[1 << bit]) - constant for bit in range(8)]
+        mask = sum(1 << bit for bit in range(8) if bits[bit])
+        scale = 0 if mask == 0 else bits[(mask & -mask).bit_length() - 1] // (mask & -mask)
+        if not np.array_equal(values, scale * (_LEVELS & mask) + constant):
+            scale = 0
+        greatest = int(np.abs(values).max())
+        return cls(torch.from_numpy(values.astype(np.float32)), scale, mask, constant, greatest)
+
+    def __call__(self, levels: Tensor) -> Tensor:
+        """The values at ``levels``, to which `_ROUNDER` was added; these may be overwritten."""
+        if self.scale == 0:
+            at = levels.sub(_ROUNDER).to(torch.int32)
+            return self.values.to(levels.device).index_select(0, at.flatten()).view(at.shape)
+        if self.mask != 255:
+            levels.view(torch.int32).bitwise_and_(self.mask - 256)
+        if self.scale == 1:
+            return levels.sub_(_ROUNDER - self.constant)
+        return levels.sub_(_ROUNDER).mul_(self.scale).add_(self.constant)
+
+
+class _Operand:
+    """One operand of the products: its quantiser, and what its levels contribute.
+
+    Args:
+        quantiser: From floats to indices.
+        factors: ``(terms, 256)`` factor of each index.
+        summand: ``(256,)`` what an index adds whatever it is multiplied by.
+    """
+
+    def __init__(self, quantiser: Quantiser, factors: Integers, summand: Integers) -> None:
+        self._inverse = float(quantiser.scale.float().reciprocal())
+        self._zero = quantiser.zero_point
+        codes = quantiser.codes
+        index = _LEVELS if codes is None else codes.cpu().numpy().astype(np.int64)
+        self._factors = [_Map.of(factor[index]) for factor in factors]
+        self._summand = _Map.of(summand[index]) if summand.any() else None
+        self.greatest = [factor.greatest for factor in self._factors]
+        self.greatest_summand = 0 if self._summand is None else self._summand.greatest
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Factors and sums of ``(..., rows, k)`` floats.
+
+        Returns:
+            ``(pairs, rows, terms * k)``, term by term, and ``(pairs, rows)`` or None for zeros.
+        """
+        by_columns = x.stride(-1) != 1 and x.stride(-2) == 1  # as bmm takes matrices too
+        levels = torch.empty_like(x.mT if by_columns else x, memory_format=torch.contiguous_format)
+        levels = levels.mT if by_columns else levels
+        torch.mul(x, self._inverse, out=levels)
+        levels = levels.add_(_ROUNDER).flatten(0, -3)
+        low = _ROUNDER - self._zero
+        levels.clamp_(low, low + 255).nan_to_num_(nan=_ROUNDER).add_(self._zero)
+        *others, last = self._factors
+        sums = None if self._summand is None else self._summand(levels.clone()).sum(-1)
+        factors = [factor(levels.clone()) for factor in others] + [last(levels)]
+        return (factors[0] if len(factors) == 1 else torch.cat(factors, -1)), sums
+
+
+class MatrixProduct:
+    """The emulated product of pairs of float matrices, each with a format of its own.
+
+    Args:
+        plan: How products are formed; one with separable terms.
+        first: From the first matrices to indices, rows of the table.
+        second: From the second matrices to indices.
+        output: From sums to results; one zero and one scale for all, no bias.
+        signed: Whether the circuit multiplies ``index - 128`` rather than ``index``.
+
+    Raises:
+        ArgumentError: If the plan has no separable terms.
+    """
+
+    def __init__(
+        self, plan: Plan, first: Quantiser, second: Quantiser, output: Output, *, signed: bool
+    ) -> None:
+        if plan.terms is None:
+            raise ArgumentError("`plan` must have separable terms.")
+        terms = plan.terms
+        factors, others = terms.activation.astype(np.int64), terms.weight.astype(np.int64)
+        shift = 128 * (factors.max(1, keepdims=True) > 128)  # smaller factors allow more products
+        operands = _LEVELS - (128 if signed else 0)
+        first_zero = output.activation_zero - (128 if signed else 0)
+        second_zero = int(output.weight_zero) - (128 if signed else 0)
+        masked = terms.activation_scale * (_LEVELS & terms.activation_mask)
+        offset = terms.weight_offset + (shift * others).sum(0) + first_zero * second_zero
+        self._first = _Operand(first, factors - shift, masked - second_zero * operands)
+        self._second = _Operand(second, others, offset - first_zero * operands)
+        self._scale = float(output.scale)
+        greatest = zip(self._first.greatest, self._second.greatest, strict=True)
+        largest = sum(a * w for a, w in greatest)
+        largest += self._first.greatest_summand + self._second.greatest_summand
+        self.depth = _EXACT // max(1, largest)
+        """Most products of which every sum is exact."""
+
+    def __call__(self, a: Tensor, w: Tensor) -> Tensor:
+        """Multiply.
+
+        Args:
+            a: The first matrices, ``(..., m, k)`` float32 of any strides, ``k`` at most ``depth``.
+            w: The second ones, transposed, ``(..., n, k)`` with the same leading axes.
+
+        Returns:
+            ``(pairs, m, n)`` float32: dequantised sums of table products.
+        """
+        y = torch.empty((*a.shape[:-1], w.shape[-2]), device=a.device)
+        bytes_each = 4 * (a[:1].numel() + w[:1].numel() + y[:1].numel())
+        size = max(1, _BLOCK_BYTES // max(1, bytes_each))
+        with torch.autocast(a.device.type, enabled=False):
+            for start in range(0, len(a), size):
+                block = slice(start, start + size)
+                self._multiply(a[block], w[block], y[block].flatten(0, -3))
+        return y.flatten(0, -3)
+
+    def _multiply(self, a: Tensor, w: Tensor, y: Tensor) -> None:
+        """Write the products of some pairs to ``y``, ``(pairs, m, n)``."""
+        factors_a, sums_a = self._first(a)
+        factors_w, sums_w = self._second(w)
+        if sums_w is None:
+            torch.bmm(factors_a, factors_w.mT, out=y)
+        else:
+            torch.baddbmm(sums_w.unsqueeze(1), factors_a, factors_w.mT, out=y)
+        if sums_a is not None:
+            y += sums_a.unsqueeze(2)
+        y *= self._scale

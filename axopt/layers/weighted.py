@@ -1,0 +1,231 @@
+"""Emulated layers with weights: packed kernels, zero points, windows."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from axopt.kernels import Window, active
+from axopt.layers.base import Bounds, EmulatedLayer
+from axopt.layers.gradients import Gradients, differentiable
+from axopt.layers.native import Convolutions, KernelCache, Version, convolution_of
+from axopt.layers.quantisation import Quantisation, QuantParams
+from axopt.layers.sums import Products
+
+_WINDOW_VALUES = 1 << 22
+"""Values of the windows that are summed at a time, where a layer is summed by windows."""
+
+
+class WeightedLayer(EmulatedLayer):
+    """A layer whose second operand is its weight, the same in every call."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._indices: tuple[Version, QuantParams, Tensor] | None = None
+        self._kernels = KernelCache()
+        self._by_windows: tuple[Quantisation, tuple[object, ...], bool] | None = None
+
+    def _weight_indices(self, weights: QuantParams) -> Tensor:
+        """Indices of the filters, kept for the next call with the same ones."""
+        version = self.weight_version()
+        cached = self._indices
+        if cached is None or cached[0] != version or cached[1] is not weights:
+            cached = self._indices = (version, weights, weights.indices(self.filters))
+        return cached[2]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Emulate the layer; same shapes and dtype as the layer it stands for.
+
+        Raises:
+            CalibrationError: If the layer was never calibrated.
+        """
+        if self.observing:
+            self._count(self.histogram, x)
+            self._sample_windows(x)
+            return self.bounded(self.exact_float(x))
+        quantisation = self.quantisation()
+        prepared = self._prepared_input(x.float())
+        if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
+            bias = None if self.bias is None else self.bias.float()
+            weight = self.filters.float()
+            y = differentiable(self, prepared, weight, bias, quantisation, self.steps)
+            return y.to(x.dtype)
+        return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
+
+    def _trains(self) -> bool:
+        return (
+            self.steps is not None
+            or self.weight.requires_grad
+            or (self.bias is not None and self.bias.requires_grad)
+        )
+
+    def unbounded(self, x: Tensor) -> Tensor:
+        y = self.emulated(self._prepared_input(x.float()), self.quantisation())
+        return y.to(x.dtype)
+
+    def emulated(
+        self,
+        x: Tensor,
+        quantisation: Quantisation,
+        *,
+        bounds: Bounds | None = None,
+    ) -> Tensor:
+        """Dequantised sums of table products, and the bias, clamped to ``bounds``."""
+        if x.device.type == "cpu" and not self._summed_by_windows(quantisation):
+            return self._convolved(self._kernel(quantisation), x, bounds)
+        y = self.emulated_stepwise(x, quantisation)
+        return y if bounds is None else y.clamp_(*bounds)
+
+    def emulated_stepwise(self, x: Tensor, quantisation: Quantisation) -> Tensor:
+        """What `emulated` computes, one element-wise operation after the other."""
+        products = self._products(quantisation)
+        if self._summed_by_windows(quantisation):
+            sums = self._window_sums(x, products)
+        else:
+            sums = self.integer_sums(x, products)
+        y = sums.float().mul_(self._per_output(quantisation.output_scale))
+        bias = quantisation.output_bias(self.bias)
+        return y if bias is None else y.add_(self._per_output(bias))
+
+    def _products(self, quantisation: Quantisation) -> Products:
+        codes = self._weight_indices(quantisation.weights)
+        return Products(self._plan, self.multiplier.signed, quantisation, codes)
+
+    def _summed_by_windows(self, quantisation: Quantisation) -> bool:
+        """Whether an option of the layer can change a sum, which native kernels do not know."""
+        skips = self.padded_taps == "skip" and self._pads
+        if not skips and self.accumulator is None:
+            return False
+        key = (self.multiplier.digest, self.swap, self.accumulator, skips, self.weight_version())
+        known = self._by_windows
+        if known is None or known[0] is not quantisation or known[1] != key:
+            needed = self._products(quantisation).need_steps(skips, self.accumulator)
+            known = self._by_windows = (quantisation, key, needed)
+        return known[2]
+
+    def _window_sums(self, x: Tensor, products: Products) -> Tensor:
+        """Sums of all windows, a part of them at a time: slow, and with all options."""
+        codes = products.quantisation.activation.indices(x)
+        outputs = torch.arange(self._outputs(x), device=x.device)
+        size = max(1, _WINDOW_VALUES // max(1, products.codes[0].numel()))
+        sums = [
+            products.window_sums(
+                *self._windows_at(codes, some, products.padding_code), self.accumulator
+            )
+            for some in torch.split(outputs, size)
+        ]
+        return self._from_rows(torch.cat(sums), x)
+
+    def _kernel(self, quantisation: Quantisation) -> Convolutions:
+        """The native operations for the present weights and multiplier, made at first use."""
+        key = (self.multiplier.digest, self.swap, active())
+        version = self.version()
+        kept = self._kernels.get(key, quantisation, version)
+        if kept is None:
+            kept = tuple(
+                self._without_taps(quantisation)
+                if part is None
+                else convolution_of(
+                    self._plan, *part, quantisation, self.bias, signed=self.multiplier.signed
+                )
+                for part in self._as_kernels(self._weight_indices(quantisation.weights))
+            )
+            self._kernels.put(key, quantisation, version, kept)
+        return kept
+
+    def _without_taps(self, quantisation: Quantisation) -> Tensor:
+        """``(out_channels,)`` results where no product is summed."""
+        bias = quantisation.output_bias(self.bias)
+        return torch.zeros(len(self.filters)) if bias is None else bias
+
+    @abstractmethod
+    def integer_sums(self, x: Tensor, products: Products) -> Tensor:
+        """Sums of products, less the zero-point terms, for the prepared input.
+
+        Returns:
+            int32 sums shaped as the results, or int64 where there are zero-point terms.
+        """
+
+    def sums_by_tap(self, grad: Tensor, sums: Tensor) -> Tensor:
+        """A gradient of the results, summed over those that each tap is in.
+
+        Args:
+            grad: Of the results, shaped as they are.
+            sums: Its ``(out_channels,)`` sums over all.
+
+        Returns:
+            A tensor that broadcasts against the filters.
+        """
+        return sums.view(-1, *(1,) * (self.weight.ndim - 1))
+
+    @abstractmethod
+    def surrogate_gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
+    ) -> Gradients:
+        """Gradients of the float layer, see `gradients.Differentiable`."""
+
+    def _sample_windows(self, x: Tensor) -> None:
+        x = self._prepared_input(x.detach())
+        self._count_channels(x)
+        offered = self._outputs(x)
+        windows, absent = self._windows_at(x, self.sample.wanted(offered), 0)
+        if absent is not None:
+            windows = windows.masked_fill(absent, math.nan)
+        self.sample.add(windows, offered)
+
+    @property
+    def _pads(self) -> bool:
+        """Whether a window may hold zeros that are not of the input."""
+        return False
+
+    @abstractmethod
+    def _count_channels(self, x: Tensor) -> None:
+        """Count the values of the prepared input in the histograms of its channels."""
+
+    @abstractmethod
+    def _outputs(self, x: Tensor) -> int:
+        """How many results each output channel has, for the prepared input."""
+
+    @abstractmethod
+    def _windows_at(self, x: Tensor, at: Tensor, padding: float) -> tuple[Tensor, Tensor | None]:
+        """What meets in some results.
+
+        Args:
+            x: Prepared input, or its indices.
+            at: ``(n,)`` int64 numbers of results, counted over samples and positions.
+            padding: What stands for a zero that pads.
+
+        Returns:
+            ``(n, groups, depth)`` values, the depth ordered as a flattened filter is, and a mask
+            that broadcasts to it of those that are not multiplied; None if there are none.
+        """
+
+    @abstractmethod
+    def _from_rows(self, rows: Tensor, x: Tensor) -> Tensor:
+        """Results ``(outputs, out_channels)`` in the shape that those of ``x`` have."""
+
+    @abstractmethod
+    def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
+        """Weight indices as ``(out_channels, channels // groups, kernel_h, kernel_w)``, by part.
+
+        Each part is one native operation; None for one that has no taps.
+        """
+
+    @abstractmethod
+    def _convolved(self, convolutions: Convolutions, x: Tensor, bounds: Bounds | None) -> Tensor:
+        """Run the native operations on the prepared input, and bring their results together."""
+
+    @abstractmethod
+    def _prepared_input(self, x: Tensor) -> Tensor:
+        """The input as it is quantised: checked, and padded where that is not with zeros."""
+
+    @abstractmethod
+    def _per_output(self, values: Tensor) -> Tensor:
+        """Per-tensor or per-channel values, broadcastable against the output."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**super().__getstate__(), "_kernels": KernelCache(), "_by_windows": None}

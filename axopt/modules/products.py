@@ -1,0 +1,207 @@
+"""Products of two activations as modules, so that they have names and can be emulated.
+
+``torch.matmul`` in a forward pass is invisible to whatever replaces modules. A model that calls
+`MatMul` instead computes the same, and `axopt.prepare` emulates it like any other layer.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from axopt.errors import ArgumentError
+
+
+class MatMul(nn.Module):
+    """``torch.matmul`` of two tensors with two axes or more.
+
+    Args:
+        transpose_b: Whether the second tensor is ``(..., n, k)`` rather than ``(..., k, n)``.
+    """
+
+    def __init__(self, *, transpose_b: bool = False) -> None:
+        super().__init__()
+        self.transpose_b = transpose_b
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Multiply.
+
+        Args:
+            a: ``(..., m, k)``.
+            b: ``(..., k, n)``, or ``(..., n, k)``; leading axes are broadcast.
+
+        Returns:
+            ``(..., m, n)``.
+        """
+        if a.ndim < 2 or b.ndim < 2:
+            raise ArgumentError(
+                "`a` and `b` must have two axes or more, got shapes "
+                f"{tuple(a.shape)} and {tuple(b.shape)}."
+            )
+        return torch.matmul(a, b.mT if self.transpose_b else b)
+
+    def extra_repr(self) -> str:
+        return f"transpose_b={self.transpose_b}"
+
+
+class Einsum(nn.Module):
+    """``torch.einsum`` of two tensors whose equation is a batched matrix product.
+
+    Args:
+        equation: As "bhqd,bhkd->bhqk": letters only, each at most once in a tensor. A letter of
+            both tensors and the result is a batch axis, one of both tensors alone is summed over,
+            and one of the result is in some tensor.
+
+    Attributes:
+        matmul: Does the product.
+    """
+
+    def __init__(self, equation: str) -> None:
+        super().__init__()
+        self.equation = equation
+        self._a, self._b, self._result = _parsed(equation)
+        self._batch = [x for x in self._result if x in self._a and x in self._b]
+        self._summed = [x for x in self._a if x in self._b and x not in self._result]
+        self._rows = [x for x in self._a if x not in self._b]
+        self._columns = [x for x in self._b if x not in self._a]
+        self.matmul = MatMul(transpose_b=True)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Multiply; axes as the equation says."""
+        for name, tensor, letters in (("a", a, self._a), ("b", b, self._b)):
+            if tensor.ndim != len(letters):
+                raise ArgumentError(
+                    f"`{name}` must have the axes {letters!r}, got shape {tuple(tensor.shape)}."
+                )
+        size = dict(zip(self._a + self._b, (*a.shape, *b.shape), strict=True))
+        first = self._matrices(a, self._a, self._rows)
+        second = self._matrices(b, self._b, self._columns)
+        y: Tensor = self.matmul(first, second)
+        order = [*self._batch, *self._rows, *self._columns]
+        y = y.reshape([size[letter] for letter in order])
+        return y.permute([order.index(letter) for letter in self._result])
+
+    def _matrices(self, x: Tensor, letters: str, own: list[str]) -> Tensor:
+        """``(*batch, own axes, summed axes)``, both kinds of axes joined."""
+        order = [*self._batch, *own, *self._summed]
+        x = x.permute([letters.index(letter) for letter in order])
+        batch, rows = len(self._batch), len(self._batch) + len(own)
+        shape = x.shape
+        return x.reshape(*shape[:batch], math.prod(shape[batch:rows]), math.prod(shape[rows:]))
+
+    def extra_repr(self) -> str:
+        return repr(self.equation)
+
+
+def _parsed(equation: str) -> tuple[str, str, str]:
+    """The letters of both tensors and of the result."""
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    tensors = left.split(",")
+    parts = [*tensors, result]
+    fits = (
+        bool(arrow)
+        and len(tensors) == 2
+        and all(part.isascii() and (part.isalpha() or not part) for part in parts)
+        and all(len(set(part)) == len(part) for part in parts)
+        and set(result) <= set(left)
+        and set(tensors[0]) ^ set(tensors[1]) <= set(result)
+    )
+    if not fits:
+        raise ArgumentError(
+            "`equation` must be a batched product of two matrices, as 'bij,bjk->bik', "
+            f"got {equation!r}."
+        )
+    return tensors[0], tensors[1], result
+
+
+class ScaledDotProductAttention(nn.Module):
+    """``torch.nn.functional.scaled_dot_product_attention``, softmax(Q K^T scale + mask) V.
+
+    Scale, mask, softmax and dropout are in floating point.
+
+    Attributes:
+        scores: The product of queries and keys.
+        context: The product of weights and values.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores = MatMul(transpose_b=True)
+        self.context = MatMul()
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        """Attend; arguments and result are those of the function.
+
+        Args:
+            query: ``(..., queries, d)``.
+            key: ``(..., keys, d)``.
+            value: ``(..., keys, e)``.
+            attn_mask: ``(..., queries, keys)``: True where a key counts, or what is added.
+            dropout_p: Probability of dropping a weight, whether training or not.
+            is_causal: Whether a query sees no later keys.
+            scale: By default 1 / sqrt(d).
+            enable_gqa: Whether ``key`` and ``value`` have fewer heads (axis -3), each for several
+                neighbouring ones of ``query``.
+
+        Returns:
+            ``(..., queries, e)``.
+        """
+        if enable_gqa:
+            key, value = (_repeated(x, query.shape[-3]) for x in (key, value))
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        weights = self.attention_weights(query, key, attn_mask, is_causal, scale)
+        return self.attended(weights, value, dropout_p)
+
+    def attention_weights(
+        self,
+        query: Tensor,
+        key: Tensor,
+        attn_mask: Tensor | None,
+        is_causal: bool,
+        scale: float,
+    ) -> Tensor:
+        """``(..., queries, keys)`` softmax of the scores; 0 for queries that see no key."""
+        if is_causal and attn_mask is not None:
+            raise ArgumentError("`attn_mask` must be None where `is_causal` is set.")
+        scores = self.scores(query * scale, key)
+        if is_causal:
+            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
+            attn_mask = attn_mask.tril()
+        if attn_mask is None:
+            return torch.softmax(scores, -1)
+        added = attn_mask if attn_mask.dtype != torch.bool else excluding(~attn_mask, scores.dtype)
+        blind = (added == -math.inf).all(-1, keepdim=True)
+        return torch.softmax(scores + added, -1).masked_fill(blind, 0.0)
+
+    def attended(self, weights: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
+        """``(..., queries, e)``: the values, weighted."""
+        if dropout_p > 0:
+            weights = nn.functional.dropout(weights, dropout_p)
+        attended: Tensor = self.context(weights, value)
+        return attended
+
+
+def excluding(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to scores: minus infinity where a boolean mask is True."""
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, -math.inf)
+
+
+def _repeated(x: Tensor, heads: int) -> Tensor:
+    """Each head as often as ``heads`` asks for."""
+    if heads % x.shape[-3]:
+        raise ArgumentError(
+            f"`query` must have a multiple of {x.shape[-3]} heads, those of `key`, got {heads}."
+        )
+    return x.repeat_interleave(heads // x.shape[-3], -3)
