@@ -1,0 +1,140 @@
+r"""Tables and plots from the results of measure.py and of searches.
+
+    python -m studies.networks.summarise
+
+To be run from the repository root. Writes tables.md and a plot a network beside the results;
+searches are read from results/search/NETWORK/front.csv.
+"""
+
+import argparse
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from axopt.evaluation import METRICS, Metric
+from axopt.files import write_text_atomically
+from axopt.multipliers import load_library
+
+EXACT = "mul8s_1KV8"
+STAGES = {"raw": "#b8b8b8", "corrected": "#1f5fa8", "retrained": "#d1495b"}
+
+Run = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=Path("studies/networks/results"))
+    folder = parser.parse_args().results
+    runs = [json.loads(line) for line in (folder / "uniform.jsonl").read_text().splitlines()]
+    parts = []
+    for model in dict.fromkeys(run["model"] for run in runs):
+        circuits = [r for r in runs if r["model"] == model and r["multiplier"] != "float"]
+        exact = next((r for r in circuits if r["multiplier"] == EXACT), None)
+        reference = next(r for r in runs if r["model"] == model and r["multiplier"] == "float")
+        if exact is None:
+            continue
+        circuits.sort(key=lambda run: saved_pct(run["multiplier"]))
+        metric = METRICS[exact["metric"]]
+        front = read_front(folder / "search" / model / "front.csv")
+        parts += [f"## {model}", uniform_table(circuits, metric, reference)]
+        parts += [front_table(front, metric, exact["raw"][0])] if front else []
+        plot(model, circuits, front, metric, folder / f"{model}.png")
+        parts += [f"![{model}](results/{model}.png)"]
+    write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
+
+
+def saved_pct(multiplier: str) -> float:
+    """Power saved by a signed circuit, in percent of the exact one's."""
+    library = load_library()
+    return 100 * (1 - library[multiplier].power_mw / library.exact(signed=True).power_mw)
+
+
+def read_front(path: Path) -> list[dict[str, str]]:
+    """The rows of a search's front.csv; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def uniform_table(circuits: list[Run], metric: Metric, reference: Run) -> str:
+    """One row a circuit, the quality at each stage."""
+    stages = [stage for stage in STAGES if any(stage in run for run in circuits)]
+    body = [
+        [
+            run["multiplier"],
+            f"{saved_pct(run['multiplier']):.1f} %",
+            *(f"{run[stage][0]:.2f}" if stage in run else "" for stage in stages),
+        ]
+        for run in circuits
+    ]
+    samples = f"{circuits[0]['n']:,} test samples"
+    float_ = f"Float network: {reference['float']:.2f}."
+    lead = f"{title(metric)}, {samples}, one circuit in every layer. {float_}"
+    return f"{lead}\n\n{markdown(['multiplier', 'power saved', *stages], body)}"
+
+
+def front_table(front: list[dict[str, str]], metric: Metric, exact: float) -> str:
+    """One row a point of the front, measured on test."""
+    body = [
+        [
+            row["point"],
+            f"{float(row['quality']):.2f}",
+            f"{float(row['quality_low']):.2f} .. {float(row['quality_high']):.2f}",
+            f"{100 - 100 * float(row['rel_power']):.1f} %",
+        ]
+        for row in front
+    ]
+    header = ["point of the search", metric.name, "95 % interval", "power saved"]
+    return markdown(header, body)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    align = ["---", *("---:" for _ in header[1:])]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, align, *rows))
+
+
+def title(metric: Metric) -> str:
+    """The metric, its unit and its direction."""
+    unit = f", {metric.unit}" if metric.unit else ""
+    return f"{metric.name}{unit} ({'higher' if metric.higher_is_better else 'lower'} is better)"
+
+
+def plot(
+    model: str, circuits: list[Run], front: list[dict[str, str]], metric: Metric, path: Path
+) -> None:
+    """Quality over the power saved: one circuit everywhere, and the front of a search."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for stage, colour in STAGES.items():
+        seen = [run for run in circuits if stage in run]
+        axes.plot(
+            [saved_pct(run["multiplier"]) for run in seen],
+            [run[stage][0] for run in seen],
+            "o--", color=colour, lw=1, label=f"one circuit everywhere, {stage}",
+        )  # fmt: skip
+    if front:
+        saved = [100 - 100 * float(row["rel_power"]) for row in front]
+        axes.plot(
+            saved, [float(row["quality"]) for row in front],
+            "s-", color="black", ms=4, label="found by the search, corrected",
+        )  # fmt: skip
+    _scale(axes, metric)
+    axes.set(xlabel="power of the multipliers saved, %", ylabel=title(metric), title=model)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="best")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _scale(axes: Axes, metric: Metric) -> None:
+    """Distances span orders of magnitude; percentages do not."""
+    if not metric.higher_is_better:
+        axes.set_yscale("log")
+
+
+if __name__ == "__main__":
+    main()
