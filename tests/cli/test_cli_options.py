@@ -5,36 +5,42 @@ from pathlib import Path
 
 import pytest
 
+from axopt.cli import main
+
 QUICK = (
-    *("--multipliers", "mul8s_1KV8,mul8s_1L2H,mul8s_1KR3", "--budget", "3"),
-    *("--validation-samples", "60", "--test-samples", "70", "--calibration-samples", "40"),
+    *("--multipliers", "mul8s_1KV8,mul8s_1L2H", "--budget", "2", "--no-correct"),
+    *("--validation-samples", "30", "--test-samples", "40", "--calibration-samples", "40"),
 )
-NARROW = ("--padded-taps", "skip", "--accumulator-bits", "13", "--overflow", "saturate")
-POINT = "run/assignments/point-00.json"
+NARROW = ("--padded-taps", "skip", "--accumulator-bits", "17", "--overflow", "saturate")
 
 
 def read(file):
     return json.loads(Path(file).read_text("utf-8"))
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The run folder of a search with narrow accumulators."""
+    out = tmp_path_factory.mktemp("options") / "run"
+    assert main(["search", *QUICK, *NARROW, "--out", str(out), "--quiet"]) == 0
+    return out
+
+
 @pytest.fixture
-def run(axopt):
-    """``axopt`` in a directory with the run folder of a search with narrow accumulators."""
-    done = axopt("search", *QUICK, *NARROW, "--out", "run", "--quiet")
-    assert done.code == 0, done.err
-    return axopt
+def point(folder):
+    return folder / "assignments" / "point-00.json"
 
 
-def test_a_point_is_evaluated_under_its_options(run):
-    made_for = read(POINT)["model"]
+def test_a_point_is_evaluated_under_its_options(axopt, point):
+    made_for = read(point)["model"]
     assert made_for["padded_taps"] == "skip"
-    assert (made_for["accumulator_bits"], made_for["overflow"]) == (13, "saturate")
-    assert made_for["options"]["fc"] == "padded_taps=skip, accumulator=13 bits, saturate"
-    done = run("evaluate", "--assignment", POINT, "--json", "--quiet")
+    assert (made_for["accumulator_bits"], made_for["overflow"]) == (17, "saturate")
+    assert made_for["options"]["fc"] == "padded_taps=skip, accumulator=17 bits, saturate"
+    done = axopt("evaluate", "--assignment", point, "--json", "--quiet")
     assert done.code == 0, done.err
     quality = json.loads(done.out)["quality"]
-    assert quality == {**read(POINT)["metrics"]["test"], "metric": "top1"}
-    same = run("evaluate", "--assignment", POINT, *NARROW, "--json", "--quiet")
+    assert quality == {**read(point)["metrics"]["test"], "metric": "top1"}
+    same = axopt("evaluate", "--assignment", point, *NARROW, "--json", "--quiet")
     assert json.loads(same.out)["quality"] == quality
 
 
@@ -56,15 +62,15 @@ def test_options_change_results(axopt):
     [
         (
             ("--padded-taps", "multiply"),
-            "padded_taps=skip, accumulator=13",
-            "accumulator=13 bits, saturate here",
+            "padded_taps=skip, accumulator=17 bits",
+            "accumulator=17 bits, saturate here",
         ),
-        (("--accumulator-bits", "14"), "accumulator=13 bits", "accumulator=14 bits"),
-        (("--overflow", "wrap"), "13 bits, saturate there", "13 bits, wrap here"),
+        (("--accumulator-bits", "16"), "accumulator=17 bits", "accumulator=16 bits"),
+        (("--overflow", "wrap"), "17 bits, saturate there", "17 bits, wrap here"),
     ],
 )
-def test_other_options_than_those_of_the_file_are_refused(run, options, there, here):
-    done = run("evaluate", "--assignment", POINT, *options, "--quiet")
+def test_other_options_than_those_of_the_file_are_refused(axopt, point, options, there, here):
+    done = axopt("evaluate", "--assignment", point, *options, "--quiet")
     assert (done.code, done.out) == (2, "")
     assert "other layer options" in done.err
     assert there in done.err
@@ -74,7 +80,7 @@ def test_other_options_than_those_of_the_file_are_refused(run, options, there, h
 
 def test_a_file_without_options_is_not_evaluated_with_some(axopt):
     assert axopt("search", *QUICK, "--out", "run", "--quiet").code == 0
-    document = read(POINT)
+    document = read("run/assignments/point-00.json")
     for field in ("padded_taps", "accumulator_bits", "overflow"):  # as earlier versions wrote it
         del document["model"][field]
     Path("old.json").write_text(json.dumps(document))
@@ -84,49 +90,48 @@ def test_a_file_without_options_is_not_evaluated_with_some(axopt):
     assert "are the usual ones there and padded_taps=skip here" in done.err
 
 
-def test_a_file_that_does_not_name_its_options_needs_them_given(run):
-    document = read(POINT)
+def test_a_file_that_does_not_name_its_options_needs_them_given(axopt, point):
+    document = read(point)
     document["model"] = {"digest": document["model"]["digest"]}
     Path("bare.json").write_text(json.dumps(document))
     words = ("--assignment", "bare.json", "--model", "digits_cnn", "--data", "digits", "--quiet")
-    words += ("--calibration-samples", "40") if "--calibration-samples" in words else ()
-    done = run("evaluate", *words)
+    done = axopt("evaluate", *words)
     assert (done.code, "made for another model" in done.err) == (2, True)
-    assert run("evaluate", *words, *NARROW).code == 0
+    assert axopt("evaluate", *words, *NARROW).code == 0
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--padded-taps", "skip"), "`options.fc` is 'padded_taps=skip, accum"),
-        ((), "`options."),
-        ((*NARROW, "--accumulator-bits", "20"), "13 bits, saturate' in the store"),
+        (("--padded-taps", "skip"), "`options."),
+        ((), "saturate' in the store and 'absent' now"),
+        ((*NARROW, "--accumulator-bits", "20"), "17 bits, saturate' in the store and"),
     ],
 )
-def test_a_run_is_resumed_with_its_options_only(run, options, message):
-    done = run("search", *QUICK, *options, "--out", "run", "--resume", "--quiet")
+def test_a_run_is_resumed_with_its_options_only(axopt, folder, options, message):
+    done = axopt("search", *QUICK, *options, "--out", folder, "--resume", "--quiet")
     assert done.code == 2
     assert "belongs to another search" in done.err
     assert message in done.err
-    assert run("search", *QUICK, *NARROW, "--out", "run", "--resume", "--quiet").code == 0
+    assert axopt("search", *QUICK, *NARROW, "--out", folder, "--resume", "--quiet").code == 0
 
 
-def test_retraining_goes_on_under_the_options_of_its_assignment(run):
-    samples = ("--train-samples", "100", "--validation-samples", "60", "--test-samples", "70")
-    words = ("--assignment", POINT, *samples, "--epochs", "1", "--checkpoint", "c.pt", "--quiet")
-    done = run("retrain", *words, "--out", "a", "--json")
+def test_retraining_goes_on_under_the_options_of_its_assignment(axopt, point):
+    samples = ("--train-samples", "64", "--validation-samples", "30", "--test-samples", "40")
+    words = ("--assignment", point, *samples, "--epochs", "1", "--quiet")
+    done = axopt("retrain", *words, "--out", "a", "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
-    assert result["before"]["value"] == read(POINT)["metrics"]["test"]["value"]
-    again = run("evaluate", "--assignment", "a/assignment.json", "--json", "--quiet")
+    assert result["before"]["value"] == read(point)["metrics"]["test"]["value"]
+    again = axopt("evaluate", "--assignment", "a/assignment.json", "--json", "--quiet")
     assert json.loads(again.out)["quality"] == result["after"]
-    done = run("retrain", *words, "--overflow", "wrap", "--out", "b")
-    assert (done.code, "`" in done.err) == (2, True)
+    done = axopt("retrain", *words, "--overflow", "wrap", "--out", "b")
+    assert (done.code, "17 bits, wrap here" in done.err) == (2, True)
 
 
 def test_a_checkpoint_is_of_its_options(axopt):
-    words = ("--multiplier", "mul8s_1L2H", "--epochs", "1", "--train-samples", "100")
-    words += ("--validation-samples", "60", "--test-samples", "60", "--calibration-samples", "40")
+    words = ("--multiplier", "mul8s_1L2H", "--epochs", "1", "--train-samples", "64")
+    words += ("--validation-samples", "30", "--test-samples", "30", "--calibration-samples", "40")
     words += ("--checkpoint", "c.pt", "--quiet")
     assert axopt("retrain", *words, "--padded-taps", "skip", "--out", "a").code == 0
     done = axopt("retrain", *words, "--resume", "--out", "b")
@@ -160,26 +165,26 @@ def test_bad_options_are_one_line_and_change_nothing(axopt, tmp_path, command, o
     [
         ("padded_taps", 1, "`model.padded_taps` is malformed: 1"),
         ("padded_taps", "drop", "`padded_taps` must be one of multiply, skip"),
-        ("accumulator_bits", "13", "`model.accumulator_bits` is malformed: '13'"),
+        ("accumulator_bits", "17", "`model.accumulator_bits` is malformed: '17'"),
         ("accumulator_bits", 99, "`bits` must be in 1..32"),
         ("overflow", "trap", "`overflow` must be one of wrap, saturate"),
         ("accumulator_bits", None, "`--overflow` goes with `--accumulator-bits`"),
     ],
 )
-def test_wrong_fields_of_a_file_are_named(run, field, value, message):
-    document = read(POINT)
+def test_wrong_fields_of_a_file_are_named(axopt, point, field, value, message):
+    document = read(point)
     document["model"][field] = value
     Path("wrong.json").write_text(json.dumps(document))
-    done = run("evaluate", "--assignment", "wrong.json", "--quiet")
+    done = axopt("evaluate", "--assignment", "wrong.json", "--quiet")
     assert done.code == 2
     assert message in done.err
 
 
 @pytest.mark.parametrize("options", [7, {"fc": ["x"]}, {"nothing": "x"}])
-def test_malformed_options_of_a_file_do_not_hide_the_mismatch(run, options):
-    document = read(POINT)
+def test_malformed_options_of_a_file_do_not_hide_the_mismatch(axopt, point, options):
+    document = read(point)
     document["model"]["options"] = options
     Path("odd.json").write_text(json.dumps(document))
-    done = run("evaluate", "--assignment", "odd.json", "--padded-taps", "multiply", "--quiet")
+    done = axopt("evaluate", "--assignment", "odd.json", "--padded-taps", "multiply", "--quiet")
     assert done.code == 2
     assert "the assignment was made" in done.err
