@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from axopt.cli import loading
 from axopt.cli.arguments import MAX_SAMPLES, add_common, add_library, add_threads, integer, path
 from axopt.cli.console import as_table, inform, print_result
+from axopt.cli.source import source_of
 from axopt.errors import AssignmentError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     loading.add_model(parser, default=None)
     add_library(parser)
+    loading.add_hardware(parser)
     parser.add_argument("--split", choices=("test", "validation"), default="test")
     parser.add_argument(
         "--samples",
@@ -54,8 +56,7 @@ def run(options: argparse.Namespace) -> int:
 
     loading.start(options.threads)
     assignment = Assignment.load(options.assignment)
-    given = {name: getattr(options, name) for name in ("model", "weights", "data", "library")}
-    source = loading.source_of(assignment.model, str(options.assignment), given)
+    source = source_of(assignment.model, str(options.assignment), options)
     library = load_library(source.library)
     metric, n = _measured(options, assignment)
     model, data = loading.load(source)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from types import NoneType
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
-from axopt.errors import ArgumentError, AssignmentError
+from axopt.cli.source import Source
+from axopt.errors import ArgumentError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from axopt.corrections import Corrections
     from axopt.data import Dataset, Split
+    from axopt.layers import Accumulator
     from axopt.model import EmulatedModel
     from axopt.multipliers import MultiplierLibrary
 
@@ -24,30 +24,11 @@ METRICS = ("top1", "top5", "f1", "recognised", "frechet", "distance")
 CALIBRATORS = ("minmax", "percentile", "mse", "entropy")
 WEIGHT_SCALES = ("per-channel", "per-tensor")
 ACTIVATION_CODES = ("remapped", "all")
+PADDED_TAPS = ("multiply", "skip")
+OVERFLOWS = ("wrap", "saturate")
+MAX_ACCUMULATOR_BITS = 32
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Source:
-    """All that rebuilds an emulated model; a search stores it in every assignment.
-
-    ``calibration_samples`` None means `CALIBRATION_SAMPLES`, or all if there are fewer.
-    """
-
-    model: str
-    weights: str | None
-    data: str
-    calibrator: str = "mse"
-    weight_scales: str = "per-channel"
-    calibration_samples: int | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    library: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
 
 
 def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -111,6 +92,29 @@ def add_quantisation(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_hardware(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the hardware around the multipliers, which are those of all layers."""
+    group = parser.add_argument_group(
+        "hardware of all layers (default: that of the assignment, where one is given)"
+    )
+    group.add_argument(
+        "--padded-taps",
+        choices=PADDED_TAPS,
+        help=f"what convolutions do with zeros that pad (default: {Source.padded_taps})",
+    )
+    group.add_argument(
+        "--accumulator-bits",
+        type=integer(1, MAX_ACCUMULATOR_BITS),
+        metavar="N",
+        help="width of the register that sums products (default: as wide as it must be)",
+    )
+    group.add_argument(
+        "--overflow",
+        choices=OVERFLOWS,
+        help=f"with --accumulator-bits: what a full register does (default: {OVERFLOWS[0]})",
+    )
+
+
 def add_samples(group: Any, **uses: str) -> None:
     """Add an option for the number of samples of each split, with what they are used for."""
     for split, use in uses.items():
@@ -146,20 +150,6 @@ def corrections_of(options: argparse.Namespace) -> bool | Corrections:
     if not options.correct:
         return False
     return Corrections(activation_codes=options.activation_codes == "remapped")
-
-
-def default_data(model: str) -> str:
-    """Return the data that a model of the zoo is used with.
-
-    Raises:
-        ArgumentError: If it has none, or the model is not of the zoo.
-    """
-    from axopt import zoo
-
-    data = None if ":" in model else zoo.default_data(model)
-    if data is None:
-        raise ArgumentError(f"`--data` must be given: {model} has no data of its own.")
-    return data
 
 
 def add_metric(parser: Any) -> None:
@@ -219,6 +209,7 @@ def emulate(source: Source, model: nn.Module, data: Dataset) -> EmulatedModel:
     Raises:
         AxoptError: If the options do not fit the model or the data.
     """
+    from axopt.layers import LayerOptions
     from axopt.model import prepare
 
     n = source.calibration_samples or min(CALIBRATION_SAMPLES, len(data.train))
@@ -230,7 +221,16 @@ def emulate(source: Source, model: nn.Module, data: Dataset) -> EmulatedModel:
         weight_scales=source.weight_scales,
         include=source.include or None,
         exclude=source.exclude,
+        layer_options=LayerOptions(source.padded_taps, _accumulator_of(source)),
     )
+
+
+def _accumulator_of(source: Source) -> Accumulator | None:
+    from axopt.layers import Accumulator
+
+    if source.accumulator_bits is None:
+        return None
+    return Accumulator(source.accumulator_bits, source.overflow or OVERFLOWS[0])
 
 
 def first_samples(split: Split, n: int | None, option: str) -> Split:
@@ -244,68 +244,6 @@ def first_samples(split: Split, n: int | None, option: str) -> Split:
     if n > len(split):
         raise ArgumentError(f"`--{option}` must be at most {len(split)} here, got {n}.")
     return split.take(n)
-
-
-def source_given(options: argparse.Namespace, model: str) -> Source:
-    """Return the source that the options name, with the data of the zoo's model by default.
-
-    Raises:
-        ArgumentError: If no data is named and the model has none.
-    """
-    return Source(
-        model=model,
-        weights=None if options.weights is None else str(options.weights),
-        data=options.data or default_data(model),
-        calibrator=options.calibrator,
-        weight_scales=options.weight_scales,
-        calibration_samples=options.calibration_samples,
-        include=tuple(options.include),
-        exclude=tuple(options.exclude),
-        library=None if options.library is None else str(options.library),
-    )
-
-
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "model": str,
-    "weights": (str, NoneType),
-    "data": str,
-    "calibrator": str,
-    "weight_scales": str,
-    "calibration_samples": (int, NoneType),
-    "include": list,
-    "exclude": list,
-    "library": (str, NoneType),
-}
-
-
-def source_of(document: Mapping[str, Any], where: str, given: Mapping[str, Any]) -> Source:
-    """Read a source back from the ``model`` section of an assignment.
-
-    Args:
-        document: The section.
-        where: The file's name, for messages.
-        given: Fields that the user gives instead, None where not. A file cannot make us import
-            code: a factory that it names is called only if the user names it too.
-
-    Raises:
-        AssignmentError: If a field is malformed, or model or data are in neither.
-    """
-    instead = {name: str(value) for name, value in given.items() if value is not None}
-    fields = {name: document[name] for name in _KINDS if name in document} | instead
-    for name, value in fields.items():
-        if not isinstance(value, _KINDS[name]):
-            raise AssignmentError(f"{where}: `model.{name}` is malformed: {value!r}.")
-    for name in ("model", "data"):
-        if name not in fields:
-            raise AssignmentError(f"{where}: does not name its {name}: give `--{name}`.")
-    if ":" in fields["model"] and "model" not in instead:
-        raise AssignmentError(
-            f"{where}: made with the factory {fields['model']!r}, which a file must not start:"
-            " give `--model` yourself."
-        )
-    for name in {"include", "exclude"} & fields.keys():
-        fields[name] = tuple(map(str, fields[name]))
-    return Source(**{"weights": None, **fields})
 
 
 def choose_multipliers(

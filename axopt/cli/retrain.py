@@ -19,6 +19,7 @@ from axopt.cli.arguments import (
     word,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
+from axopt.cli.source import Source, source_given, source_of
 from axopt.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         test="before and after",
     )
     loading.add_quantisation(parser)
+    loading.add_hardware(parser)
     _add_run(parser)
     add_threads(parser)
     add_common(parser)
@@ -190,15 +192,14 @@ def _check(options: argparse.Namespace) -> None:
             raise RunExistsError(f"{options.checkpoint} exists; --resume it or --force a new one.")
 
 
-def _source(options: argparse.Namespace) -> loading.Source:
+def _source(options: argparse.Namespace) -> Source:
     """What the assignment names, or the options with the zoo's defaults."""
     if options.assignment is not None:
         from axopt.model import Assignment
 
-        given = {name: getattr(options, name) for name in ("model", "weights", "data", "library")}
         document = Assignment.load(options.assignment).model
-        return loading.source_of(document, str(options.assignment), given)
-    return loading.source_given(options, options.model or DEFAULT_MODEL)
+        return source_of(document, str(options.assignment), options)
+    return source_given(options, options.model or DEFAULT_MODEL)
 
 
 def _assign(

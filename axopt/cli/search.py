@@ -17,6 +17,7 @@ from axopt.cli.arguments import (
     path,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
+from axopt.cli.source import source_given
 
 if TYPE_CHECKING:
     from axopt.study import SearchResult
@@ -79,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading.add_metric(group)
     loading.add_samples(group, validation="while searching", test="for the front")
     loading.add_quantisation(parser)
+    loading.add_hardware(parser)
     _add_run(parser)
     add_threads(parser)
     add_common(parser)
@@ -103,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
     RunFolder(out).check_free(resume=options.resume, force=options.force)
     library = load_library(options.library)
     chosen = loading.choose_multipliers(library, options.multipliers)
-    source = loading.source_given(options, options.model)
+    source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
     metric = loading.metric_of(options, source.model)

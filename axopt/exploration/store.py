@@ -211,13 +211,17 @@ class Store:
     def _check_identity(self, identity: Mapping[str, Any]) -> None:
         stored = _flatten(self.identity)
         given = _flatten(records.decode_note(records.encode_note("identity", dict(identity))))
-        for field in sorted(stored.keys() | given.keys()):
-            was, now = stored.get(field, "absent"), given.get(field, "absent")
-            if was != now:
-                raise StoreError(
-                    f"{self.path}: belongs to another search: `{field}` is {was!r} in the "
-                    f"store and {now!r} now."
-                )
+        differing = [
+            (field, was, now)
+            for field in sorted(stored.keys() | given.keys())
+            if (was := stored.get(field, "absent")) != (now := given.get(field, "absent"))
+        ]
+        if differing:  # digests follow from other fields, and say less
+            field, was, now = min(differing, key=lambda d: max(len(str(d[1])), len(str(d[2]))))
+            raise StoreError(
+                f"{self.path}: belongs to another search: `{field}` is {was!r} in the store and "
+                f"{now!r} now."
+            )
 
     def _note(self, key: str) -> Any:
         with self._translated("read"):

@@ -216,11 +216,15 @@ class EmulatedLayer(nn.Module, ABC):
     @property
     def definition(self) -> str:
         """`geometry` and the options of the layer that are not the usual ones."""
+        return ", ".join([self.geometry(), *self.unusual_options()])
+
+    def unusual_options(self) -> list[str]:
+        """Options that change results and are not the usual ones, as text."""
         options = [f"padded_taps={self.padded_taps}"] if self.padded_taps != "multiply" else []
         if self.accumulator is not None:
             register = self.accumulator
             options.append(f"accumulator={register.bits} bits, {register.overflow}")
-        return ", ".join([self.geometry(), *options])
+        return options
 
     @abstractmethod
     def by_channel(self, y: Tensor) -> Tensor:

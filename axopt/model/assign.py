@@ -81,12 +81,13 @@ def current_assignment(
         cost: Cost figures to keep with it.
     """
     layers = emulated.emulated_layers
+    options = {"options": emulated.options} if emulated.options else {}
     return Assignment(
         layers={
             name: LayerAssignment(m.multiplier.key, m.multiplier.digest, m.swap)
             for name, m in layers.items()
         },
-        model={**(source or {}), "digest": emulated.digest},
+        model={**(source or {}), **options, "digest": emulated.digest},
         quantisation={name: formats_entry(layer.quantisation()) for name, layer in layers.items()},
         metrics=metrics or {},
         cost=cost or {},
@@ -103,12 +104,7 @@ def _assign_all(
     missing = [name for name in layers if name not in resolved]
     if missing:
         raise AssignmentError(f"the assignment leaves out layer {missing[0]!r}.")
-    digest = assignment.model.get("digest")
-    if digest is not None and digest != emulated.digest:
-        raise AssignmentError(
-            f"the assignment was made for another model: its `model.digest` is {str(digest)[:12]}"
-            f"..., this model's is {emulated.digest[:12]}..."
-        )
+    _check_model(emulated, assignment.model)
     fixed = {
         name: _formats_of(name, entry, layers) for name, entry in assignment.quantisation.items()
     }
@@ -119,6 +115,25 @@ def _assign_all(
             layers[name].correction = fixed[name]
         elif name in fixed:
             layers[name].fix_quantisation(multiplier.signed, fixed[name])
+
+
+def _check_model(emulated: EmulatedModel, made_for: Mapping[str, Any]) -> None:
+    digest = made_for.get("digest")
+    if digest is None or digest == emulated.digest:
+        return
+    theirs, ours = made_for.get("options", {}), emulated.options
+    if isinstance(theirs, dict):
+        for name in emulated.emulated_layers:
+            if theirs.get(name) != ours.get(name):
+                raise AssignmentError(
+                    f"the assignment was made with other layer options: those of layer {name!r} "
+                    f"are {theirs.get(name, 'the usual ones')} there and "
+                    f"{ours.get(name, 'the usual ones')} here."
+                )
+    raise AssignmentError(
+        f"the assignment was made for another model: its `model.digest` is {str(digest)[:12]}"
+        f"..., this model's is {emulated.digest[:12]}..."
+    )
 
 
 def _formats_of(name: str, entry: Any, layers: Mapping[str, EmulatedLayer]) -> Quantisation:

@@ -84,6 +84,15 @@ class EmulatedModel(nn.Module):
         ]
 
     @property
+    def options(self) -> dict[str, str]:
+        """Name -> padded taps and accumulator, of layers where these are not the usual ones."""
+        return {
+            name: ", ".join(options)
+            for name, layer in self.emulated_layers.items()
+            if (options := layer.unusual_options())
+        }
+
+    @property
     def digest(self) -> str:
         """sha256 over names, shapes, dtypes and bytes of all weights and the layers' options."""
         digest = hashlib.sha256()

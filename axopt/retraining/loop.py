@@ -159,8 +159,10 @@ def _recipe(fields: dict[str, Any]) -> Recipe:
 
 def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe, metric: str) -> dict[str, Any]:
     """What must be the same for a run to be gone on with."""
+    options = {"layer options": emulated.options} if emulated.options else {}
     return {
         **recipe.as_json(),
+        **options,
         "model": emulated.digest,
         "formats": _formats_digest(emulated),
         "multipliers": [f"{i.multiplier} {i.swap}" for i in emulated.layers()],

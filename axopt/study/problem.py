@@ -129,6 +129,7 @@ class AssignmentProblem:
         groups = {name: list(layers) for name, layers in self.genes.items() if layers != (name,)}
         return {
             **({"groups": groups} if groups else {}),  # stores of searches without have none
+            **({"options": self.emulated.options} if self.emulated.options else {}),
             "model": self.emulated.digest,
             "quantisation": [self.emulated.quantisation_digest(signed) for signed in kinds],
             "validation": self.split.digest,

@@ -6,7 +6,7 @@ import axopt
 from axopt.cli import loading, search
 from axopt.evaluation import METRICS
 from axopt.exploration import DEFAULT_POPULATION, list_algorithms
-from axopt.layers import CALIBRATORS
+from axopt.layers import CALIBRATORS, OVERFLOWS, PADDED_TAPS
 from axopt.model import WEIGHT_SCALES
 
 
@@ -14,6 +14,8 @@ def test_choices_are_those_of_the_rooms():
     assert sorted(search.ALGORITHMS) == list_algorithms()
     assert sorted(loading.CALIBRATORS) == sorted(CALIBRATORS)
     assert loading.WEIGHT_SCALES == WEIGHT_SCALES
+    assert loading.PADDED_TAPS == PADDED_TAPS
+    assert loading.OVERFLOWS == OVERFLOWS
     assert tuple(loading.METRICS) == tuple(METRICS)
 
 

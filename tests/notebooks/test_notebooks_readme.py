@@ -14,12 +14,17 @@ from safetensors.torch import save_file
 
 import axopt
 from axopt.cli import main
+from axopt.data import list_readers
+from axopt.evaluation import METRICS
+from axopt.zoo import default_data, model_card
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 MAX_IMAGE_BYTES = 150_000
 SMALL_DEMO = "search --out runs/demo --budget 16 --population 8 --validation-samples 60 --quiet"
-NOT_RUN = {  # the whole default search; a placeholder for the file's name; minutes of measuring
+ZOO = re.findall(r"^\| `(\w+)` \| .* \| .* ([\d.]+)(?: %)? \| `(.*)` \|$", README, re.MULTILINE)
+NOT_RUN = {  # whole default searches; a placeholder for a name or path; minutes of measuring
+    *(command for _, _, command in ZOO),
     "python -m axopt bench --quick",
     "python -m axopt search",
     "python -m axopt evaluate --assignment FILE",
@@ -82,7 +87,7 @@ def test_command_runs(workplace, command, capsys):
 
 
 def test_blocks_and_commands_were_found():
-    assert len(blocks("python")) == 4
+    assert len(blocks("python")) == 5
     assert len(set(commands()) - NOT_RUN) >= 10
     assert set(commands()) >= NOT_RUN
 
@@ -128,3 +133,23 @@ def test_figures_of_the_library_are_true(library):
 
 def test_models_and_layers_that_are_named_exist():
     assert set(re.findall(r'create_model\("(\w+)"\)', README)) <= set(axopt.list_models())
+
+
+def test_networks_of_the_zoo():
+    assert len(ZOO) >= 6
+    for name, quality, command in ZOO:
+        assert name in axopt.list_models()
+        assert re.search(rf"\btest (macro F1 )?{re.escape(quality)}\b", model_card(name)), name
+        words = shlex.split(command)
+        assert words[:6] == ["python", "-m", "axopt", "search", "--model", name]
+        if default_data(name) is None:
+            assert words[6] == "--data"
+            reader, path = words[7].split(":")
+            assert (reader in list_readers(), path) == (True, "PATH")
+        else:
+            assert words[6:] == []
+
+
+def test_metrics_that_are_named_exist():
+    (sentence,) = re.findall(r"unless `--metric` names another of (.*?)\(", README, re.DOTALL)
+    assert re.findall(r"`(\w+)`", sentence) == list(METRICS)

@@ -68,7 +68,7 @@ def warnings_in(notebook):
 
 
 def test_there_are_notebooks():
-    assert NOTEBOOKS == ["pareto.ipynb", "quickstart.ipynb"]
+    assert NOTEBOOKS == ["gan.ipynb", "lstm.ipynb", "pareto.ipynb", "quickstart.ipynb"]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -110,3 +110,37 @@ def test_pareto(run):
     shown = code_cells(notebook)[-1].outputs[-1]["data"]["text/plain"]
     assert float(re.search(r"\bvalue=([\d.]+)", shown)[1]) == pytest.approx(row.quality, rel=1e-15)
     assert set(pd.read_csv(cwd / "chosen.csv").layer) == set(exported.layers)
+
+
+def images(notebook):
+    return [output for output in results(notebook) if "image/png" in output.get("data", {})]
+
+
+def test_gan(run):
+    notebook, cwd = run("gan.ipynb")
+    assert len(images(notebook)) == 3
+    assert not warnings_in(notebook)
+    assert len(pd.read_csv(cwd / "runs" / "gan" / "front.csv")) > 1
+
+
+def test_lstm_without_data_says_so_and_runs(run, monkeypatch, tmp_path):
+    monkeypatch.setenv("AXOPT_SHARED_DATA", str(tmp_path / "nothing"))
+    notebook, cwd = run("lstm.ipynb")
+    text = "".join(o.text for o in results(notebook) if o.output_type == "stream")
+    assert "sentences made up here are used instead" in text
+    assert len(images(notebook)) == 2
+    assert not warnings_in(notebook)
+    assert len(pd.read_csv(cwd / "runs" / "lstm" / "front.csv")) >= 1
+    for file in (cwd / "runs" / "lstm" / "assignments").iterdir():
+        layers = axopt.Assignment.load(file).layers
+        assert layers["lstm.ih_l0"] == layers["lstm.hh_l0"]
+
+
+def test_lstm_with_data(run, monkeypatch):
+    shared = Path(os.environ.get("AXOPT_SHARED_DATA", FOLDER.parents[1] / "shared" / "data"))
+    if not (shared / "rt-polarity").is_dir():
+        pytest.skip(f"no rt-polarity in {shared}")
+    monkeypatch.setenv("AXOPT_SHARED_DATA", str(shared.resolve()))
+    notebook, _ = run("lstm.ipynb")
+    assert "1066" in str([o.get("data") for o in code_cells(notebook)[1].outputs])
+    assert not warnings_in(notebook)
