@@ -1,4 +1,4 @@
-"""From a trained model to an emulated one: copy, fold batch norms, replace layers, calibrate."""
+"""From a trained model to an emulated one: copy, lower, fold, replace layers, calibrate."""
 
 from __future__ import annotations
 
