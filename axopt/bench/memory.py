@@ -29,7 +29,7 @@ from pathlib import Path
 
 import torch
 
-from axopt.bench.networks import emulated_network, find_network, folded_float, random_images
+from axopt.bench.networks import emulated_network, find_network, folded_float
 from axopt.model import assign_
 from axopt.multipliers import Multiplier
 
@@ -50,7 +50,7 @@ def peak_growth_mb(
     Args:
         network: Name of the network.
         multiplier: The circuit in all layers; None measures the FP32 model.
-        batch: Images of the forward pass.
+        batch: Samples of the forward pass.
         threads: Of torch and the kernels.
 
     Returns:
@@ -87,19 +87,19 @@ def _measure(name: str, multiplier: Multiplier | None, batch: int, threads: int)
     network = find_network(name)
     model = network.build()
     if multiplier is None:
-        module = folded_float(model, random_images(1, network.image))
+        module = folded_float(network, model)
     else:
         emulated = emulated_network(network, model)
         assign_(emulated, multiplier)
         module = emulated
-    images = random_images(batch, network.image)
+    inputs = network.inputs(batch)
     gc.collect()
     if not _forget_peak():
         return None
     before = _status_mb("VmRSS")
     with torch.inference_mode():
         for _ in range(_FORWARDS):
-            module(images)
+            module(inputs)
     return max(0.0, _status_mb("VmHWM") - before)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,17 +10,18 @@ from torch import Tensor, nn
 
 from axopt.errors import ArgumentError
 from axopt.model import EmulatedModel, prepare
-from axopt.model.preparation import fold_batch_norms
-from axopt.model.trace import trace
-from axopt.zoo import create_model
+from axopt.model.preparation import folded_copy
+from axopt.zoo import create_model, list_models
+from axopt.zoo.mnist import LATENT
 from axopt.zoo.mobilenet import MobileNetV2
+from axopt.zoo.sentiment import WORDS
 from axopt.zoo.vgg import HALF_VGG11, Vgg
 
 UNSIGNED_SAMPLE = ("mul8u_1JFF", "mul8u_13QR", "mul8u_2P7", "mul8u_2HH", "mul8u_L40")
 """Unsigned circuits of matrix rank 1, 4, 7, 50 and 193, from exact to a mean error of 3,168."""
 
 _SEED = 0
-_CALIBRATION_IMAGES = 4  # few: their activations must stay small beside those of a batch
+_CALIBRATION_SAMPLES = 4  # few: their activations must stay small beside those of a batch
 _LARGE_IMAGE = 224
 _LARGE_DIVISOR = 16
 
@@ -32,52 +32,84 @@ class Network:
 
     Attributes:
         build: Makes it, in evaluation mode.
-        image: Channels, height and width of the input.
+        shape: Of the input of one sample: channels, height and width of an image, or features.
+        words: Where it reads words, how many it knows; inputs are numbers of them.
     """
 
     build: Callable[[], nn.Module]
-    image: tuple[int, int, int]
+    shape: tuple[int, ...]
+    words: int | None = None
 
     def batch(self, batch: int) -> int:
-        """Images at a time: large images come in batches 16 times smaller, at least one."""
-        return max(1, batch // _LARGE_DIVISOR) if self.image[1] >= _LARGE_IMAGE else batch
+        """Samples at a time: large images come in batches 16 times smaller, at least one."""
+        return max(1, batch // _LARGE_DIVISOR) if _LARGE_IMAGE in self.shape else batch
+
+    def inputs(self, count: int) -> Tensor:
+        """The same samples each time: ``(count, *shape)`` float32 in [0, 1], or int64 words.
+
+        Images are channels last.
+        """
+        generator = torch.Generator().manual_seed(_SEED)
+        size = (count, *self.shape)
+        if self.words is not None:
+            return torch.randint(1, self.words, size, generator=generator)
+        values = torch.rand(size, generator=generator)
+        return values.contiguous(memory_format=torch.channels_last) if len(size) == 4 else values
 
 
-def _untrained(build: Callable[[], nn.Module], side: int) -> Callable[[], nn.Module]:
-    """A builder whose batch norms have seen images, so that activations have realistic ranges."""
+def untrained(build: Callable[[], nn.Module], inputs: Tensor) -> nn.Module:
+    """A network with weights from a fixed seed, in evaluation mode.
 
-    def settled() -> nn.Module:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
-            model = build()
-        norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
-        for norm in norms:
-            norm.momentum = 1.0  # the last batch alone
+    Its batch norms have seen ``inputs``, so that activations have realistic ranges.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED)
+        model = build()
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = 1.0  # the last batch alone
         model.train()
         with torch.no_grad():
-            model(random_images(_CALIBRATION_IMAGES, (3, side, side)))
-        return model.eval()
+            model(inputs)
+    return model.eval()
 
-    return settled
 
+def _trained(name: str, shape: tuple[int, ...], words: int | None = None) -> Network:
+    """A model of the zoo with its weights; until there are any, with those of a fixed seed."""
+
+    def build() -> nn.Module:
+        if name in list_models():
+            return create_model(name)
+        inputs = network.inputs(_CALIBRATION_SAMPLES)
+        return untrained(lambda: create_model(name, pretrained=False), inputs)
+
+    network = Network(build, shape, words)
+    return network
+
+
+def _large(build: Callable[[], nn.Module]) -> Network:
+    """A network for images of 224x224, without training."""
+    network = Network(lambda: untrained(build, network.inputs(_CALIBRATION_SAMPLES)), _LARGE)
+    return network
+
+
+_CIFAR, _LARGE = (3, 32, 32), (3, _LARGE_IMAGE, _LARGE_IMAGE)
+_CIFAR_MODELS = (
+    *("resnet8", "resnet20", "vgg_small", "mobilenetv2_small", "squeezenet_small"),
+    *("densenet_small", "vit_small"),
+)
 
 NETWORKS = {
-    "digits_cnn": Network(lambda: create_model("digits_cnn"), (1, 8, 8)),
-    "resnet20": Network(lambda: create_model("resnet20"), (3, 32, 32)),
-    "vgg_small": Network(
-        _untrained(lambda: create_model("vgg_small", pretrained=False), 32), (3, 32, 32)
-    ),
-    "mobilenetv2_small": Network(
-        _untrained(lambda: create_model("mobilenetv2_small", pretrained=False), 32), (3, 32, 32)
-    ),
-    "resnet20_224": Network(lambda: create_model("resnet20"), (3, 224, 224)),
-    "vgg11_half_224": Network(
-        _untrained(lambda: Vgg(HALF_VGG11, input_size=224), 224), (3, 224, 224)
-    ),
-    "mobilenetv2_224": Network(_untrained(MobileNetV2, 224), (3, 224, 224)),
+    "digits_cnn": _trained("digits_cnn", (1, 8, 8)),
+    **{name: _trained(name, _CIFAR) for name in _CIFAR_MODELS},
+    "mnist_cnn": _trained("mnist_cnn", (1, 28, 28)),
+    "mnist_gan": _trained("mnist_gan", (LATENT,)),
+    "lstm_sentiment": _trained("lstm_sentiment", (48,), WORDS),
+    "resnet20_224": Network(lambda: create_model("resnet20"), _LARGE),
+    "vgg11_half_224": _large(lambda: Vgg(HALF_VGG11, input_size=_LARGE_IMAGE)),
+    "mobilenetv2_224": _large(MobileNetV2),
 }
-"""Name -> network. ResNet-20 has its trained weights; the others' are drawn from a fixed seed,
-for the values hardly matter to the time."""
+"""Name -> network. The values of weights hardly matter to the time."""
 
 QUICK_NETWORKS = ("resnet20", "vgg_small", "mobilenetv2_small")
 DEFAULT_NETWORKS = (*QUICK_NETWORKS, "resnet20_224", "vgg11_half_224", "mobilenetv2_224")
@@ -94,26 +126,17 @@ def find_network(name: str) -> Network:
     return NETWORKS[name]
 
 
-def random_images(count: int, image: tuple[int, int, int]) -> Tensor:
-    """The same images each time: ``(count, *image)`` float32 in [0, 1], channels last."""
-    generator = torch.Generator().manual_seed(_SEED)
-    images = torch.rand((count, *image), generator=generator)
-    return images.contiguous(memory_format=torch.channels_last)
-
-
-def folded_float(model: nn.Module, image: Tensor) -> nn.Module:
+def folded_float(network: Network, model: nn.Module) -> nn.Module:
     """The FP32 model that emulation is compared with: batch norms folded, channels last.
 
     Args:
+        network: What it is.
         model: In evaluation mode; it is copied.
-        image: An input of one sample.
     """
-    module = copy.deepcopy(model)
-    layers = {n: m for n, m in module.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    fold_batch_norms(module, trace(module, layers, image))
+    module = folded_copy(model, network.inputs(1))
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def emulated_network(network: Network, model: nn.Module) -> EmulatedModel:
-    """The emulated model, calibrated on a few random images."""
-    return prepare(model, [random_images(_CALIBRATION_IMAGES, network.image)])
+    """The emulated model, calibrated on a few random samples."""
+    return prepare(model, [network.inputs(_CALIBRATION_SAMPLES)])

@@ -13,12 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from axopt.bench.memory import peak_growth_mb
-from axopt.bench.networks import (
-    emulated_network,
-    find_network,
-    folded_float,
-    random_images,
-)
+from axopt.bench.networks import emulated_network, find_network, folded_float
 from axopt.bench.timing import Variant, interleaved, median_ratio, torch_threads
 from axopt.errors import ArgumentError
 from axopt.kernels import plan
@@ -66,7 +61,7 @@ class NetworkResult:
         network: Its name.
         input: Shape of the batch.
         threads: Of torch and the kernels.
-        macs: Multiplications of the emulated layers for one image.
+        macs: Multiplications of the emulated layers for one sample.
         layers: Number of emulated layers.
         fp32_ms: Median milliseconds of the FP32 model: batch norms folded, channels last.
         fp32_memory_mb: Peak growth of its memory; None if it was not measured.
@@ -100,7 +95,7 @@ def bench_networks(
     Args:
         networks: Names in `NETWORKS`.
         multipliers: The circuits.
-        batch: Images at a time; networks for 224x224 images take a sixteenth of it.
+        batch: Samples at a time; networks for 224x224 images take a sixteenth of it.
         threads: Numbers of threads to measure with.
         repeats: Rounds that count, after one that warms up.
         memory: Whether to measure the memory, in one process a variant, with the largest number
@@ -138,17 +133,17 @@ def _bench_network(
     network = find_network(name)
     _logger.info("%s: preparing", name)
     model = network.build()
-    float_model = folded_float(model, random_images(1, network.image))
+    float_model = folded_float(network, model)
     emulated = emulated_network(network, model)
-    images = random_images(network.batch(batch), network.image)
+    inputs = network.inputs(network.batch(batch))
     timed = []
     for count in threads:
         with torch_threads(count), torch.inference_mode():
-            timed.append(_time(name, float_model, emulated, multipliers, images, repeats))
+            timed.append(_time(name, float_model, emulated, multipliers, inputs, repeats))
     most = max(threads)
-    peaks = _memory(name, multipliers, len(images), most) if memory else {}
+    peaks = _memory(name, multipliers, len(inputs), most) if memory else {}
     return [
-        _result(name, emulated, multipliers, images, count, found, peaks if count == most else {})
+        _result(name, emulated, multipliers, inputs, count, found, peaks if count == most else {})
         for count, found in zip(threads, timed, strict=True)
     ]
 
@@ -164,7 +159,7 @@ def _time(
     float_model: nn.Module,
     emulated: EmulatedModel,
     multipliers: Sequence[Multiplier],
-    images: Tensor,
+    inputs: Tensor,
     repeats: int,
 ) -> _Times:
     assigned: dict[str, list[float]] = {m.key: [] for m in multipliers}
@@ -174,9 +169,9 @@ def _time(
         assign_(emulated, multiplier)
         assigned[multiplier.key].append(1e3 * (perf_counter() - start))
 
-    variants = {_FP32: Variant(partial(float_model, images))}
+    variants = {_FP32: Variant(partial(float_model, inputs))}
     for multiplier in multipliers:
-        variants[multiplier.key] = Variant(partial(emulated, images), partial(assign, multiplier))
+        variants[multiplier.key] = Variant(partial(emulated, inputs), partial(assign, multiplier))
 
     def report(done: int) -> None:
         threads = torch.get_num_threads()
@@ -198,7 +193,7 @@ def _result(
     name: str,
     emulated: EmulatedModel,
     multipliers: Sequence[Multiplier],
-    images: Tensor,
+    inputs: Tensor,
     threads: int,
     times: _Times,
     peaks: dict[str, float | None],
@@ -222,7 +217,7 @@ def _result(
         )
     return NetworkResult(
         network=name,
-        input=tuple(images.shape),
+        input=tuple(inputs.shape),
         threads=threads,
         macs=sum(emulated.macs.values()),
         layers=len(emulated.macs),

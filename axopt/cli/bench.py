@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=names,
         metavar="NAME,...",
         help="resnet20, vgg_small, mobilenetv2_small, resnet20_224, vgg11_half_224,"
-        " mobilenetv2_224 (default: these), digits_cnn",
+        " mobilenetv2_224 (default: these), or models of the zoo: digits_cnn, resnet8,"
+        " squeezenet_small, densenet_small, vit_small, mnist_cnn, mnist_gan, lstm_sentiment",
     )
     parser.add_argument(
         "--multipliers",
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch",
         type=integer(1, MAX_BATCH),
         metavar="N",
-        help=f"images at a time; a sixteenth of it at 224x224 (default: {BATCH})",
+        help=f"samples at a time; a sixteenth of it at 224x224 (default: {BATCH})",
     )
     parser.add_argument(
         "--threads",
@@ -191,7 +192,7 @@ def _network_table(found: NetworkResult) -> str:
     shape = "x".join(map(str, found.input))
     title = (
         f"{found.network}, input {shape}, {_counted(found.threads, 'thread')},"
-        f" {_counted(found.layers, 'layer')}, {found.macs / 1e6:.1f} MMAC an image"
+        f" {_counted(found.layers, 'layer')}, {found.macs / 1e6:.1f} MMAC a sample"
     )
     return f"{title}\n{as_table(header, rows)}"
 

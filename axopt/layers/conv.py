@@ -281,12 +281,12 @@ class EmulatedConvolution(ConvolutionLayer):
             )
         return tuple((n - e) // s + 1 for n, e, s in zip(padded, extent, self.stride, strict=True))
 
-    def exact_float(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
+    def exact_float(self, input: Tensor) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(input.dtype)
         convolve: Any = _FLOAT[self.dims]
         y: Tensor = convolve(
-            self._padded(x), self.weight.to(x.dtype), bias, self.stride, 0, self.dilation,
-            self.groups,
+            self._padded(input), self.weight.to(input.dtype), bias, self.stride, 0,
+            self.dilation, self.groups,
         )  # fmt: skip
         return y
 

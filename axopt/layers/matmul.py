@@ -18,7 +18,7 @@ from axopt.layers.native import product_of
 from axopt.layers.observation import WindowSample
 from axopt.layers.options import Accumulator
 from axopt.layers.quantisation import SIGNED_ZERO_POINT, Quantisation, QuantParams
-from axopt.layers.sums import Products
+from axopt.layers.sums import Products, less_zero_points
 from axopt.modules import MatMul
 from axopt.multipliers import Multiplier
 
@@ -160,11 +160,12 @@ class EmulatedMatMul(EmulatedLayer):
             return matmul_sums(a, w, self._plan)
         check_depth(k, self._plan.k_max_affine(signed=self.multiplier.signed))
         sums_a, sums_w = (x.sum(2, dtype=torch.int64) - origin * k for x in (a, w))
-        return (
-            matmul_sums(a, w, self._plan).long()
-            - zero_w * sums_a[:, :, None]
-            - zero_a * sums_w[:, None, :]
-            + k * zero_a * zero_w
+        return less_zero_points(
+            matmul_sums(a, w, self._plan),
+            sums_a[:, :, None],
+            sums_w[:, None, :],
+            k,
+            (zero_a, zero_w),
         )
 
     def _accumulated(

@@ -78,7 +78,7 @@ class Products:
         met = self._convolved(x, one_output_a_group, first_operand_plan(), window)
         weights = codes.flatten(1).sum(1, dtype=torch.int64) - self.origin * terms
         zero = self.weight_zero
-        return _less_zero_points(
+        return less_zero_points(
             sums,
             met.long().repeat_interleave(outputs // window.groups, dim=1) - self.origin * terms,
             weights.view(-1, 1, 1),
@@ -149,7 +149,7 @@ class Products:
             low, high = accumulator.bounds(signed=self.signed)
             sums = (sums - low) % (high - low + 1) + low
         zeros = (self.activation_zero, weight_zero)
-        return _less_zero_points(sums, activations, weights, terms, zeros)
+        return less_zero_points(sums, activations, weights, terms, zeros)
 
     def _saturated(
         self, windows: Tensor, absent: Tensor | None, codes: Tensor, accumulator: Accumulator
@@ -182,7 +182,7 @@ class Products:
         """Whether skipping a padded zero gives what multiplying it does, for every weight."""
         zero = self.weight_zero.expand(len(self.codes))[:, None]
         codes = self.codes.flatten(1)
-        added = _less_zero_points(
+        added = less_zero_points(
             self._padding_products(codes),
             torch.tensor(self.padding_code - self.origin, device=codes.device),
             codes.long() - self.origin,
@@ -200,12 +200,12 @@ class Products:
         return codes.size == 0 or bool(least.min() >= low and most.max() <= high)
 
 
-def _less_zero_points(
+def less_zero_points(
     sums: Tensor,
     activation_sums: Tensor,
     weight_sums: Tensor,
     terms: int | Tensor,
-    zeros: tuple[int, Tensor],
+    zeros: tuple[int, int | Tensor],
 ) -> Tensor:
     """``sum M(a, w) - zw sum a - za sum w + K za zw`` in int64, see docs/architecture.md."""
     za, zw = zeros

@@ -54,11 +54,11 @@ class EmulatedConvTranspose(ConvolutionLayer):
             f"groups={self.groups}"
         )
 
-    def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         """Emulate the layer.
 
         Args:
-            x: Batched or not.
+            input: Batched or not.
             output_size: Size of the results instead of the least one with the layer's
                 ``output_padding``, with or without samples and channels.
 
@@ -66,12 +66,17 @@ class EmulatedConvTranspose(ConvolutionLayer):
             ArgumentError: If no output padding leads to ``output_size``.
             CalibrationError: If the layer was never calibrated.
         """
-        if output_size is None:
-            return super().forward(x)
-        return WeightedLayer.forward(self._of_output_size(x, output_size), x)
+        return WeightedLayer.forward(self._of_output_size(input, output_size), input)
 
-    def _of_output_size(self, x: Tensor, output_size: Sequence[int]) -> EmulatedConvTranspose:
+    def unbounded(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        return WeightedLayer.unbounded(self._of_output_size(input, output_size), input)
+
+    def _of_output_size(
+        self, x: Tensor, output_size: Sequence[int] | None
+    ) -> EmulatedConvTranspose:
         """This layer with the output padding that gives results of that size, for one call."""
+        if output_size is None:
+            return self
         sizes = self._least_size(self._batched(x).shape[2:])
         wanted = tuple(output_size)[-self.dims :]
         extra = tuple(n - least for n, least in zip(wanted, sizes, strict=False))
@@ -100,11 +105,12 @@ class EmulatedConvTranspose(ConvolutionLayer):
             )
         return results
 
-    def exact_float(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
+    def exact_float(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
+        output_padding = self._of_output_size(input, output_size).output_padding
+        bias = None if self.bias is None else self.bias.to(input.dtype)
         convolve: Any = _FLOAT[self.dims]
         y: Tensor = convolve(
-            x, self.weight.to(x.dtype), bias, self.stride, self.padding, self.output_padding,
+            input, self.weight.to(input.dtype), bias, self.stride, self.padding, output_padding,
             self.groups, self.dilation,
         )  # fmt: skip
         return y

@@ -37,24 +37,24 @@ class WeightedLayer(EmulatedLayer):
             cached = self._indices = (version, weights, weights.indices(self.filters))
         return cached[2]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Emulate the layer; same shapes and dtype as the layer it stands for.
 
         Raises:
             CalibrationError: If the layer was never calibrated.
         """
         if self.observing:
-            self._count(self.histogram, x)
-            self._sample_windows(x)
-            return self.bounded(self.exact_float(x))
+            self._count(self.histogram, input)
+            self._sample_windows(input)
+            return self.bounded(self.exact_float(input))
         quantisation = self.quantisation()
-        prepared = self._prepared_input(x.float())
-        if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
+        prepared = self._prepared_input(input.float())
+        if torch.is_grad_enabled() and (input.requires_grad or self._trains()):
             bias = None if self.bias is None else self.bias.float()
             weight = self.filters.float()
             y = differentiable(self, prepared, weight, bias, quantisation, self.steps)
-            return y.to(x.dtype)
-        return self.emulated(prepared, quantisation, bounds=self.bounds).to(x.dtype)
+            return y.to(input.dtype)
+        return self.emulated(prepared, quantisation, bounds=self.bounds).to(input.dtype)
 
     def _trains(self) -> bool:
         return (
@@ -63,9 +63,9 @@ class WeightedLayer(EmulatedLayer):
             or (self.bias is not None and self.bias.requires_grad)
         )
 
-    def unbounded(self, x: Tensor) -> Tensor:
-        y = self.emulated(self._prepared_input(x.float()), self.quantisation())
-        return y.to(x.dtype)
+    def unbounded(self, input: Tensor) -> Tensor:
+        y = self.emulated(self._prepared_input(input.float()), self.quantisation())
+        return y.to(input.dtype)
 
     def emulated(
         self,

@@ -20,7 +20,7 @@ class LayerInfo:
 
     Attributes:
         name: Its name in the original model.
-        kind: "conv2d", "linear" or "matmul".
+        kind: "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d", "linear" or "matmul".
         macs: Multiplications for one sample.
         multiplier: Key of the circuit in use, "release/name".
         swap: Whether the weight, or the second of two activations, is the circuit's first operand.

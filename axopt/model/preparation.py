@@ -1,7 +1,8 @@
-"""From a trained model to an emulated one: copy, fold batch norms, replace layers, calibrate."""
+"""From a trained model to an emulated one: copy, lower, fold, replace layers, calibrate."""
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -116,7 +117,7 @@ def prepare(
     seen = _trace_channels_last(module, chosen, first[:1])
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
-    fold_batch_norms(module, seen)
+    _fold_batch_norms(module, seen)
     for norm in seen.batch_norms.values():
         del skipped[norm]
     emulated = {}
@@ -207,7 +208,20 @@ def _take_over_rectifier(module: nn.Module, name: str | None) -> tuple[float, fl
     return bounds
 
 
-def fold_batch_norms(module: nn.Module, seen: Trace) -> None:
+def folded_copy(model: nn.Module, x: Tensor) -> nn.Module:
+    """A float copy whose batch norms are folded into layers as `prepare` folds them.
+
+    Args:
+        model: In evaluation mode.
+        x: An input of it, of one sample.
+    """
+    module = copy.deepcopy(model)
+    layers = {name: part for name, part in module.named_modules() if type(part) in _EMULATED}
+    _fold_batch_norms(module, trace(module, layers, x))
+    return module
+
+
+def _fold_batch_norms(module: nn.Module, seen: Trace) -> None:
     """Fold the batch norms that ``seen`` found into the layers before them, in place.
 
     With s = gamma / sqrt(variance + eps): weight' = s weight, bias' = beta + s (bias - mean),

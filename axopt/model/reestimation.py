@@ -2,7 +2,8 @@
 
 The statistics that a batch norm had learnt are those of exact products. Here each output channel
 of a layer gets the mean and the standard deviation again that it has in the float model, while the
-layers before it are emulated and corrected already.
+layers before it are emulated and corrected already. Layers that are called more than once, as some
+of a recurrent network are, keep what they have: no two calls need have the same mean.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Reestimator:
     def __init__(self, emulated: EmulatedModel, data: Iterable[Any]) -> None:
         self._emulated = emulated
         self._x = _first_samples(data)
-        self._moments: dict[EmulatedLayer, Moments] = {}
+        self._moments: dict[EmulatedLayer, Moments | None] = {}  # None where there is no matching
         with torch.no_grad():
             self._target = self._run(self._record)
 
@@ -63,38 +64,44 @@ class Reestimator:
         return helps
 
     def _run(self, hook: Hook) -> Any:
-        """The model's output with ``hook(layer, *inputs)`` in place of every layer's result."""
+        """The model's output with ``hook(layer, ...)`` in place of every layer's result."""
 
-        def replaced(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        def replaced(
+            module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any], output: Any
+        ) -> Tensor:
             if not isinstance(module, EmulatedLayer):
                 raise TypeError(f"{type(module).__name__} is not an emulated layer")
-            return hook(module, *inputs)
+            return hook(module, *operands, **options)
 
         with ExitStack() as stack:
             for layer in self._emulated.emulated_layers.values():
-                stack.enter_context(layer.register_forward_hook(replaced))
+                stack.enter_context(layer.register_forward_hook(replaced, with_kwargs=True))
             return self._emulated(self._x)
 
-    def _record(self, layer: EmulatedLayer, *operands: Tensor) -> Tensor:
+    def _record(self, layer: EmulatedLayer, *operands: Any, **options: Any) -> Tensor:
         """The float layer's results; what they are like is kept."""
-        y = layer.exact_float(*operands)
-        if layer.has_channels:
+        y = layer.exact_float(*operands, **options)
+        called_before = layer in self._moments
+        self._moments[layer] = None
+        if layer.has_channels and not called_before:
             self._moments[layer] = _moments(layer, y)
         return layer.bounded(y)
 
-    def _match(self, layer: EmulatedLayer, *operands: Tensor) -> Tensor:
+    def _match(self, layer: EmulatedLayer, *operands: Any, **options: Any) -> Tensor:
         """The emulated layer's results, its gain and shift adjusted first."""
-        if not layer.has_channels:
-            return layer.bounded(layer.unbounded(*operands))
-        mean, spread = self._moments[layer]
-        found_mean, found_spread = _moments(layer, layer.unbounded(*operands))
+        y = layer.unbounded(*operands, **options)
+        moments = self._moments[layer]
+        if moments is None:
+            return layer.bounded(y)
+        mean, spread = moments
+        found_mean, found_spread = _moments(layer, y)
         gain = torch.where(found_spread > 0, spread / found_spread, 1.0).clamp(*_GAINS)
         before = layer.quantisation().gain
         total = rounded(gain if before is None else gain * before)
         gain = total if before is None else total / before
         offset = mean - gain * found_mean
         layer.correction = _adjusted(layer.quantisation(), layer.bias, gain, offset)
-        return layer.bounded(layer.unbounded(*operands))
+        return layer.bounded(layer.unbounded(*operands, **options))
 
 
 def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:

@@ -110,11 +110,13 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace
     counter = _UseCounter()
 
     def after_layer(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        def hook(
+            module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any], output: Tensor
+        ) -> None:
             if name not in result.macs:
                 result.order.append(name)
                 result.macs[name] = 0
-            result.macs[name] += _macs(module, inputs[0], output) // samples
+            result.macs[name] += _macs(module, _first(operands, options), output) // samples
             calls[name] += 1
             if name in plain:
                 outputs[id(output)] = name
@@ -125,23 +127,28 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace
     def around_follower(name: str, kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
         used = []
 
-        def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            used.append(counter.uses[id(inputs[0])] > 0)
+        def before(module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any]) -> None:
+            used.append(counter.uses[id(_first(operands, options))] > 0)
 
-        def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        def after(
+            module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any], output: Tensor
+        ) -> None:
             calls[name] += 1
             counter.keep(output)
-            followers[kind].append(_Call(name, id(inputs[0]), used[-1], id(output)))
+            taken = id(_first(operands, options))
+            followers[kind].append(_Call(name, taken, used[-1], id(output)))
 
         return before, after
 
-    handles = [m.register_forward_hook(after_layer(n)) for n, m in layers.items()]
+    handles = [
+        m.register_forward_hook(after_layer(n), with_kwargs=True) for n, m in layers.items()
+    ]
     for name, module in model.named_modules():
         kind = _follower_kind(module)
         if kind is not None:
             before, after = around_follower(name, kind)
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after))
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
     try:
         with torch.no_grad(), counter:
             counter.use(model(x))
@@ -162,6 +169,11 @@ def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace
         if layer and alone and calls[layer] == calls[call.module] == 1:
             result.rectifiers[layer] = call.module
     return result
+
+
+def _first(operands: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
+    """The first argument of a call, whether it was given by name or not."""
+    return cast(Tensor, operands[0] if operands else next(iter(options.values())))
 
 
 def _tied(model: nn.Module) -> set[int]:

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from axopt.bench import DEFAULT_NETWORKS, NETWORKS, UNSIGNED_SAMPLE, bench_networks, memory, whole
-from axopt.bench.networks import folded_float, random_images
+from axopt.bench.networks import folded_float, untrained
 from axopt.errors import ArgumentError
+from axopt.zoo import create_model, list_models
 
 TOLERANCE = 1e-4  # folding reorders float32 sums
 
@@ -113,26 +114,31 @@ def test_wrong_arguments_are_refused(options, message, two):
         bench_networks(call.pop("networks"), call.pop("multipliers"), **call)
 
 
-@pytest.mark.parametrize("name", ["digits_cnn", "resnet20", "vgg_small", "mobilenetv2_small"])
+@pytest.mark.parametrize("name", list_models(pretrained=False))
 def test_the_fp32_model_is_folded_channels_last_and_computes_the_same(name):
     network = NETWORKS[name]
     model = network.build()
     before = copy.deepcopy(model.state_dict())
-    folded = folded_float(model, random_images(1, network.image))
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    folded = folded_float(network, model)
+    norms = nn.modules.batchnorm._BatchNorm
+    assert not any(isinstance(module, norms) for module in folded.modules())
     weights = [m.weight for m in folded.modules() if isinstance(m, nn.Conv2d)]
     assert all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
-    images = random_images(3, network.image)
+    inputs = network.inputs(3)
     with torch.inference_mode():
-        expected = model(images)
-        difference = (folded(images) - expected).abs().max() / expected.abs().max()
+        expected = model(inputs)
+        difference = (folded(inputs) - expected).abs().max() / expected.abs().max()
     assert difference < TOLERANCE
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["vgg_small", "mobilenetv2_small"])
-def test_untrained_networks_are_the_same_each_time_and_have_seen_images(name):
-    a, b = NETWORKS[name].build(), NETWORKS[name].build()
+def small_untrained():
+    inputs = NETWORKS["mobilenetv2_small"].inputs(2)
+    return untrained(lambda: create_model("mobilenetv2_small", pretrained=False), inputs)
+
+
+def test_untrained_networks_are_the_same_each_time_and_have_seen_images():
+    a, b = small_untrained(), small_untrained()
     assert all(torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True))
     norms = [m for m in a.modules() if isinstance(m, nn.BatchNorm2d)]
     assert not any(torch.equal(m.running_var, torch.ones_like(m.running_var)) for m in norms)
@@ -142,16 +148,23 @@ def test_untrained_networks_are_the_same_each_time_and_have_seen_images(name):
 def test_building_a_network_leaves_torchs_generator_alone():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    NETWORKS["vgg_small"].build()
+    small_untrained()
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_images_are_the_same_each_time_and_channels_last():
-    images = random_images(4, (3, 6, 5))
-    assert images.shape == (4, 3, 6, 5)
+    network = NETWORKS["resnet20"]
+    images = network.inputs(4)
+    assert images.shape == (4, 3, 32, 32)
     assert images.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(images, random_images(4, (3, 6, 5)))
+    assert torch.equal(images, network.inputs(4))
     assert 0 <= images.min() < images.max() <= 1
+
+
+def test_words_are_numbers_of_words():
+    words = NETWORKS["lstm_sentiment"].inputs(4)
+    assert (words.shape, words.dtype) == ((4, 48), torch.int64)
+    assert 1 <= words.min() < words.max() < 9015
 
 
 @pytest.mark.parametrize(("batch", "large"), [(128, 8), (15, 1), (256, 16)])

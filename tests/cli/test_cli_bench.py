@@ -19,7 +19,7 @@ def test_tables_are_printed_and_progress_goes_to_stderr(axopt):
     machine, table = done.out.split("\n\n")
     assert machine.split("\n")[1].startswith("torch 2.")
     title, header, fp32, first, second = table.rstrip().split("\n")
-    assert title == "digits_cnn, input 2x1x8x8, 2 threads, 7 layers, 0.8 MMAC an image"
+    assert title == "digits_cnn, input 2x1x8x8, 2 threads, 7 layers, 0.8 MMAC a sample"
     assert header.split() == [
         "multiplier", "terms", "ms", "x", "FP32", "assign", "ms", "peak", "MB", "x", "FP32"
     ]  # fmt: skip

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from window_reference import calibrated, random_multiplier
 
 from axopt.errors import CalibrationError
 from axopt.layers import EmulatedConv2d, EmulatedLinear
@@ -33,21 +34,6 @@ CONV_OPTIONS = {
     "depthwise": {"groups": 4, "out_channels": 8, "padding": 1},
     "1x1": {"kernel_size": 1},
 }
-
-
-def random_multiplier(signed, rng):
-    low, high = (-32768, 32768) if signed else (0, 65536)
-    table = rng.integers(low, high, (256, 256), dtype=np.int32)
-    return Multiplier.from_table(
-        "random", table, signed=signed, power_mw=1.0, area_um2=1.0, delay_ns=1.0
-    )
-
-
-def calibrated(layer, x):
-    layer.observing = True
-    layer(x)
-    layer.observing = False
-    return layer
 
 
 def make_conv(options, multiplier, **layer_options):

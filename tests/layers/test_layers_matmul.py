@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from window_reference import random_multiplier
 
 from axopt.errors import AccumulatorError, ArgumentError, CalibrationError
 from axopt.kernels import MatrixProduct, Output, Quantiser, matmul_sums, plan
 from axopt.layers import Accumulator, EmulatedMatMul, Gradient, Quantisation, QuantParams, Steps
 from axopt.modules import MatMul
-from axopt.multipliers import Multiplier
 
 CIRCUITS = [
     "mul8s_1KV8", "mul8s_1KVB", "mul8s_1L1G", "mul8s_1KX2",
@@ -23,14 +23,6 @@ SHAPES = [
     ((2, 1, 3, 4), (6, 4, 5)),
     ((7, 4), (2, 4, 1)),
 ]
-
-
-def random_multiplier(signed, rng):
-    low, high = (-32768, 32768) if signed else (0, 65536)
-    table = rng.integers(low, high, (256, 256), dtype=np.int32)
-    return Multiplier.from_table(
-        "random", table, signed=signed, power_mw=1.0, area_um2=1.0, delay_ns=1.0
-    )
 
 
 def make_layer(multiplier, a, b, **module_options):

@@ -28,9 +28,18 @@ def emulated(digits):
     return axopt.prepare(model, [data.train.take(256).inputs])
 
 
-@pytest.fixture
-def small():
+@pytest.fixture(scope="module")
+def only_small():
     return axopt.prepare(make_net(), [torch.randn(64, 2, 6, 6)])
+
+
+@pytest.fixture
+def small(only_small):
+    """One model for all tests, which keeps the choices that it made."""
+    for layer in only_small.emulated_layers.values():
+        layer.release_quantisation()
+    axopt.assign_(only_small, "mul8s_1KV8")
+    return only_small
 
 
 def outputs(emulated, x):

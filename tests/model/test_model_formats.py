@@ -17,6 +17,10 @@ X = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(1))
 
 @pytest.fixture
 def emulated():
+    return make_emulated()
+
+
+def make_emulated():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
     return axopt.prepare(net, [torch.randn(16, 2, 6, 6)])
@@ -107,20 +111,28 @@ MALFORMED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def corrected():
+    """A model whose corrections no file may change, and the document of other ones."""
+    emulated = make_emulated()
+    axopt.assign_(emulated, "mul8s_1L1G", correct=True)
+    document = current_assignment(emulated).to_json()
+    axopt.assign_(emulated, "mul8s_1KTY", correct=True)
+    return emulated, document
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     MALFORMED,
     ids=[f"{p[-1]}-{i}" for i, (p, _, _) in enumerate(MALFORMED)],
 )
-def test_malformed_fields_are_named_and_change_nothing(emulated, path, value, message):
-    axopt.assign_(emulated, "mul8s_1L1G", correct=True)
-    document = json.loads(current_assignment(emulated).to_json())
+def test_malformed_fields_are_named_and_change_nothing(corrected, path, value, message):
+    emulated, document = corrected[0], json.loads(corrected[1])
     entry = document["quantisation"]["0"]
     *parents, last = path
     for key in parents:
         entry = entry[key]
     entry[last] = value
-    axopt.assign_(emulated, "mul8s_1KTY", correct=True)
     before = [layer.correction for layer in emulated.emulated_layers.values()]
     with pytest.raises(AssignmentError, match=message) as caught:
         axopt.assign_(emulated, axopt.Assignment.from_json(json.dumps(document)))

@@ -6,6 +6,7 @@ from torch import nn
 import axopt
 from axopt.errors import CalibrationError
 from axopt.model.reestimation import Reestimator, reestimate_
+from axopt.modules import MatMul
 
 
 @pytest.fixture
@@ -114,6 +115,57 @@ def test_nested_outputs(x):
     axopt.assign_(emulated, "mul8s_1L1G")
     assert reestimate_(emulated, [rows])
     assert all(layer.correction is not None for layer in emulated.emulated_layers.values())
+
+
+class ByName(nn.Module):
+    """Calls its parts with options and names."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.up, self.relu = nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1), nn.ReLU()
+        self.product = MatMul(transpose_b=True)
+        self.fc = nn.Linear(12, 4)
+
+    def forward(self, x):
+        up = self.relu(input=self.up(x, output_size=[12, 12]))
+        return self.fc(input=self.product(a=up, b=up))
+
+
+def test_layers_get_all_arguments_of_their_calls(x):
+    emulated = axopt.prepare(ByName(), [x])
+    assert [info.kind for info in emulated.layers()] == ["conv_transpose2d", "matmul", "linear"]
+    assert emulated.layers()[1].macs == 3 * 12**3
+    assert emulated.fused == {"up": "relu"}
+    axopt.assign_(emulated, "mul8s_1L2D")
+    axopt.correct_(emulated, data=[x])
+    up, product, fc = emulated.emulated_layers.values()
+    assert up.correction.corrections[-1] == fc.correction.corrections[-1] == "batch_norm"
+    assert product.correction is None or "batch_norm" not in product.correction.corrections
+    with torch.no_grad():
+        found = up.by_channel(up.unbounded(x, output_size=[12, 12])).double()
+        float_layer = ByName().up
+        expected = float_layer(x, output_size=[12, 12]).transpose(0, 1).flatten(1).double()
+    torch.testing.assert_close(found.mean(1), expected.mean(1), rtol=0, atol=1e-5)
+
+
+class Looped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lstm, self.fc = nn.LSTM(6, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x):
+        return self.fc(self.lstm(x)[0][:, -1])
+
+
+def test_layers_called_more_than_once_keep_what_they_have(x):
+    steps = x[:, 0]
+    emulated = axopt.prepare(Looped(), [steps])
+    axopt.assign_(emulated, "mul8s_1L1G")
+    assert reestimate_(emulated, [steps])
+    once = {name for name, layer in emulated.emulated_layers.items() if layer.correction}
+    assert once == {"lstm.ih_l0", "fc"}
 
 
 def test_only_the_first_samples_are_used(emulated, x):

@@ -1,0 +1,15 @@
+"""What products cost, measured on machines that do other things meanwhile."""
+
+import time
+
+from axopt.kernels import costs
+from axopt.kernels.dispatch import active_index
+
+
+def test_waiting_for_the_processor_costs_nothing(monkeypatch):
+    class Interrupted:
+        def run(self, *arguments):
+            time.sleep(0.02)
+
+    monkeypatch.setattr(costs, "table_operation", lambda *arguments: Interrupted())
+    assert costs._nanoseconds(active_index(), "dense", "rows") < 5e6
