@@ -46,7 +46,8 @@ class Task:
     @classmethod
     def of(cls, name: str, spec: str) -> "Task":
         """A network of the zoo on its data."""
-        model, data, metric = axopt.create_model(name), axopt.load_data(spec), zoo.task_metric(name)
+        model, data = axopt.create_model(name), axopt.load_data(spec)
+        metric = zoo.task_metric(name)
         chosen = METRICS[metric]
         batches = data.train.take(min(CALIBRATION_SAMPLES, len(data.train))).batches(64)
         outputs = against(model, data) if chosen.reference or not chosen.logits else data
