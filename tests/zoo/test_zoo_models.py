@@ -32,6 +32,7 @@ SHIPPED = (
     "mnist_gan",
     "resnet20",
     "resnet8",
+    "vgg_small",
 )
 
 COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.LSTM, nn.MultiheadAttention)
