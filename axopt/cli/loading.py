@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
 from axopt.cli.source import Source
-from axopt.errors import ArgumentError
+from axopt.errors import ArgumentError, DatasetError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -195,12 +195,30 @@ def load(source: Source) -> tuple[nn.Module, Dataset]:
     """Build the float model and read the data that a source names.
 
     Raises:
-        AxoptError: If one of them cannot be loaded.
+        AxoptError: If one of them cannot be loaded, or the model cannot take the samples.
     """
     from axopt.data import load_data
     from axopt.zoo import load_model
 
-    return load_model(source.model, source.weights), load_data(source.data)
+    model, data = load_model(source.model, source.weights), load_data(source.data)
+    _check_takes(model, data.train, source)
+    return model, data
+
+
+def _check_takes(model: nn.Module, samples: Split, source: Source) -> None:
+    """Run the float model on a sample: what fails here is a wrong pair of model and data."""
+    import torch
+
+    x, _ = next(iter(samples.take(1).batches(1)))
+    try:
+        with torch.no_grad():
+            model.eval()(x)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DatasetError(
+            f"--data {source.data}: the model {source.model} does not take its samples, "
+            f"{x.dtype} of shape {tuple(x.shape[1:])}: {reason}"
+        ) from error
 
 
 def emulate(source: Source, model: nn.Module, data: Dataset) -> EmulatedModel:

@@ -15,7 +15,6 @@ from torch.nn.utils import parametrize
 
 from axopt.errors import (
     ArgumentError,
-    AxoptError,
     CalibrationError,
     UnsupportedLayerError,
 )
@@ -110,7 +109,7 @@ def prepare(
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     _refuse(module, include, exclude)
-    calls = _calls_in(module, first[:1])
+    calls = product_calls(module, first[:1])
     redirect_attention_(module, calls)
     chosen, skipped = _choose(module, include, exclude)
     skipped |= unredirected(module, calls, known={*chosen, *skipped})
@@ -256,20 +255,6 @@ def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
     inputs = layer.in_channels // layer.groups
     by_group = values.view(layer.groups, -1).repeat_interleave(inputs, dim=0)
     return by_group.view(*by_group.shape, *(1,) * (ndim - 2))
-
-
-def _calls_in(module: nn.Module, x: Tensor) -> dict[str, list[str]]:
-    """`product_calls`, which runs the model for the first time."""
-    try:
-        return product_calls(module, x)
-    except AxoptError:
-        raise
-    except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).strip() or type(error).__name__
-        raise CalibrationError(
-            f"the model {type(module).__name__} must take `calibration`'s inputs, {x.dtype} of "
-            f"shape {('N', *x.shape[1:])}, but fails: {reason.splitlines()[0]}"
-        ) from error
 
 
 def _refuse(module: nn.Module, include: Sequence[str] | None, exclude: Sequence[str]) -> None:

@@ -52,6 +52,11 @@ WRONG = [
     (["multipliers", "list", "--pareto", "mea"], ["--pareto", "'mea'"]),
     (["multipliers", "list", "--release", "v9"], ["release", "'v9'", "v2022"]),
     # names
+    (["search", "--model", "mnist_gan", "--data", "digits"], ["digits", "mnist_gan", "(1, 8, 8)"]),
+    (
+        ["search", "--model", "lstm_sentiment", "--data", "latents"],
+        ["latents", "float32", "(42,)"],
+    ),
     (["search", "--model", "resnet9"], ["'resnet9'", "resnet8"]),
     (["search", "--model", "os:getcwd", "--data", "digits"], ["'os:getcwd'", "str"]),
     (["search", "--model", "no.such:net", "--data", "digits"], ["'no.such:net'"]),

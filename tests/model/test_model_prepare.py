@@ -186,8 +186,6 @@ def test_subclasses_are_never_silently_treated_as_their_base(batches):
         ([], "at least one batch"),
         ([torch.empty(0, 3, 6, 6)], "non-empty"),
         ([42], "int"),
-        ([torch.randn(2, 5, 6, 6)], r"must take .*float32 of shape \('N', 5, 6, 6\).*channels"),
-        ([torch.zeros(2, 3, 6, 6, dtype=torch.int64)], "must take .*int64"),
         ([torch.full((1, 3, 6, 6), float("nan"))], "'conv1'.*NaN"),
         ([torch.randn(1, 3, 6, 6), torch.full((1, 3, 6, 6), float("inf"))], "'conv1'.*NaN"),
     ],
