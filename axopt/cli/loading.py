@@ -209,10 +209,10 @@ def _check_takes(model: nn.Module, samples: Split, source: Source) -> None:
     """Run the float model on a sample: what fails here is a wrong pair of model and data."""
     import torch
 
-    x, _ = next(iter(samples.take(1).batches(1)))
+    x, _ = next(iter(samples.batches(1)))
     try:
         with torch.no_grad():
-            model.eval()(x)
+            model(x)
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DatasetError(

@@ -75,7 +75,7 @@ class EmulatedLayer(nn.Module, ABC):
         name: str = "",
         calibrator: str = "mse",
         per_channel: bool = True,
-        bounds: tuple[float, float] | None = None,
+        bounds: Bounds | None = None,
         padded_taps: str = "multiply",
         accumulator: Accumulator | None = None,
     ) -> None:

@@ -89,16 +89,21 @@ class EmulatedMatMul(EmulatedLayer):
             first, second = (x.float() for x in operands.pairs())
             paired = _Paired(self, second.detach())
             y = differentiable(paired, first, second.flatten(0, 1), None, quantisation, self.steps)
+            y = y.reshape(operands.shape).to(torch.result_type(a, b))
         else:
-            first, second = operands.first.float(), operands.second.float()
-            y = self.emulated(first, second, quantisation, bounds=self.bounds)
-        return y.reshape(operands.shape).to(torch.result_type(a, b))
+            y = self._without_gradients(operands, quantisation, self.bounds)
+        return y
 
     def unbounded(self, a: Tensor, b: Tensor) -> Tensor:
         operands = _Operands.of(a, b if self.transpose_b else b.mT)
-        first, second = operands.first.float(), operands.second.float()
-        y = self.emulated(first, second, self.quantisation())
-        return y.reshape(operands.shape).to(torch.result_type(a, b))
+        return self._without_gradients(operands, self.quantisation(), None)
+
+    def _without_gradients(
+        self, operands: _Operands, quantisation: Quantisation, bounds: Bounds | None
+    ) -> Tensor:
+        first, second, shape = operands
+        y = self.emulated(first.float(), second.float(), quantisation, bounds=bounds)
+        return y.reshape(shape).to(torch.result_type(first, second))
 
     def emulated(
         self,
