@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from axopt.evaluation import METRICS, Metric
 from axopt.files import write_text_atomically
 from axopt.multipliers import load_library
+from studies.tables import markdown
 
 EXACT = "mul8s_1KV8"
 STAGES = {"raw": "#b8b8b8", "corrected": "#1f5fa8", "retrained": "#d1495b"}
@@ -91,11 +92,6 @@ def front_table(front: list[dict[str, str]], metric: Metric, exact: float) -> st
     ]
     header = ["point of the search", metric.name, "95 % interval", "power saved"]
     return markdown(header, body)
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    align = ["---", *("---:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, align, *rows))
 
 
 def title(metric: Metric) -> str:

@@ -18,6 +18,7 @@ from axopt.files import write_text_atomically
 from axopt.layers import GRADIENTS
 from axopt.multipliers import load_library
 from studies.recovery.uniform import ALONE
+from studies.tables import markdown
 
 MODELS = {"resnet8": "ResNet-8", "resnet20": "ResNet-20"}
 LONG_EPOCHS = 8
@@ -158,11 +159,6 @@ def gradient_table(runs: Sequence[dict[str, Any]]) -> str:
     mean = sum(float(row[-1]) for row in body) / len(body)
     body.append(["mean", *[""] * (len(header) - 2), f"{mean:+.2f}"])
     return f"Top-1 accuracy in %, 10,000 test images.\n\n{markdown(header, body)}"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    align = ["---", *("---:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, align, *rows))
 
 
 def plot(rows: Sequence[Row], retrained: Sequence[dict[str, Any]], title: str, path: Path) -> None:
