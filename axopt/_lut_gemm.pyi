@@ -10,6 +10,15 @@ def scalar_gemm(
     w: NDArray[int32],
     out: NDArray[int32],
 ) -> None: ...
+def lstm_gates(
+    threads: int,
+    inputs: NDArray[float32],
+    hidden: NDArray[float32],
+    cell: NDArray[float32],
+    next_hidden: NDArray[float32],
+    next_cell: NDArray[float32],
+    gates: NDArray[float32] | None = None,
+) -> None: ...
 
 class Operation:
     def set_geometry(

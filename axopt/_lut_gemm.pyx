@@ -79,6 +79,21 @@ cdef extern from "axk.h" nogil:
     void axk_scalar_gemm(const axk_table *table, size_t m, size_t n, size_t k,
                          const int32_t *a, const int32_t *w, int32_t *out) noexcept
 
+
+cdef extern from "gates.h" nogil:
+    ctypedef struct axk_lstm_step:
+        size_t rows, size
+        const float *inputs
+        ptrdiff_t input_stride
+        const float *hidden
+        const float *cell
+        float *next_hidden
+        float *next_cell
+        float *gates
+
+    void axk_lstm_gates(int threads, const axk_lstm_step *step) noexcept
+
+
 _TABLE_METHODS = {
     "rows": AXK_ROWS,
     "pixel_lanes": AXK_PIXEL_LANES,
@@ -143,6 +158,44 @@ def scalar_gemm(
     table.bias = bias
     with nogil:
         axk_scalar_gemm(&table, m, n, k, &a[0, 0], &w[0, 0], &out[0, 0])
+
+
+def lstm_gates(
+    int threads,
+    const float[:, :] inputs,          # IN  (rows, 4 size), values of a row side by side
+    const float[:, ::1] hidden,        # IN  (rows, 4 size)
+    const float[:, ::1] cell,          # IN  (rows, size)
+    float[:, ::1] next_hidden,         # OUT (rows, size)
+    float[:, ::1] next_cell,           # OUT (rows, size)
+    float[:, ::1] gates=None,          # OUT (rows, 4 size), behind their non-linearities
+):
+    """Finish a step of an LSTM from its products; the gates are in the order i, f, g, o."""
+    cdef axk_lstm_step step
+    cdef Py_ssize_t rows = cell.shape[0], size = cell.shape[1]
+
+    if inputs.shape[0] != rows or inputs.shape[1] != 4 * size:
+        raise ValueError("`inputs` must have the rows of `cell`, four times as wide")
+    if hidden.shape[0] != rows or hidden.shape[1] != 4 * size:
+        raise ValueError("`hidden` must have the rows of `cell`, four times as wide")
+    if next_hidden.shape[0] != rows or next_hidden.shape[1] != size:
+        raise ValueError("`next_hidden` must be shaped as `cell`")
+    if next_cell.shape[0] != rows or next_cell.shape[1] != size:
+        raise ValueError("`next_cell` must be shaped as `cell`")
+    if gates is not None and (gates.shape[0] != rows or gates.shape[1] != 4 * size):
+        raise ValueError("`gates` must have the rows of `cell`, four times as wide")
+    if rows == 0 or size == 0:
+        return
+    if threads < 1 or (inputs.strides[1] != sizeof(float) and inputs.shape[1] > 1):
+        raise ValueError("`threads` must be at least 1, the values of `inputs` side by side")
+    step.rows, step.size = rows, size
+    step.inputs, step.input_stride = &inputs[0, 0], inputs.strides[0] // <Py_ssize_t>sizeof(float)
+    step.hidden, step.cell = &hidden[0, 0], &cell[0, 0]
+    step.next_hidden, step.next_cell = &next_hidden[0, 0], &next_cell[0, 0]
+    step.gates = NULL
+    if gates is not None:
+        step.gates = &gates[0, 0]
+    with nogil:
+        axk_lstm_gates(threads, &step)
 
 
 cdef class Operation:

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "multipliers": _BASE,
     "_lut_gemm": set(),
     "kernels": _BASE | {"multipliers", "_lut_gemm"},
-    "modules": _BASE,
+    "modules": _BASE | {"_lut_gemm"},
     "layers": _BASE | {"modules", "multipliers", "kernels"},
     "corrections": _BASE | {"multipliers", "kernels", "layers"},
     "model": _EMULATION - {"model"},

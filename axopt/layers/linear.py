@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -76,6 +77,32 @@ class EmulatedLinear(WeightedLayer):
         if x.ndim == 2:
             return convolution.rows(x, bounds)
         return self._from_rows(convolution.rows(x.reshape(-1, x.shape[-1]), bounds), x)
+
+    def resolved(self) -> Callable[[Tensor], Tensor] | None:
+        """What `forward` does to rows without gradients, while nothing of the layer changes.
+
+        It saves a recurrent network, which calls the layer once a step, the look-ups of `forward`:
+        half of the time of a small product.
+
+        Returns:
+            A function of ``(rows, channels)``; None if `forward` does more than the native
+            operation.
+
+        Raises:
+            CalibrationError: If the layer was never calibrated.
+        """
+        if self.observing or self.weight.device.type != "cpu":
+            return None
+        quantisation = self.quantisation()
+        if self._summed_by_windows(quantisation):
+            return None
+        convolution = cast(Convolution, self._kernel(quantisation)[0])
+        bounds = self.bounds
+
+        def rows(x: Tensor) -> Tensor:
+            return convolution.rows(x.float(), bounds).to(x.dtype)
+
+        return rows
 
     def _prepared_input(self, x: Tensor) -> Tensor:
         return x

@@ -18,72 +18,12 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from axopt.errors import ArgumentError
+from axopt.modules.gates import State, Step, gru_step, lstm_step, relu_step, tanh_step
+from axopt.modules.hooks import has_forward_hooks
 from axopt.modules.linear import linear_of
-
-State = tuple[Tensor, ...]
-"""The hidden state, ``(batch, features)``; an LSTM's cell state is behind it."""
 
 Hx = Tensor | tuple[Tensor, Tensor]
 """States as torch's modules take and give them: two tensors for an LSTM, else one."""
-
-Step = Callable[[Tensor, Tensor, State], State]
-"""From the products with input and hidden state, biases added, and the state to the next one."""
-
-
-_MINUS_ONE = torch.tensor(-1.0)
-
-
-def _tanh_by_sigmoid(x: Tensor) -> bool:
-    return x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"
-
-
-def _tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent as 2 sigmoid(2 x) - 1, which takes a processor a fifth of the time.
-
-    Only the sigmoid rounds, so it is off by 1.2e-7 at most in float32. Where that is too much of
-    the precision there is, and on other devices, it is PyTorch's own.
-    """
-    if not _tanh_by_sigmoid(x):
-        return x.tanh()
-    return torch.add(_MINUS_ONE, (x + x).sigmoid_(), alpha=2)
-
-
-def lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of an LSTM; the gates lie side by side in the order i, f, g, o.
-
-    Where `_tanh` is a sigmoid, one takes all four gates, g being doubled before.
-    """
-    gates = inputs + hidden
-    if not _tanh_by_sigmoid(gates):
-        into, forget, update, out = gates.chunk(4, 1)
-        cell = torch.addcmul(into.sigmoid() * update.tanh(), forget.sigmoid(), state[1])
-        return out.sigmoid() * cell.tanh(), cell
-    size = state[1].shape[1]
-    update = gates.narrow(1, 2 * size, size)
-    update.add_(update)
-    into, forget, update, out = gates.sigmoid_().chunk(4, 1)
-    cell = torch.add(_MINUS_ONE, update, alpha=2).mul_(into).addcmul_(forget, state[1])
-    return _tanh(cell).mul_(out), cell
-
-
-def gru_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of a GRU; the gates lie in the order r, z, n, and n's bias is inside the reset."""
-    size = state[0].shape[-1]
-    both = 2 * size
-    reset, keep = (inputs[:, :both] + hidden[:, :both]).sigmoid_().chunk(2, 1)
-    new = _tanh(torch.addcmul(inputs[:, both:], reset, hidden[:, both:]))
-    return (torch.lerp(new, state[0], keep),)
-
-
-def tanh_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of an RNN with the hyperbolic tangent."""
-    return (_tanh(inputs + hidden),)
-
-
-def relu_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of an RNN with a rectifier."""
-    return ((inputs + hidden).relu(),)
-
 
 _STEPS: dict[str, Step] = {
     "LSTM": lstm_step,
@@ -91,6 +31,18 @@ _STEPS: dict[str, Step] = {
     "RNN_TANH": tanh_step,
     "RNN_RELU": relu_step,
 }
+
+
+def for_all_steps(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A layer to be called once a step, with what is the same in all steps looked up once.
+
+    A layer has it done by a method ``resolved`` without arguments, which returns a function of
+    the input, or None if it has to be called as usual, as it is with hooks or gradients.
+    """
+    resolved = getattr(layer, "resolved", None)
+    if resolved is None or torch.is_grad_enabled() or has_forward_hooks(layer):
+        return layer
+    return cast(Callable[[Tensor], Tensor], resolved() or layer)
 
 
 class Recurrent(nn.Module):
@@ -225,8 +177,8 @@ class Recurrent(nn.Module):
             Hidden states by time, and the state of each sequence at its end.
         """
         reverse = suffix.endswith("_reverse")
-        hh = self._linear("hh", suffix)
-        hr = self._linear("hr", suffix) if self.proj_size else None
+        hh = for_all_steps(self._linear("hh", suffix))
+        hr = for_all_steps(self._linear("hr", suffix)) if self.proj_size else None
         outputs: list[Tensor] = []
         ended: list[State] = []
         state = tuple(value[: len(steps[-1])] for value in initial) if reverse else initial
@@ -246,8 +198,8 @@ class Recurrent(nn.Module):
             state = tuple(map(torch.cat, zip(state, *reversed(ended), strict=True)))
         return outputs[::-1] if reverse else outputs, state
 
-    def _linear(self, part: str, suffix: str) -> Callable[[Tensor], Tensor]:
-        return cast(Callable[[Tensor], Tensor], getattr(self, f"{part}_{suffix}"))
+    def _linear(self, part: str, suffix: str) -> nn.Module:
+        return cast(nn.Module, getattr(self, f"{part}_{suffix}"))
 
     def _sizes(self) -> tuple[int, ...]:
         """Features of each tensor of a state."""

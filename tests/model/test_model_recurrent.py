@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import axopt
-from axopt.layers import EmulatedLinear
+from axopt.layers import Accumulator, EmulatedLinear, LayerOptions
 from axopt.model import current_assignment
 from axopt.multipliers import load_library
 
@@ -104,6 +104,33 @@ def test_every_step_is_that_of_the_unrolled_emulation(kind, circuit, swap):
         np.testing.assert_allclose(found, state[0], rtol=0, atol=STEP_ULP * 2.0**-23 * (time + 1))
     h = last[0] if kind is nn.LSTM else last
     np.testing.assert_array_equal(h[0].numpy(), outputs[:, -1].numpy())
+
+
+NARROW = LayerOptions(accumulator=Accumulator(10, "wrap"))
+
+
+@pytest.mark.parametrize("options", [{}, {"hh_l0": NARROW}], ids=["native", "narrow"])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_layers_looked_up_once_a_sequence_give_what_their_calls_give(kind, options):
+    torch.manual_seed(0)
+    module, x = kind(7, 6, batch_first=True), torch.randn(5, 4, 7)
+    emulated = axopt.prepare(module, [x], layer_options=options)
+    hh = emulated.emulated_layers["hh_l0"]
+    results = []
+    for circuit in ("mul8s_1KV8", "mul8s_1L12"):
+        axopt.assign_(emulated, circuit)
+        with torch.no_grad():
+            found = emulated(x)[0]
+            handle = hh.register_forward_hook(lambda *_: None)
+            assert torch.equal(found, emulated(x)[0])
+            handle.remove()
+        assert (hh.resolved() is None) == bool(options)
+        assert torch.equal(found, emulated(x)[0].detach())
+        results.append(found)
+    assert not torch.equal(*results)
+    with torch.no_grad():
+        hh.weight.mul_(0.5)
+        assert not torch.equal(emulated(x)[0], results[1])
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])

@@ -1,0 +1,115 @@
+"""What a recurrent network does between its products: gates, and the next state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+import axopt._lut_gemm as _lut_gemm
+
+State = tuple[Tensor, ...]
+"""The hidden state, ``(batch, features)``; an LSTM's cell state is behind it."""
+
+Step = Callable[[Tensor, Tensor, State], State]
+"""From the products with input and hidden state, biases added, and the state to the next one."""
+
+_MINUS_ONE = torch.tensor(-1.0)
+
+
+def _tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent as 2 sigmoid(2 x) - 1, which takes a processor a fifth of the time.
+
+    Only the sigmoid rounds, so it is off by 1.2e-7 at most in float32. Where that is too much of
+    the precision there is, and on other devices, it is PyTorch's own.
+    """
+    if x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
+        return x.tanh()
+    return torch.add(_MINUS_ONE, (x + x).sigmoid_(), alpha=2)
+
+
+def lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
+    """One step of an LSTM; the gates lie side by side in the order i, f, g, o.
+
+    Float32 on the processor is one native pass, the hyperbolic tangent being off by 2e-7 at most.
+    """
+    cell = state[1]
+    if hidden.dtype != torch.float32 or hidden.device.type != "cpu":
+        into, forget, update, out = (inputs + hidden).chunk(4, 1)
+        cell = torch.addcmul(into.sigmoid() * update.tanh(), forget.sigmoid(), cell)
+        return out.sigmoid() * cell.tanh(), cell
+    if torch.is_grad_enabled() and any(x.requires_grad for x in (inputs, hidden, cell)):
+        return cast(State, _LstmGates.apply(inputs, hidden, cell))  # type: ignore[no-untyped-call]
+    return _native_lstm_step(inputs, hidden, cell)
+
+
+def _native_lstm_step(
+    inputs: Tensor, hidden: Tensor, cell: Tensor, gates: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Next hidden and cell state; ``gates`` is filled with what is behind the non-linearities."""
+    cell = cell.contiguous()
+    next_hidden, next_cell = torch.empty_like(cell), torch.empty_like(cell)
+    if inputs.stride(1) != 1:
+        inputs = inputs.contiguous()
+    _lut_gemm.lstm_gates(
+        torch.get_num_threads(),
+        inputs.detach().numpy(),
+        hidden.detach().contiguous().numpy(),
+        cell.detach().numpy(),
+        next_hidden.numpy(),
+        next_cell.numpy(),
+        None if gates is None else gates.numpy(),
+    )
+    return next_hidden, next_cell
+
+
+class _LstmGates(Function):
+    """The native step with its gradients, from the gates that it kept."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        gates = torch.empty_like(hidden)
+        next_hidden, next_cell = _native_lstm_step(inputs, hidden, cell, gates)
+        ctx.save_for_backward(gates, cell, next_cell)
+        return next_hidden, next_cell
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_hidden: Tensor, grad_cell: Tensor) -> tuple[Tensor, ...]:
+        gates, cell, next_cell = ctx.saved_tensors
+        into, forget, update, out = gates.chunk(4, 1)
+        squashed = _tanh(next_cell)
+        grad_cell = torch.addcmul(grad_cell, grad_hidden * out, 1 - squashed * squashed)
+        grad = torch.cat(
+            (
+                grad_cell * update * into * (1 - into),
+                grad_cell * cell * forget * (1 - forget),
+                grad_cell * into * (1 - update * update),
+                grad_hidden * squashed * out * (1 - out),
+            ),
+            1,
+        )
+        return grad, grad, grad_cell * forget
+
+
+def gru_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
+    """One step of a GRU; the gates lie in the order r, z, n, and n's bias is inside the reset."""
+    size = state[0].shape[-1]
+    both = 2 * size
+    reset, keep = (inputs[:, :both] + hidden[:, :both]).sigmoid_().chunk(2, 1)
+    new = _tanh(torch.addcmul(inputs[:, both:], reset, hidden[:, both:]))
+    return (torch.lerp(new, state[0], keep),)
+
+
+def tanh_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
+    """One step of an RNN with the hyperbolic tangent."""
+    return (_tanh(inputs + hidden),)
+
+
+def relu_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
+    """One step of an RNN with a rectifier."""
+    return ((inputs + hidden).relu(),)
