@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure the assignment, print quality and cost."""
-    from axopt.evaluation import evaluate
+    from axopt.evaluation import evaluate, measured_data
     from axopt.model import Assignment, cost, explain_corrections
     from axopt.multipliers import load_library
     from axopt.retraining import load_retrained_
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     library = load_library(source.library)
     metric, n = _measured(options, assignment)
     model, data = loading.load(source)
-    measured = loading.measured_data(metric, model, data)
+    measured = measured_data(metric, model, data)
     split = loading.first_samples(getattr(measured, options.split), n, "samples")
     emulated = loading.emulate(source, model, data)
     load_retrained_(emulated, options.assignment, library=library)

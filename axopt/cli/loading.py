@@ -170,20 +170,6 @@ def metric_of(options: argparse.Namespace, model: str) -> str:
     return METRICS[0] if ":" in model else zoo.task_metric(model)
 
 
-def measured_data(metric: str, model: nn.Module, data: Dataset) -> Dataset:
-    """Return the data with the targets that the metric takes: those of the data, or outputs."""
-    from axopt.evaluation import METRICS, against
-
-    return against(model, data) if METRICS[metric].reference else data
-
-
-def learnt_data(metric: str, model: nn.Module, data: Dataset) -> Dataset:
-    """Return the data with what is learnt as targets: classes of logits, else outputs."""
-    from axopt.evaluation import METRICS, against
-
-    return data if METRICS[metric].logits else against(model, data)
-
-
 def with_unit(metric: str, value: float) -> str:
     """Return a value of a metric as text with two decimals."""
     from axopt.evaluation import METRICS

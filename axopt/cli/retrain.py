@@ -110,7 +110,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Retrain, measure before and after, write the model; 1 where the loss left the numbers."""
     from axopt.data import AUGMENTATIONS
-    from axopt.evaluation import METRICS, evaluate
+    from axopt.evaluation import METRICS, evaluate, learnt_data, measured_data
     from axopt.model import cost
     from axopt.multipliers import load_library
     from axopt.retraining import check_free, retrain, save_retrained
@@ -124,8 +124,8 @@ def run(options: argparse.Namespace) -> int:
     library = load_library(source.library)
     model, data = loading.load(source)
     metric = loading.metric_of(options, source.model)
-    learnt = loading.learnt_data(metric, model, data)
-    measured = loading.measured_data(metric, model, data)
+    learnt = learnt_data(metric, model, data)
+    measured = measured_data(metric, model, data)
     train, validation, test = (
         loading.first_samples(
             getattr(part, split), getattr(options, f"{split}_samples"), f"{split}-samples"

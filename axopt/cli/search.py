@@ -96,7 +96,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Search, print the front."""
-    from axopt.evaluation import evaluate
+    from axopt.evaluation import evaluate, measured_data
     from axopt.multipliers import load_library
     from axopt.study import RunFolder, search
 
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
     metric = loading.metric_of(options, source.model)
-    measured = loading.measured_data(metric, model, data)
+    measured = measured_data(metric, model, data)
     loading.first_samples(measured.validation, options.validation_samples, "validation-samples")
     test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)

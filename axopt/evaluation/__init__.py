@@ -3,7 +3,7 @@
 from axopt.evaluation.intervals import jackknife_interval, wilson_interval
 from axopt.evaluation.metrics import METRICS, Metric
 from axopt.evaluation.quality import Evaluation, evaluate
-from axopt.evaluation.reference import against
+from axopt.evaluation.reference import against, learnt_data, measured_data
 
 __all__ = [
     "METRICS",
@@ -12,5 +12,7 @@ __all__ = [
     "against",
     "evaluate",
     "jackknife_interval",
+    "learnt_data",
+    "measured_data",
     "wilson_interval",
 ]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from axopt.data import Dataset, Split
+from axopt.evaluation.metrics import METRICS
 
 
 def against(reference: nn.Module, data: Dataset, *, batch_size: int = 250) -> Dataset:
@@ -31,6 +32,28 @@ def against(reference: nn.Module, data: Dataset, *, batch_size: int = 250) -> Da
         for split in (data.train, data.validation, data.test)
     )
     return replace(data, classes=(), train=train, validation=validation, test=test)
+
+
+def measured_data(metric: str, model: nn.Module, data: Dataset) -> Dataset:
+    """The data with the targets that a metric takes: those of the data, or outputs of ``model``.
+
+    Args:
+        metric: A key of `METRICS`.
+        model: Float model, for metrics that measure the distance to it.
+        data: Samples.
+    """
+    return against(model, data) if METRICS[metric].reference else data
+
+
+def learnt_data(metric: str, model: nn.Module, data: Dataset) -> Dataset:
+    """The data with the targets that retraining learns: classes for logits, else outputs.
+
+    Args:
+        metric: A key of `METRICS`: that of the model's task.
+        model: Float model, whose outputs are learnt where they are no logits.
+        data: Samples.
+    """
+    return data if METRICS[metric].logits else against(model, data)
 
 
 @torch.no_grad()

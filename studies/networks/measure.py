@@ -18,7 +18,7 @@ from torch import nn
 import axopt
 from axopt import zoo
 from axopt.data import Augmentation, Dataset
-from axopt.evaluation import METRICS, Evaluation, against
+from axopt.evaluation import METRICS, Evaluation, learnt_data, measured_data
 from axopt.layers import Gradient
 from axopt.multipliers import Multiplier, load_library
 
@@ -48,15 +48,13 @@ class Task:
         """A network of the zoo on its data."""
         model, data = axopt.create_model(name), axopt.load_data(spec)
         metric = zoo.task_metric(name)
-        chosen = METRICS[metric]
         batches = data.train.take(min(CALIBRATION_SAMPLES, len(data.train))).batches(64)
-        outputs = against(model, data) if chosen.reference or not chosen.logits else data
         return cls(
             model,
             metric,
             [inputs for inputs, _ in batches],
-            outputs if chosen.reference else data,
-            data if chosen.logits else outputs,
+            measured_data(metric, model, data),
+            learnt_data(metric, model, data),
         )
 
     def emulated(self, multiplier: Multiplier, *, correct: bool) -> axopt.EmulatedModel:
