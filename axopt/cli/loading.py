@@ -55,14 +55,13 @@ def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
     )
 
 
-def add_quantisation(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the conversion to 8 bits."""
-    group = parser.add_argument_group("quantisation")
+def add_quantisation(parser: argparse.ArgumentParser, title: str = "quantisation") -> None:
+    """Add the options of the conversion to 8 bits; None where they are not given."""
+    group = parser.add_argument_group(title)
     group.add_argument(
         "--calibrator",
         choices=CALIBRATORS,
-        default=Source.calibrator,
-        help="how activation ranges are chosen (default: %(default)s)",
+        help=f"how activation ranges are chosen (default: {Source.calibrator})",
     )
     group.add_argument(
         "--calibration-samples",
@@ -73,21 +72,18 @@ def add_quantisation(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--weight-scales",
         choices=WEIGHT_SCALES,
-        default=Source.weight_scales,
-        help="(default: %(default)s)",
+        help=f"(default: {Source.weight_scales})",
     )
     group.add_argument(
         "--include",
         type=names,
         metavar="LAYER,...",
-        default=[],
         help="emulate only layers that match a name or pattern",
     )
     group.add_argument(
         "--exclude",
         type=names,
         metavar="LAYER,...",
-        default=[],
         help="leave layers that match a name or pattern in float",
     )
 

@@ -33,6 +33,8 @@ GRADIENTS = ("table", "slopes", "ste")
 AUGMENTATIONS = ("none", "crop", "crop-flip")
 EPOCHS = 4
 MAX_EPOCHS = 100_000
+WITH_MULTIPLIER = ("calibrator", "calibration_samples", "weight_scales", "include", "exclude")
+"""Options that an assignment brings itself."""
 MAX_BATCH = 1_000_000
 MAX_SEED = 2**32 - 1
 
@@ -60,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         validation="after each epoch",
         test="before and after",
     )
-    loading.add_quantisation(parser)
+    loading.add_quantisation(parser, "quantisation, with --multiplier")
     loading.add_hardware(parser)
     _add_run(parser)
     add_threads(parser)
@@ -183,6 +185,13 @@ def run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> None:
     if options.swap and options.multiplier is None:
         raise ArgumentError("`--swap` goes with `--multiplier`: an assignment has its own order.")
+    if options.multiplier is None:
+        for name in WITH_MULTIPLIER:
+            if getattr(options, name) is not None:
+                option = name.replace("_", "-")
+                raise ArgumentError(
+                    f"`--{option}` goes with `--multiplier`: an assignment has its own."
+                )
     if options.resume and options.checkpoint is None:
         raise ArgumentError("`--resume` needs a `--checkpoint`.")
     if options.checkpoint is not None and not options.resume and not options.force:

@@ -7,9 +7,10 @@ import pytest
 
 QUICK = (
     *("--train-samples", "200", "--validation-samples", "60", "--test-samples", "80"),
-    *("--calibration-samples", "64", "--epochs", "1", "--threads", "1"),
+    *("--epochs", "1", "--threads", "1"),
 )
-RETRAIN = ("retrain", "--multiplier", "mul8s_1L1G", "--no-correct", *QUICK)
+CIRCUIT = ("--multiplier", "mul8s_1L1G", "--no-correct", "--calibration-samples", "64")
+RETRAIN = ("retrain", *CIRCUIT, *QUICK)
 
 
 def test_evaluate_gives_the_number_of_the_retrained_model(axopt, tmp_path):
@@ -97,6 +98,23 @@ def test_swap_needs_a_multiplier(axopt, tmp_path):
     (tmp_path / "a.json").write_text("{}")
     done = axopt("retrain", "--assignment", "a.json", "--swap")
     assert (done.code, "`--swap`" in done.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--calibrator", "mse"),
+        ("--calibration-samples", "64"),
+        ("--weight-scales", "per-tensor"),
+        ("--include", "fc"),
+        ("--exclude", "fc"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_quantisation_of_an_assignment_is_its_own(axopt, tmp_path, words):
+    done = axopt("retrain", "--assignment", tmp_path / "none.json", *words)
+    assert done.code == 2
+    assert f"`{words[0]}` goes with `--multiplier`" in done.err
 
 
 def test_choices_are_those_of_the_library():
