@@ -30,6 +30,7 @@ SHIPPED = (
     "lstm_sentiment",
     "mnist_cnn",
     "mnist_gan",
+    "mobilenetv2_small",
     "resnet20",
     "resnet8",
     "vgg_small",
