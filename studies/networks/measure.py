@@ -95,7 +95,9 @@ def measured(
         axopt.retrain(
             emulated,
             task.learnt.train.take(min(args.train_samples, len(task.learnt.train))),
-            validation=task.measured.validation,
+            validation=task.measured.validation.take(
+                min(args.validation_samples, len(task.measured.validation))
+            ),
             metric=task.metric,
             augment=Augmentation(mirror=True) if images else None,
             teacher=task.model if METRICS[task.metric].logits else None,
@@ -129,6 +131,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test-samples", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=1, help="of retraining; 0 for none")
     parser.add_argument("--train-samples", type=int, default=12_000, help="of an epoch")
+    parser.add_argument(
+        "--validation-samples", type=int, default=10_000, help="that choose the best state"
+    )
     parser.add_argument("--lr", type=float, default=3e-4, help="peak learning rate")
     parser.add_argument("--bfloat16", action="store_true", help="backward pass in bfloat16")
     parser.add_argument("--out", type=Path, default=Path("studies/networks/results/uniform.jsonl"))
