@@ -35,7 +35,7 @@ RECIPES = {
     "vgg_small": replace(_CIFAR, epochs=12),
     "mobilenetv2_small": replace(_CIFAR, epochs=9, weight_decay=2e-4),
     "squeezenet_small": replace(_CIFAR, epochs=12, lr=0.2),
-    "densenet_small": replace(_CIFAR, epochs=12, lr=0.2, weight_decay=2e-4),
+    "densenet_small": replace(_CIFAR, epochs=10, lr=0.2, weight_decay=2e-4),
     "vit_small": replace(_CIFAR, epochs=14, lr=1e-3, weight_decay=0.05, optimizer="adamw"),
     "mnist_cnn": Recipe(
         epochs=20, batch=64, lr=0.05, weight_decay=5e-4, padding=2, mirror=False, bfloat16=False
