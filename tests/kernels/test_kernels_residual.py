@@ -5,7 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import ISAS, codes, exact_signed_table, expected_sums, signed_table, unsigned_table
+from kernel_cases import (
+    ISAS,
+    codes,
+    exact_signed_table,
+    expected_sums,
+    signed_table,
+    unsigned_table,
+)
 
 from axopt import _lut_gemm
 from axopt.errors import ArgumentError
