@@ -1,7 +1,7 @@
 # Everything runs from .venv, which the first target to need it builds. Needs: Python 3.11 or
 # newer with venv, gcc and make.
 #   make demo    search the bundled digits network, results in runs/demo/ (replaced each time)
-#   make test    all tests but the slow ones
+#   make test    all tests but the slow ones, in two processes
 #   make lint    ruff and mypy
 #   make build   the environment and the native extension only
 #   make clean   remove what the build made, but no results in runs/
@@ -19,7 +19,7 @@ demo: build
 	$(BIN)/python -m axopt search --out runs/demo --force
 
 test: build
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 lint: build
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,15 @@ import torch  # noqa: E402
 if TYPE_CHECKING:
     from axopt.multipliers import MultiplierLibrary
 
-TORCH_THREADS = 2  # what the test machines have; more threads than cores only slow the suite
+CORES = 2  # what the test machines have; more threads than cores only slow the suite
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+TORCH_THREADS = max(1, CORES // PROCESSES)
+
+
+def pytest_collection_finish() -> None:
+    """Free each later collection of garbage, and benchmarks ask for many, from what stays."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

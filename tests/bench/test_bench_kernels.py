@@ -17,7 +17,8 @@ TINY = (
 )
 
 
-def test_every_layer_is_measured_with_every_contender():
+def test_every_layer_is_measured_with_every_contender(monkeypatch):
+    monkeypatch.setattr("axopt.bench.kernels._MIN_MS", 0.0)
     results = bench_kernels(batch=2, threads=[1, 2], repeats=1, shapes=TINY)
     assert [(r.threads, r.shape) for r in results] == [(n, s.name) for n in (1, 2) for s in TINY]
     for result in results:
@@ -42,7 +43,8 @@ def test_contenders_are_torch_the_scalar_loop_and_every_supported_kernel():
 
 
 def test_speed_is_multiplications_over_time(monkeypatch):
-    def fixed(variants, **_):
+    def fixed(variants, *, repeats, min_ms):
+        assert (repeats, min_ms) == (7, 5.0)
         return {name: [4.0, 2.0, 1000.0] for name in variants}  # median 4 ms
 
     monkeypatch.setattr("axopt.bench.kernels.interleaved", fixed)

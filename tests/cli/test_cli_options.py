@@ -100,19 +100,16 @@ def test_a_file_that_does_not_name_its_options_needs_them_given(axopt, point):
     assert axopt("evaluate", *words, *NARROW).code == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_a_run_is_resumed_with_its_options_only(axopt, folder):
+    for options, message in [
         (("--padded-taps", "skip"), "`options."),
         ((), "saturate' in the store and 'absent' now"),
         ((*NARROW, "--accumulator-bits", "20"), "17 bits, saturate' in the store and"),
-    ],
-)
-def test_a_run_is_resumed_with_its_options_only(axopt, folder, options, message):
-    done = axopt("search", *QUICK, *options, "--out", folder, "--resume", "--quiet")
-    assert done.code == 2
-    assert "belongs to another search" in done.err
-    assert message in done.err
+    ]:
+        done = axopt("search", *QUICK, *options, "--out", folder, "--resume", "--quiet")
+        assert done.code == 2
+        assert "belongs to another search" in done.err
+        assert message in done.err
     assert axopt("search", *QUICK, *NARROW, "--out", folder, "--resume", "--quiet").code == 0
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.torch import save_file
+from smaller_searches import BUDGET, smaller
 
 import axopt
 from axopt.cli import main
@@ -21,7 +22,10 @@ from axopt.zoo import default_data, model_card
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 MAX_IMAGE_BYTES = 150_000
-SMALL_DEMO = "search --out runs/demo --budget 16 --population 8 --validation-samples 60 --quiet"
+SMALL_DEMO = (
+    "search --out runs/demo --budget 16 --population 8 --validation-samples 60 --quiet"
+    " --multipliers mul8s_1KV8,mul8s_1L2H,mul8s_1KR3"
+)
 ZOO = re.findall(r"^\| `(\w+)` \| .* \| .* ([\d.]+)(?: %)? \| `(.*)` \|$", README, re.MULTILINE)
 NOT_RUN = {  # whole default searches; a placeholder for a name or path; minutes of measuring
     *(command for _, _, command in ZOO),
@@ -41,6 +45,9 @@ def commands():
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     lines += re.findall(r"`(python -m axopt[^`]*)`", README)
     return [line.partition(" #")[0].strip() for line in lines]
+
+
+SEARCHING = [number for number, code in enumerate(blocks("python")) if BUDGET.search(code)]
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +72,21 @@ def workplace(tmp_path_factory):
     sys.modules.pop("mine", None)
 
 
+def run_block(workplace, number, code):
+    script = workplace / f"block_{number}.py"
+    script.write_text(code)
+    runpy.run_path(str(script))
+
+
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_block_runs(workplace, number):
-    script = workplace / f"block_{number}.py"
-    script.write_text(blocks("python")[number])
-    runpy.run_path(str(script))
+    run_block(workplace, number, smaller(blocks("python")[number]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SEARCHING)
+def test_whole_python_block_runs(workplace, number):
+    run_block(workplace, number, blocks("python")[number])
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("python -m axopt")])
@@ -88,6 +105,7 @@ def test_command_runs(workplace, command, capsys):
 
 def test_blocks_and_commands_were_found():
     assert len(blocks("python")) == 5
+    assert len(SEARCHING) == 3
     assert len(set(commands()) - NOT_RUN) >= 10
     assert set(commands()) >= NOT_RUN
 

@@ -11,6 +11,7 @@ import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from smaller_searches import BUDGET, smaller
 
 import axopt
 
@@ -34,14 +35,19 @@ def code_cells(notebook):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Execute a notebook in an empty folder; returns it with its outputs, and the folder."""
+    """Execute a notebook in an empty folder; returns it with its outputs, and the folder.
+
+    ``whole``: with the searches that are shown, not smaller ones.
+    """
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
     cwd = tmp_path / "cwd"
     cwd.mkdir()
 
-    def execute(name):
+    def execute(name, *, whole=False):
         notebook = read(name)
+        for cell in [] if whole else code_cells(notebook):
+            cell.source = smaller(cell.source)
         # no folder of kernels: "python3" is then this interpreter, whatever else is installed
         manager = AsyncKernelManager(
             kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
@@ -87,6 +93,19 @@ def test_links_of_a_notebook_lead_somewhere(name):
     text = "\n".join(cell.source for cell in read(name).cells if cell.cell_type == "markdown")
     for target in re.findall(r"\]\(([^)#]+)\)", text):
         assert (FOLDER / target).exists(), target
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_searches_once(name):
+    assert sum(len(BUDGET.findall(cell.source)) for cell in code_cells(read(name))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_whole_notebook(run, name):
+    notebook, cwd = run(name, whole=True)
+    assert not warnings_in(notebook)
+    assert len(pd.read_csv(next(cwd.glob("runs/*/front.csv")))) > 1
 
 
 def test_quickstart(run):

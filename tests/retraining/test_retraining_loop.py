@@ -30,11 +30,12 @@ def model():
 
 @pytest.fixture
 def emulated(data, model):
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     emulated = axopt.prepare(model, data.train.take(128).batches(64))
     axopt.assign_(emulated, "mul8s_1L1G")
     yield emulated
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
+import study_child
 import torch
 from torch import nn
 
@@ -251,20 +253,14 @@ def test_bad_arguments_write_nothing(emulated, data, tmp_path, options, error, m
     assert not (tmp_path / "x").exists()
 
 
-KILLED_SEARCH = """
-import sys, axopt
-model, data = axopt.create_model("digits_cnn"), axopt.load_data("digits")
-emulated = axopt.prepare(model, [data.train.take(100).inputs])
-axopt.search(emulated, data, library=["mul8s_1KV8", "mul8s_1L2D", "mul8s_1L1G", "mul8s_1KR6"],
-             budget=40, population=8, seed=5, validation_samples=100, test_samples=50,
-             out=sys.argv[1], resume=sys.argv[2] == "resume")
-"""
-
-
-def run_killed_search(out, mode, kill_when=None):
-    command = [sys.executable, "-c", KILLED_SEARCH, str(out), mode]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "2"})
-    while kill_when is not None and process.poll() is None:
+def kill_search(out, mode, kill_when):
+    script = Path(study_child.__file__)
+    path = str(Path(axopt.__file__).parents[1])
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(out), mode],
+        env={**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": path},
+    )
+    while process.poll() is None:
         if kill_when():
             process.send_signal(signal.SIGKILL)
             break
@@ -279,13 +275,13 @@ def committed(out):
 
 def test_search_killed_with_signal_9_and_resumed_gives_the_same_front(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run_killed_search(whole, "new") == 0
+    study_child.search(whole, resume=False)
     sizes = [60_000, 120_000]
     for mode, size in zip(("new", "resume"), sizes, strict=True):
-        code = run_killed_search(killed, mode, lambda size=size: committed(killed) > size)
+        code = kill_search(killed, mode, lambda size=size: committed(killed) > size)
         assert code == -signal.SIGKILL
         assert not (killed / "front.csv").exists()
-    assert run_killed_search(killed, "resume") == 0
+    study_child.search(killed, resume=True)
     assert (killed / "front.csv").read_bytes() == (whole / "front.csv").read_bytes()
     records = [RunFolder(out).record() for out in (whole, killed)]
     assert records[0].trials == records[1].trials
