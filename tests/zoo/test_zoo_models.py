@@ -33,6 +33,7 @@ SHIPPED = (
     "mobilenetv2_small",
     "resnet20",
     "resnet8",
+    "squeezenet_small",
     "vgg_small",
 )
 
