@@ -35,6 +35,7 @@ SHIPPED = (
     "resnet8",
     "squeezenet_small",
     "vgg_small",
+    "vit_small",
 )
 
 COUNTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.LSTM, nn.MultiheadAttention)
