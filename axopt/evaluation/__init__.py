@@ -2,10 +2,11 @@
 
 from axopt.evaluation.intervals import jackknife_interval, wilson_interval
 from axopt.evaluation.metrics import METRICS, Metric
-from axopt.evaluation.quality import Evaluation, evaluate
+from axopt.evaluation.quality import BATCH_SIZE, Evaluation, evaluate
 from axopt.evaluation.reference import against, learnt_data, measured_data
 
 __all__ = [
+    "BATCH_SIZE",
     "METRICS",
     "Evaluation",
     "Metric",

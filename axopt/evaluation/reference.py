@@ -9,9 +9,10 @@ from torch import nn
 
 from axopt.data import Dataset, Split
 from axopt.evaluation.metrics import METRICS
+from axopt.evaluation.quality import BATCH_SIZE
 
 
-def against(reference: nn.Module, data: Dataset, *, batch_size: int = 250) -> Dataset:
+def against(reference: nn.Module, data: Dataset, *, batch_size: int = BATCH_SIZE) -> Dataset:
     """The same samples with the outputs of ``reference`` as targets.
 
     The metric "distance" is then that to the reference, and `retrain` learns its outputs.

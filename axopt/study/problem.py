@@ -9,7 +9,7 @@ from typing import Any
 from axopt.corrections import Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import METRICS, Evaluation, evaluate
+from axopt.evaluation import BATCH_SIZE, METRICS, Evaluation, evaluate
 from axopt.exploration import Genes, Outcome, SearchSpace
 from axopt.model import (
     Cost,
@@ -90,7 +90,7 @@ class AssignmentProblem:
         correct: bool | Corrections = True,
         reestimate: Split | None = None,
         groups: Groups | None = None,
-        batch_size: int = 250,
+        batch_size: int = BATCH_SIZE,
     ) -> None:
         if metric not in METRICS:
             raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")

@@ -17,7 +17,7 @@ from axopt import report
 from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import Evaluation
+from axopt.evaluation import BATCH_SIZE, Evaluation
 from axopt.exploration import (
     DEFAULT_POPULATION,
     SearchOutcome,
@@ -72,7 +72,7 @@ def search(
     metric: str = "top1",
     validation_samples: int | None = None,
     test_samples: int | None = None,
-    batch_size: int = 250,
+    batch_size: int = BATCH_SIZE,
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
