@@ -7,20 +7,23 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-
-# Before torch loads its OpenMP runtime: see axopt/cli/__init__.py.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-import torch  # noqa: E402
-
-if TYPE_CHECKING:
-    from axopt.multipliers import MultiplierLibrary
 
 CORES = 2  # what the test machines have; more threads than cores only slow the suite
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 TORCH_THREADS = max(1, CORES // PROCESSES)
+
+# Before numpy and torch load their runtimes. Waiting: see axopt/cli/__init__.py. Threads beside
+# those of `torch.set_num_threads` wait on each other too: tests of gradients then take ten times
+# as long on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+if TYPE_CHECKING:
+    from axopt.multipliers import MultiplierLibrary
 
 
 def pytest_collection_finish() -> None:
