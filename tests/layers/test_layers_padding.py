@@ -64,7 +64,7 @@ def test_skipped_taps_add_nothing(case, name, swap, library):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_skipped_taps_of_signed_circuits_with_shifted_zero(case, rng):
+def test_taps_of_signed_circuits_with_shifted_zero(case, rng):
     """Zero points and remapped codes: a padded zero is multiplied as a code of its own."""
     multiplier = random_multiplier(True, rng)
     layer, conv, x = make(case, multiplier)
@@ -74,9 +74,14 @@ def test_skipped_taps_of_signed_circuits_with_shifted_zero(case, rng):
     layer.adjust(
         replace(formats, activation=replace(formats.activation, zero_point=zero, codes=codes))
     )
-    expected = reference(layer, conv, x, conv(x).shape[2:], skip=True)
+    size = conv(x).shape[2:]
     with torch.no_grad():
+        assert torch.equal(layer(x), reference(layer, conv, x, size, skip=True))
+        layer.padded_taps = "multiply"
+        expected = reference(layer, conv, x, size)
         assert torch.equal(layer(x), expected)
+        prepared = layer._prepared_input(x)
+        assert torch.equal(layer.emulated_stepwise(prepared, layer.quantisation()), expected)
 
 
 def test_the_fast_path_stays_where_skipping_changes_nothing(library, monkeypatch):
