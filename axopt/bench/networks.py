@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from axopt.errors import ArgumentError
 from axopt.model import EmulatedModel, prepare
 from axopt.model.preparation import folded_copy
-from axopt.zoo import create_model, list_models
+from axopt.zoo import create_model
 from axopt.zoo.mnist import LATENT
 from axopt.zoo.mobilenet import MobileNetV2
 from axopt.zoo.sentiment import WORDS
@@ -75,16 +75,8 @@ def untrained(build: Callable[[], nn.Module], inputs: Tensor) -> nn.Module:
 
 
 def _trained(name: str, shape: tuple[int, ...], words: int | None = None) -> Network:
-    """A model of the zoo with its weights; until there are any, with those of a fixed seed."""
-
-    def build() -> nn.Module:
-        if name in list_models():
-            return create_model(name)
-        inputs = network.inputs(_CALIBRATION_SAMPLES)
-        return untrained(lambda: create_model(name, pretrained=False), inputs)
-
-    network = Network(build, shape, words)
-    return network
+    """A model of the zoo with its weights."""
+    return Network(lambda: create_model(name), shape, words)
 
 
 def _large(build: Callable[[], nn.Module]) -> Network:

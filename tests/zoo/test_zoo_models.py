@@ -26,6 +26,7 @@ MAX_WEIGHTS_BYTES = 5_000_000
 
 
 SHIPPED = (
+    "densenet_small",
     "digits_cnn",
     "lstm_sentiment",
     "mnist_cnn",
@@ -199,7 +200,7 @@ def test_initial_weights_come_from_the_seed():
 def test_unknown_models_list_near_misses(function):
     with pytest.raises(ModelError, match="unknown model 'resnet9'; did you mean 'resnet8'"):
         function("resnet9")
-    with pytest.raises(ModelError, match="models: digits_cnn, lstm_sentiment, mnist_cnn"):
+    with pytest.raises(ModelError, match="models: densenet_small, digits_cnn, lstm_sentiment"):
         function("vgg")
 
 
