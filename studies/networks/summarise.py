@@ -75,8 +75,19 @@ def uniform_table(circuits: list[Run], metric: Metric, reference: Run) -> str:
     ]
     samples = f"{circuits[0]['n']:,} test samples"
     float_ = f"Float network: {reference['float']:.2f}."
-    lead = f"{title(metric)}, {samples}, one circuit in every layer. {float_}"
+    lead = (
+        f"{title(metric)}, {samples}, one circuit in every layer. {float_}{retraining(circuits)}"
+    )
     return f"{lead}\n\n{markdown(['multiplier', 'power saved', *stages], body)}"
+
+
+def retraining(circuits: list[Run]) -> str:
+    """How long the retrained networks were trained, as a sentence; empty if there are none."""
+    settings = {(run["epochs"], run["train_samples"]) for run in circuits if "retrained" in run}
+    return "".join(
+        f" Retrained: {epochs} epoch{'s' * (epochs > 1)} over at most {samples:,} samples."
+        for epochs, samples in sorted(settings)
+    )
 
 
 def front_table(front: list[dict[str, str]], metric: Metric, exact: float) -> str:
