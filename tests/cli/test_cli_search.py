@@ -239,7 +239,8 @@ def test_a_file_alone_never_imports_code(axopt, own_model):
 
 
 def test_ctrl_c_ends_with_130_and_the_search_resumes(axopt, tmp_path):
-    command = [sys.executable, "-m", "axopt", "search", *UNCORRECTED, "--out", "run"]
+    endless = (*UNCORRECTED, "--budget", "10000")
+    command = [sys.executable, "-m", "axopt", "search", *endless, "--out", "run"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
