@@ -239,8 +239,13 @@ def test_a_file_alone_never_imports_code(axopt, own_model):
 
 
 def test_ctrl_c_ends_with_130_and_the_search_resumes(axopt, tmp_path):
+    # as from a terminal: what a shell starts in the background ignores the signal
+    code = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "runpy.run_module('axopt', run_name='__main__')"
+    )
     endless = (*UNCORRECTED, "--budget", "10000")
-    command = [sys.executable, "-m", "axopt", "search", *endless, "--out", "run"]
+    command = [sys.executable, "-c", code, "search", *endless, "--out", "run"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
