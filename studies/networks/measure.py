@@ -57,12 +57,6 @@ class Task:
             learnt_data(metric, model, data),
         )
 
-    def emulated(self, multiplier: Multiplier, *, correct: bool) -> axopt.EmulatedModel:
-        """The network with a circuit everywhere."""
-        emulated = axopt.prepare(self.model, self.calibration)
-        axopt.assign_(emulated, multiplier, correct=correct)
-        return emulated
-
     def quality(self, model: nn.Module, samples: int) -> Evaluation:
         """On the first ``samples`` of test."""
         return axopt.evaluate(model, self.measured.test.take(samples), self.metric)
@@ -87,9 +81,11 @@ def measured(
 ) -> dict[str, object]:
     """Quality raw, corrected and retrained, with the intervals."""
     start = time.perf_counter()
-    found = {"raw": task.quality(task.emulated(multiplier, correct=False), test)}
-    emulated = task.emulated(multiplier, correct=True)
-    found["corrected"] = task.quality(emulated, test)
+    emulated = axopt.prepare(task.model, task.calibration)  # anew: retraining changes weights
+    found = {}
+    for stage, correct in (("raw", False), ("corrected", True)):
+        axopt.assign_(emulated, multiplier, correct=correct)
+        found[stage] = task.quality(emulated, test)
     if args.epochs:
         images = task.calibration[0].ndim == 4 and METRICS[task.metric].logits
         axopt.retrain(

@@ -42,7 +42,7 @@ def main() -> None:
         metric = METRICS[exact["metric"]]
         front = read_front(folder / "search" / model / "front.csv")
         parts += [f"## {model}", uniform_table(circuits, metric, reference)]
-        parts += [front_table(front, metric, exact["raw"][0])] if front else []
+        parts += [front_table(front, metric)] if front else []
         plot(model, circuits, front, metric, folder / f"{model}.png")
         parts += [f"![{model}](results/{model}.png)"]
     write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
@@ -90,7 +90,7 @@ def retraining(circuits: list[Run]) -> str:
     )
 
 
-def front_table(front: list[dict[str, str]], metric: Metric, exact: float) -> str:
+def front_table(front: list[dict[str, str]], metric: Metric) -> str:
     """One row a point of the front, measured on test."""
     body = [
         [
