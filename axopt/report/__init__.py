@@ -4,13 +4,14 @@ Everything is made from a `RunRecord`, which holds plain values and knows neithe
 stores. pandas and matplotlib are imported by the functions that need them.
 """
 
-from axopt.report.record import Choice, Layer, Point, Quality, RunRecord, Trial
+from axopt.report.record import Choice, Layer, LeftOut, Point, Quality, RunRecord, Trial
 from axopt.report.table import export_csv, front_table
 from axopt.report.write import write_report
 
 __all__ = [
     "Choice",
     "Layer",
+    "LeftOut",
     "Point",
     "Quality",
     "RunRecord",

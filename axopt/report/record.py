@@ -1,11 +1,11 @@
-"""What a run found, as plain values: the only input of this room.
+"""The record of a run, as plain values: the only input of this room.
 
-A record is JSON in the store's meta table, so that `axopt report` can rebuild every output
+A run folder keeps it as ``record.json``, so that `axopt report` can write every output again
 without the model or the data.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from math import isfinite
 from pathlib import PurePosixPath
 from types import UnionType
@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, Self, get_args, get_origin
 
 from axopt.errors import ArgumentError
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE_SCHEMAS = (1, 2)  # 1 lacks the fields that have defaults below
 ROUNDING = 1e-9  # the Wilson interval of 100 % may end a rounding error below 100 %
 
 
@@ -27,7 +28,7 @@ class Quality(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """An emulated layer: its name and kind, and the MACs that one input costs in it."""
+    """An emulated layer: its name, its kind, and its multiply-accumulates for one sample."""
 
     name: str
     kind: str
@@ -66,12 +67,26 @@ class Trial:
 
 @dataclass(frozen=True)
 class Point:
-    """An assignment of multipliers to layers, with what it reaches and costs.
+    """An assignment of multipliers to layers, with its quality and hardware cost.
 
-    ``quality`` and its interval are on ``split``, in the record's unit; ``rel_power`` and
-    ``rel_area`` are relative to the record's reference circuit; ``layers`` is in the order of
-    the record's layers. ``assignment`` is the file of a point of the front, relative to the run
-    folder, and empty for a point that has none. ``validation`` is the quality that the search saw.
+    Attributes:
+        label: Name of the point: ``"point-00"``, or a multiplier's key for a uniform assignment.
+        split: Split that the quality was measured on: ``"test"`` or ``"validation"``.
+        quality: Quality in the record's unit.
+        quality_low: Lower end of the quality's 95 % interval.
+        quality_high: Upper end of the quality's 95 % interval.
+        rel_power: Power relative to the record's reference multiplier.
+        rel_area: Area relative to the record's reference multiplier.
+        delay_ns: Largest delay of the multipliers in use, in ns.
+        layers: What each layer uses, in the order of the record's layers.
+        assignment: File of the assignment, relative to the run folder; empty if there is none.
+        validation: Quality on the validation split, which the search saw; None if not measured.
+        drop: How much worse the quality is than the baseline's, measured on the same samples;
+            positive is worse. None if it was not measured.
+        drop_low: Lower end of the drop's 95 % paired interval.
+        drop_high: Upper end of the drop's 95 % paired interval.
+        dominated: Whether another point of the front is at least as good in every objective on
+            ``split`` and better in one. False for points outside the front.
     """
 
     label: str
@@ -85,27 +100,85 @@ class Point:
     layers: tuple[Choice, ...]
     assignment: str = ""
     validation: Quality | None = None
+    drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    dominated: bool = False
 
     def __post_init__(self) -> None:
         _check_plain_fields(self)
         _check_interval("quality", Quality(self.quality, self.quality_low, self.quality_high))
         _check_interval("validation", self.validation)
+        self._check_drop()
         path = PurePosixPath(self.assignment)
         if path.is_absolute() or ".." in path.parts:
             raise ArgumentError(
                 f"`assignment` must be a path inside the run folder, got {self.assignment!r}."
             )
 
+    def _check_drop(self) -> None:
+        drop, low, high = self.drop, self.drop_low, self.drop_high
+        if drop is None and low is None and high is None:
+            return
+        if drop is None or low is None or high is None:
+            raise ArgumentError(
+                "`drop`, `drop_low` and `drop_high` must be all numbers or all null, "
+                f"got {(drop, low, high)}."
+            )
+        _check_interval("drop", Quality(drop, low, high))
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A product of the model that is not emulated, and its multiplications for one sample."""
+
+    name: str
+    multiplications: int
+
+    def __post_init__(self) -> None:
+        _check_plain_fields(self)
+
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished or stopped search.
+    """A search: its settings, its trials, and the points measured after it.
 
-    ``front`` is sorted by ``rel_power``, highest first, so that ``point-00`` is the one that
-    loses least on the validation split. Its qualities, on the test split, need not fall
-    steadily. ``exact``, ``uniform`` and ``front`` are on one split; ``uniform`` points are
-    labelled with their multiplier's key. ``n_validation`` and ``n_test`` count samples.
-    ``higher_is_better`` tells how qualities compare.
+    ``exact``, ``baseline``, ``uniform`` and ``front`` are measured on the same split.
+
+    Attributes:
+        title: Heading of the report.
+        model: Name of the model.
+        data: Name of the data set.
+        metric: Name of the metric.
+        unit: Unit of every quality: ``"%"``, or ``""`` for plain numbers.
+        n_validation: Number of validation samples.
+        n_test: Number of test samples.
+        algorithm: Name of the search algorithm that ran.
+        seed: Seed of the algorithm.
+        budget: Number of distinct assignments that the search was allowed to evaluate.
+        n_evaluated: Number of assignments evaluated.
+        n_cached: Number of evaluations that the store of an earlier run answered.
+        n_failed: Number of evaluations that failed.
+        stop_reason: Why the search stopped.
+        seconds: Duration of the run.
+        reference: Key of the exact multiplier that power and area are relative to.
+        layers: The emulated layers in the order of execution.
+        exact: The exact multiplier in every layer, without corrections.
+        float_quality: Quality of the float model; None if not measured.
+        uniform: One multiplier in every layer, labelled with the multiplier's key.
+        front: The front that the search found on the validation split, by falling ``rel_power``.
+        trials: Every evaluation of the search.
+        higher_is_better: Whether larger qualities are better.
+        metric_title: Title of the metric for axes and tables; ``""`` in records of schema 1.
+        baseline: The exact multiplier in every layer with the same treatment (corrections,
+            re-estimated batch norms) as the front. Drops are relative to it. None in records of
+            schema 1, whose drops are relative to ``exact``.
+        coverage: Emulated share of the multiplications of one sample, 0..1; None if unknown.
+        left_out: The products that stay in float, largest first.
+        algorithm_asked: The algorithm that was asked for, if another one ran; else None.
+        options: Options of the algorithm; values are texts, numbers, true, false or null.
+        notes: Sentences about the run that its reader must know.
+        partial: Whether the run was interrupted before it was complete.
 
     Raises:
         ArgumentError: If a value breaks its rule. NaN and infinity are never accepted.
@@ -133,12 +206,26 @@ class RunRecord:
     uniform: tuple[Point, ...]
     front: tuple[Point, ...]
     trials: tuple[Trial, ...]
-    higher_is_better: bool = True  # what records that do not say so mean
+    higher_is_better: bool = True
+    metric_title: str = ""
+    baseline: Point | None = None
+    coverage: float | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    algorithm_asked: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    partial: bool = False
 
     def __post_init__(self) -> None:
         _check_plain_fields(self)
         _check_interval("float_quality", self.float_quality)
+        self._check_points()
+        self._check_extent()
+
+    def _check_points(self) -> None:
         named = [("exact", self.exact)]
+        if self.baseline is not None:
+            named.append(("baseline", self.baseline))
         named += [(f"uniform[{i}]", point) for i, point in enumerate(self.uniform)]
         named += [(f"front[{i}]", point) for i, point in enumerate(self.front)]
         for name, point in named:
@@ -149,6 +236,19 @@ class RunRecord:
         labels = [point.label for point in self.front]
         if len(set(labels)) != len(labels):
             raise ArgumentError(f"`front` must have distinct labels, got {labels}.")
+
+    def _check_extent(self) -> None:
+        if self.coverage is not None and not 0 <= self.coverage <= 1:
+            raise ArgumentError(f"`coverage` must be in 0..1, got {self.coverage!r}.")
+        for note in self.notes:
+            if not isinstance(note, str):
+                raise ArgumentError(f"`notes` must hold strings, got {note!r}.")
+        for name, value in self.options.items():
+            if not isinstance(name, str) or not _is_option(value):
+                raise ArgumentError(
+                    "`options` must map names to texts, finite numbers, true, false or null, "
+                    f"got {name!r}: {value!r}."
+                )
 
     def loss(self, quality: float) -> float:
         """How much worse ``quality`` is than that of the exact model."""
@@ -176,8 +276,11 @@ class RunRecord:
         except (ValueError, RecursionError) as error:
             raise ArgumentError(f"`text` must be the JSON of a run record: {error}.") from error
         schema = document.get("schema") if isinstance(document, dict) else None
-        if schema != SCHEMA:
-            raise ArgumentError(f"`schema` of the run record must be {SCHEMA}, got {schema!r}.")
+        if type(schema) is not int or schema not in READABLE_SCHEMAS:
+            raise ArgumentError(
+                f"`schema` of the run record must be {' or '.join(map(str, READABLE_SCHEMAS))}, "
+                f"got {schema!r}."
+            )
         record: Self = _decode(cls, document.get("record"), "record")
         return record
 
@@ -191,15 +294,15 @@ _RULES = {
 
 
 def _check_plain_fields(instance: Any) -> None:
-    for field in fields(instance):
-        value = getattr(instance, field.name)
-        kind = field.type
+    for part in fields(instance):
+        value = getattr(instance, part.name)
+        kind = part.type
         if get_origin(kind) is UnionType:
             if value is None:
                 continue
             kind = get_args(kind)[0]
         if kind in _RULES and not _is_plain(kind, value):
-            raise ArgumentError(f"`{field.name}` must be {_RULES[kind]}, got {value!r}.")
+            raise ArgumentError(f"`{part.name}` must be {_RULES[kind]}, got {value!r}.")
 
 
 def _is_plain(kind: Any, value: Any) -> bool:
@@ -208,6 +311,10 @@ def _is_plain(kind: Any, value: Any) -> bool:
     if kind is int:
         return type(value) is int and value >= 0
     return isinstance(value, kind)
+
+
+def _is_option(value: object) -> bool:
+    return value is None or isinstance(value, str | bool | int) or _is_plain(float, value)
 
 
 def _check_interval(name: str, quality: Quality | None) -> None:
@@ -240,6 +347,10 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
             raise ArgumentError(f"`{where}` must be a list, got {type(value).__name__}.")
         item = get_args(kind)[0]
         return tuple(_decode(item, part, f"{where}[{i}]") for i, part in enumerate(value))
+    if get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise ArgumentError(f"`{where}` must be an object, got {type(value).__name__}.")
+        return value
     if kind is Quality:
         if not isinstance(value, list) or len(value) != 3:
             raise ArgumentError(f"`{where}` must be [value, low, high], got {value!r}.")
@@ -250,16 +361,19 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
 
 
 def _decode_object(kind: Any, value: Any, where: str) -> Any:
-    names = {field.name for field in fields(kind)}
+    """Rebuild an object; fields that have a default may be missing, as in older records."""
     if not isinstance(value, dict):
         raise ArgumentError(f"`{where}` must be an object, got {type(value).__name__}.")
-    if kind is RunRecord:
-        value = {"higher_is_better": True} | value
-    if wrong := sorted(names ^ value.keys()):
+    known = {part.name: part for part in fields(kind)}
+    needed = {
+        name
+        for name, part in known.items()
+        if part.default is MISSING and part.default_factory is MISSING
+    }
+    if wrong := sorted((needed - value.keys()) | (value.keys() - known.keys())):
         raise ArgumentError(f"`{where}` must have the fields of {kind.__name__}, check {wrong}.")
     parts = {
-        field.name: _decode(field.type, value[field.name], f"{where}.{field.name}")
-        for field in fields(kind)
+        name: _decode(known[name].type, part, f"{where}.{name}") for name, part in value.items()
     }
     try:
         return kind(**parts)

@@ -1,11 +1,12 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from synthetic_records import make_record, wilson
 
 from axopt.errors import ArgumentError, AxoptError
-from axopt.report import Quality, RunRecord, Trial
+from axopt.report import LeftOut, Quality, RunRecord, Trial
 
 
 def test_json_round_trip_is_exact(record):
@@ -93,7 +94,8 @@ def edited(record, edit):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d.update(schema=2), "`schema` of the run record must be 1, got 2"),
+        (lambda d: d.update(schema=3), "`schema` of the run record must be 1 or 2, got 3"),
+        (lambda d: d.update(schema=True), "`schema` of the run record must be 1 or 2, got True"),
         (lambda d: d.update(record=[]), "`record` must be an object"),
         (lambda d: d["record"].pop("seed"), r"check \['seed'\]"),
         (lambda d: d["record"].update(color=1), r"check \['color'\]"),
@@ -125,6 +127,81 @@ def test_nan_in_json_is_refused(record):
 def test_wilson_helper_brackets_its_value():
     assert wilson(0.0).low == 0.0
     assert wilson(50.0).low < 50.0 < wilson(50.0).high
+
+
+def full_record(record):
+    """The record with every field that schema 2 added."""
+    drop = {"drop": 0.4, "drop_low": -0.1, "drop_high": 0.9}
+    first, second, *rest = record.front
+    return replace(
+        record,
+        front=(replace(first, **drop), replace(second, dominated=True), *rest),
+        baseline=replace(record.exact, label="baseline", drop=0.0, drop_low=0.0, drop_high=0.0),
+        metric_title="Top-1 accuracy",
+        coverage=0.975,
+        left_out=(LeftOut("head.matmul", 12_000), LeftOut("gate", 300)),
+        algorithm="exhaustive",
+        algorithm_asked="nsga2",
+        options={"crossover": 0.9, "elitist": True, "start": None, "mutation": "bit"},
+        notes=("The budget leaves no generation beyond the uniform and random points.",),
+        partial=True,
+    )
+
+
+def test_json_round_trip_of_every_field(record):
+    full = full_record(record)
+    again = RunRecord.from_json(full.to_json())
+    assert again == full
+    assert again.front[0].drop_high == 0.9
+    assert again.left_out[0].multiplications == 12_000
+    assert again.options["crossover"] == 0.9
+
+
+def test_a_record_of_schema_1_loads_with_defaults():
+    # written by `axopt search --budget 30 --population 8` before schema 2
+    text = (Path(__file__).parent / "assets" / "record_v1.json").read_text("utf-8")
+    record = RunRecord.from_json(text)
+    assert (record.model, record.n_evaluated, len(record.front)) == ("digits_cnn", 30, 3)
+    assert (record.baseline, record.coverage, record.algorithm_asked) == (None, None, None)
+    assert (record.left_out, record.notes, record.options) == ((), (), {})
+    assert not record.partial
+    assert all(point.drop is None and not point.dominated for point in record.front)
+    assert RunRecord.from_json(record.to_json()) == record
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"drop": 1.0}, "`drop`, `drop_low` and `drop_high` must be all numbers or all null"),
+        ({"drop": 1.0, "drop_low": 2.0, "drop_high": 3.0}, "`drop` must lie in its interval"),
+        ({"drop": "1", "drop_low": 2.0, "drop_high": 3.0}, "`drop` must be a finite number"),
+        ({"dominated": 1}, "`dominated` must be true or false"),
+    ],
+)
+def test_drop_and_dominance_have_rules(record, changes, message):
+    with pytest.raises(ArgumentError, match=message):
+        replace(record.front[0], **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"coverage": 1.5}, r"`coverage` must be in 0\.\.1, got 1\.5"),
+        ({"coverage": float("nan")}, "`coverage` must be a finite number"),
+        ({"notes": (3,)}, "`notes` must hold strings, got 3"),
+        ({"options": {"rate": float("inf")}}, "`options` must map names to .* 'rate': inf"),
+        ({"options": {"rate": [1]}}, "`options` must map names to"),
+        ({"partial": None}, "`partial` must be true or false"),
+    ],
+)
+def test_extent_of_a_run_has_rules(record, changes, message):
+    with pytest.raises(ArgumentError, match=message):
+        replace(record, **changes)
+
+
+def test_baseline_must_fit_the_other_points(record):
+    with pytest.raises(ArgumentError, match="`baseline` must be on the split 'test'"):
+        replace(record, baseline=replace(record.exact, split="validation"))
 
 
 def test_records_that_do_not_say_so_mean_that_higher_is_better(record):
