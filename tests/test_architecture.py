@@ -9,12 +9,13 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "axopt"
 MAX_LINES = 500
 
-_BASE = {"errors", "files", "registry"}
+_BASE = {"errors", "files", "npy", "registry"}
 _EMULATION = _BASE | {"multipliers", "kernels", "layers", "corrections", "modules", "model"}
 _ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "npy": set(),
     "registry": {"errors"},
     "multipliers": _BASE,
     "_lut_gemm": set(),

@@ -1,6 +1,7 @@
 """AdaPT headers, TFApprox .bin and .npy files: layout, round trips, malformed input."""
 
 import contextlib
+import time
 import warnings
 
 import numpy as np
@@ -254,10 +255,10 @@ def test_bin_of_another_size(tmp_path, size):
         (np.zeros(65536, np.int16), r"got '<i2' of shape \(65536,\)"),
         (np.zeros((256, 256), "<f8"), "got '<f8' of shape"),
         (np.zeros((256, 256), bool), r"got '\|b1'"),
-        (np.zeros((256, 256), "m8[s]"), "not a .npy file of numbers"),
-        (np.zeros((256, 256), [("x", "<i2")]), "not a .npy file of numbers"),
+        (np.zeros((256, 256), "m8[s]"), r"got '<m8\[s\]' of shape"),
+        (np.zeros((256, 256), [("x", "<i2")]), r"got '\|V2' of shape"),
         (np.full((256, 256), None), r"got '\|O'"),
-        (np.zeros((), np.int16), "not a .npy file of numbers"),
+        (np.zeros((), np.int16), r"got '<i2' of shape \(\)"),
         (np.full((256, 256), 32768), r"-32768\.\.32767, got 32768\.\.32768"),
         (np.full((256, 256), 2**64 - 1, np.uint64), "got 18446744073709551615"),
         (np.zeros((1024, 1024)), "expected at most 4194304 bytes"),
@@ -276,6 +277,44 @@ def test_npy_dtypes_and_orders(tmp_path, library, dtype, order):
     table = library["mul8s_1KR3"].table
     np.save(tmp_path / "x.npy", np.array(table, dtype=dtype, order=order))
     assert read(tmp_path / "x.npy").digest == library["mul8s_1KR3"].digest
+
+
+OPEN = b"{'descr': '<i2', 'fortran_order': False, 'shape': (256, 256)"
+
+
+def npy_file(header, version=1):
+    """A ``.npy`` file of zeros with any header."""
+    length = len(header).to_bytes(2 * version, "little")
+    return b"\x93NUMPY" + bytes([version, 0]) + length + header + bytes(131072)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (npy_file(OPEN + b" " * 4_000_000, version=2), "at most 4096 bytes, it declares 4000060"),
+        (npy_file(b"{" + b" " * 4000), "header is damaged"),
+        (npy_file(b"(" * 4000), "header is damaged"),
+        (npy_file(b"{'descr': '<i2', 'fortran_order': False}"), "header is damaged"),
+        (npy_file(b"__import__('os').system('touch owned')"), "header is damaged"),
+        (npy_file(b"{'descr': '|O', 'fortran_order': False, 'shape': (256, 256)}"), r"got '\|O'"),
+        (npy_file(b"{'descr': '<i2', 'fortran_order': False, 'shape': (-256, -256)}"), "-256"),
+        (npy_file(b"", version=3), r"version 1\.0 or 2\.0, got 3\.0"),
+    ],
+)
+def test_a_hostile_npy_header_is_refused_at_once(tmp_path, content, message):
+    (tmp_path / "bad.npy").write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(LutFormatError, match=message) as caught:
+        read(tmp_path / "bad.npy")
+    assert time.monotonic() - start < 5
+    assert str(tmp_path / "bad.npy") in str(caught.value)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_npy_file_of_version_2_is_read(tmp_path):
+    header = (OPEN + b"}").ljust(4000) + b"\n"
+    (tmp_path / "x.npy").write_bytes(npy_file(header, version=2))
+    assert read(tmp_path / "x.npy").is_degenerate
 
 
 def test_truncated_npy(tmp_path, library):

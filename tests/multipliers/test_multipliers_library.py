@@ -316,7 +316,7 @@ def npy(array):
         (npy(np.zeros((2, 256, 256), np.uint8))[:-1], "expected 131072 bytes of data, got 131071"),
         (npy(np.zeros((2, 256, 256), np.uint8)) + b"x", "expected 131072 bytes of data"),
         (b"", "not a .npy file"),
-        (b"\x93NUMPY\x01\x00v\x00{", "not a .npy file"),
+        (b"\x93NUMPY\x01\x00v\x00{", "the .npy header is damaged"),
         (b"\x93NUMPY\x03\x00" + bytes(200), "not a .npy file"),
     ],
 )
