@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -24,7 +24,8 @@ class Registry(Generic[T]):
     Args:
         what: What a value is, for messages: "metric".
         group: Entry-point group in which packages offer values: "axopt.metrics".
-        built_in: Modules that register axopt's own values when they are imported.
+        built_in: Modules that register axopt's own values when they are imported; or name ->
+            module, which is then imported when that name is asked for, and not to list names.
         argument: Name of the argument that messages blame for an unknown name; ``what`` if "".
 
     Example:
@@ -40,12 +41,18 @@ class Registry(Generic[T]):
     """
 
     def __init__(
-        self, what: str, *, group: str, built_in: Sequence[str] = (), argument: str = ""
+        self,
+        what: str,
+        *,
+        group: str,
+        built_in: Sequence[str] | Mapping[str, str] = (),
+        argument: str = "",
     ) -> None:
         self.what = what
         self.group = group
         self._argument = argument or what
-        self._built_in = tuple(built_in)
+        self._module_of = dict(built_in) if isinstance(built_in, Mapping) else {}
+        self._built_in = () if self._module_of else tuple(built_in)
         self._values: dict[str, T] = {}
 
     def add(self, name: str, value: T) -> None:
@@ -56,6 +63,7 @@ class Registry(Generic[T]):
         """
         if not name or not isinstance(name, str):
             raise ArgumentError(f"`name` of a {self.what} must be a non-empty text, got {name!r}.")
+        self._import_module_of(name)
         if self._values.get(name, value) is not value:
             raise ArgumentError(f"`name` must be a new {self.what}, got {name!r}.")
         self._values[name] = value
@@ -82,7 +90,7 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """All names, sorted; entry points are listed without being imported."""
         self._import_built_in()
-        return sorted({*self._values, *self._entry_points()})
+        return sorted({*self._values, *self._module_of, *self._entry_points()})
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a value of that name."""
@@ -96,6 +104,7 @@ class Registry(Generic[T]):
                 that offers it cannot be imported.
         """
         self._import_built_in()
+        self._import_module_of(name)
         if name not in self._values:
             offered = self._entry_points().get(name)
             if offered is None:
@@ -120,6 +129,11 @@ class Registry(Generic[T]):
     def _import_built_in(self) -> None:
         for module in self._built_in:
             importlib.import_module(module)
+
+    def _import_module_of(self, name: str) -> None:
+        """Import the module of axopt that registers ``name``, unless that is happening now."""
+        if name not in self._values and name in self._module_of:
+            importlib.import_module(self._module_of[name])
 
     def _unknown(self, name: object) -> str:
         names = self.names()

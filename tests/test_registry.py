@@ -77,3 +77,19 @@ def test_an_entry_point_is_imported_when_its_name_is_asked_for(numbers, offered)
 def test_a_plug_in_that_fails_is_named_with_its_reason(numbers, offered):
     with pytest.raises(ArgumentError, match=r"'broken'.*plugin_that_fails.*no licence"):
         numbers["broken"]
+
+
+def test_built_in_names_are_listed_without_importing_their_module(monkeypatch, tmp_path):
+    (tmp_path / "module_of_eight.py").write_text(
+        "from test_registry import eights\neights.add('eight', 8)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
+    global eights
+    eights = Registry("number", group="axopt.numbers", built_in={"eight": "module_of_eight"})
+    assert eights.names() == ["eight"]
+    assert "module_of_eight" not in sys.modules
+    with pytest.raises(ArgumentError, match="new number, got 'eight'"):
+        eights.add("eight", 9)
+    assert eights["eight"] == 8
+    sys.modules.pop("module_of_eight")
