@@ -26,7 +26,7 @@ class Operand(NamedTuple):
 
     def mapped(self, codes: NDArray[np.uint8], name: str) -> Operand:
         """The same levels with other codes."""
-        params = replace(self.params, codes=torch.from_numpy(codes))
+        params = replace(self.params, code_of_level=torch.from_numpy(codes))
         return Operand(params, (*self.names, name))
 
 
@@ -91,7 +91,7 @@ class Candidates:
         if key not in self._activations:
             self._activations[key] = activation_format(self._layer, symmetric=symmetric, step=step)
         params = self._activations[key]
-        affine = signed and int(params.zero_index) != SIGNED_ZERO_POINT
+        affine = signed and int(params.zero_code) != SIGNED_ZERO_POINT
         return Operand(params, ("affine",) * affine + ("activation_codes",) * (step > 1))
 
     def _weight(self, signed: bool, step: int) -> Operand:

@@ -13,7 +13,7 @@ def activation_format(layer: EmulatedLayer, *, symmetric: bool, step: int) -> Qu
 
     Args:
         layer: A calibrated layer.
-        symmetric: Whether zero is index 128, or wherever the range puts it.
+        symmetric: Whether zero is code 128, or wherever the range puts it.
         step: Between neighbouring codes.
     """
     return activation_params(

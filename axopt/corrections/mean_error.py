@@ -44,10 +44,10 @@ def expected_emulated_outputs(
     shares = code_shares(layer, activation)
     products = shares @ torch.tensor(table, dtype=torch.float64)  # (channels, weight codes)
     means = shares @ operands
-    codes = weights.indices(layer.filters.cpu()).flatten(1).long()
+    codes = weights.codes(layer.filters.cpu()).flatten(1).long()
     channel = input_values(layer, torch.arange(len(shares))).long()
-    zero_a = int(activation.zero_index) - origin
-    zero_w = (weights.zero_index.double() - origin).expand(len(codes))[:, None]
+    zero_a = int(activation.zero_code) - origin
+    zero_w = (weights.zero_code.double() - origin).expand(len(codes))[:, None]
     w = operands[codes]
     terms = products[channel, codes] - zero_w * means[channel] - zero_a * w + zero_a * zero_w
     return terms.sum(1) * layer.channels.tap_share * quantisation.output_scale.double()

@@ -37,11 +37,11 @@ def activation_codes(
         weights: Format of the weights, of step 1.
         layer: Whose weights.
     """
-    indices = weights.indices(layer.filters.cpu()).flatten(1).numpy()
-    zero = weights.zero_index.expand(len(indices)).numpy()[:, None]
-    centred = (indices - zero.astype(np.float64)).ravel()
-    share = np.bincount(indices.ravel(), minlength=256) / indices.size
-    first = np.bincount(indices.ravel(), centred, minlength=256) / indices.size
+    codes = weights.codes(layer.filters.cpu()).flatten(1).numpy()
+    zero = weights.zero_code.expand(len(codes)).numpy()[:, None]
+    centred = (codes - zero.astype(np.float64)).ravel()
+    share = np.bincount(codes.ravel(), minlength=256) / codes.size
+    first = np.bincount(codes.ravel(), centred, minlength=256) / codes.size
     return _best_codes(
         square=float(np.square(centred).mean()),
         mixed=errors @ first,
@@ -64,7 +64,7 @@ def weight_codes(
     """
     share = code_shares(layer, activation).mean(0).numpy()
     share = share / share.sum()
-    centred = _LEVELS - int(activation.zero_index)
+    centred = _LEVELS - int(activation.zero_code)
     mean, mean_error = share @ centred, share @ errors
     return _best_codes(
         square=float(share @ np.square(centred) - mean**2),
@@ -93,7 +93,7 @@ def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
     """
     of_levels = level_shares(layer.channels, activation)
     of_levels[:, int(activation.zero_point)] += layer.channels.zero_shares()
-    codes = activation.index_of_level
+    codes = activation.code_table
     if codes is None:
         return of_levels
     shares = of_levels.new_zeros(len(of_levels), 256)

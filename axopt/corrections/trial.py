@@ -56,12 +56,12 @@ class Trial:
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
         """Emulate the layer on the sample, without the shift of the formats and without bias."""
         plan = plan_of(multiplier, swap)
-        codes = formats.weights.indices(self.layer.filters.detach().cpu()).flatten(1)
+        codes = formats.weights.codes(self.layer.filters.detach().cpu()).flatten(1)
         products = Products(plan, multiplier.signed, formats, codes)
         accumulator = self.layer.accumulator
         if products.need_steps(self._absent is not None, accumulator):
             # NaN is taken for zero, as by the native operation
-            windows = formats.activation.indices(self.layer.sample.windows)
+            windows = formats.activation.codes(self.layer.sample.windows)
             sums = products.window_sums(windows, self._absent, accumulator)
             y = sums.float() * formats.output_scale
         else:

@@ -34,7 +34,7 @@ def activation_params(
         histogram: What calibration saw.
         signed: Whether the format is symmetric or affine.
         calibrator: A name of `CALIBRATORS`.
-        step: Between the indices of neighbouring levels.
+        step: Between the codes of neighbouring levels.
 
     Raises:
         ArgumentError: If there is no calibrator of that name.
@@ -89,7 +89,7 @@ def entropy(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, f
     """The shrunk range whose quantised distribution diverges least from the original.
 
     The divergence is the Kullback-Leibler one between the clipped histogram and itself after
-    every group of bins that share an index is levelled over the bins in use ([Migacz2017]).
+    every group of bins that share a level is levelled over the bins in use ([Migacz2017]).
     """
     centres = histogram.centres()
     counts = histogram.counts.double()
@@ -98,7 +98,7 @@ def entropy(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, f
         params = QuantParams.from_range(
             torch.tensor(low), torch.tensor(high), signed=signed, step=step
         )
-        indices = params.levels(centres).long()
+        levels = params.levels(centres).long()
         covered = params.inside(centres)
         if not covered.any():
             return math.inf
@@ -108,9 +108,9 @@ def entropy(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, f
         reference[first] += counts[:first].sum()
         reference[last] += counts[last + 1 :].sum()
         used = clipped > 0
-        total = torch.zeros(256, dtype=torch.float64).index_add_(0, indices, clipped)
-        share = torch.zeros(256, dtype=torch.float64).index_add_(0, indices, used.double())
-        levelled = torch.where(used, (total / share.clamp(min=1))[indices], 0.0)
+        total = torch.zeros(256, dtype=torch.float64).index_add_(0, levels, clipped)
+        share = torch.zeros(256, dtype=torch.float64).index_add_(0, levels, used.double())
+        levelled = torch.where(used, (total / share.clamp(min=1))[levels], 0.0)
         return _kullback_leibler(reference, levelled)
 
     return _best_shrinkage(histogram, divergence)

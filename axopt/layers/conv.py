@@ -85,7 +85,7 @@ class ConvolutionLayer(WeightedLayer):
             [
                 zeros
                 if image is None or kernel is None
-                else products.image_sums(activation.indices(image), *kernel)
+                else products.image_sums(activation.codes(image), *kernel)
                 for image, kernel in parts
             ],
             x,

@@ -144,7 +144,9 @@ def _slopes_of(layer: Differentiable, quantisation: Quantisation) -> tuple[Slope
 
 def _grid(params: QuantParams, shares: bytes | None) -> Grid:
     return Grid(
-        params.step, None if params.codes is None else bytes(params.codes.tolist()), shares
+        params.step,
+        None if params.code_of_level is None else bytes(params.code_of_level.tolist()),
+        shares,
     )
 
 

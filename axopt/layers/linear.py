@@ -46,7 +46,7 @@ class EmulatedLinear(WeightedLayer):
 
     def integer_sums(self, x: Tensor, products: Products) -> Tensor:
         """Every row of the input is an image of one pixel."""
-        rows = products.quantisation.activation.indices(x.reshape(-1, x.shape[-1]))
+        rows = products.quantisation.activation.codes(x.reshape(-1, x.shape[-1]))
         sums = products.image_sums(
             rows[:, :, None, None], products.codes[:, :, None, None], Window()
         )

@@ -137,7 +137,7 @@ class EmulatedMatMul(EmulatedLayer):
     ) -> Tensor:
         """What `emulated` computes, one element-wise operation after the other."""
         activation, weights = quantisation.activation, quantisation.weights
-        a, w = activation.indices(first), weights.indices(second)
+        a, w = activation.codes(first), weights.codes(second)
         if self.accumulator is None:
             sums = self.integer_sums(a, w, activation, weights)
         else:
@@ -150,8 +150,8 @@ class EmulatedMatMul(EmulatedLayer):
         """Sums of table products, less the zero-point terms (see docs/architecture.md).
 
         Args:
-            a: ``(pairs, m, k)`` uint8 indices of the first operand.
-            w: ``(pairs, n, k)`` uint8 indices of the second one.
+            a: ``(pairs, m, k)`` uint8 codes of the first operand.
+            w: ``(pairs, n, k)`` uint8 codes of the second one.
             activation: Parameters that made ``a``.
             weights: Parameters that made ``w``.
 
@@ -159,7 +159,7 @@ class EmulatedMatMul(EmulatedLayer):
             ``(pairs, m, n)`` int32 sums, or int64 where there are zero-point terms.
         """
         origin = SIGNED_ZERO_POINT if self.multiplier.signed else 0
-        zero_a, zero_w = int(activation.zero_index) - origin, int(weights.zero_index) - origin
+        zero_a, zero_w = int(activation.zero_code) - origin, int(weights.zero_code) - origin
         k = a.shape[2]
         if zero_a == zero_w == 0:
             return matmul_sums(a, w, self._plan)

@@ -90,7 +90,7 @@ def convolution_of(
 
     Args:
         plan: How products are formed.
-        codes: Weight indices, ``(out_channels, channels of a group, kernel_h, kernel_w)`` uint8.
+        codes: Weight codes, ``(out_channels, channels of a group, kernel_h, kernel_w)`` uint8.
         window: How the kernel moves.
         quantisation: Formats of operands and results, those that made ``codes``.
         bias: Of the layer, or None.
@@ -103,8 +103,8 @@ def convolution_of(
         window,
         _quantiser(activation),
         Output(
-            int(activation.zero_index),
-            weights.zero_index,
+            int(activation.zero_code),
+            weights.zero_code,
             quantisation.output_scale,
             quantisation.output_bias(bias),
         ),
@@ -115,9 +115,9 @@ def convolution_of(
 def product_of(plan: Plan, quantisation: Quantisation, *, signed: bool) -> MatrixProduct:
     """The product of two activations in these formats, by a plan with separable terms."""
     first, second = quantisation.activation, quantisation.weights
-    output = Output(int(first.zero_index), second.zero_index, quantisation.output_scale)
+    output = Output(int(first.zero_code), second.zero_code, quantisation.output_scale)
     return MatrixProduct(plan, _quantiser(first), _quantiser(second), output, signed=signed)
 
 
 def _quantiser(params: QuantParams) -> Quantiser:
-    return Quantiser(params.scale, int(params.zero_point), params.index_of_level)
+    return Quantiser(params.scale, int(params.zero_point), params.code_table)

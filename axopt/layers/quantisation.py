@@ -1,14 +1,14 @@
-"""Affine quantisation onto operand indices.
+"""Affine quantisation onto the codes of a multiplier's operands.
 
 A real value x has the level ``n = clamp(round(x * inverse) + zero_point, 0, top)``, with inverse
 the float32 nearest to 1 / scale and rounding half to even, as torch's fake_quantize operators do.
 A level n stands for ``scale * (n - zero_point)``; real zero has a level of its own. Level n is
-multiplied as the operand index ``codes[n]``, a row or column of the product table. Unless a
-correction chose otherwise, levels are indices.
+multiplied as the code ``code_of_level[n]``, a row or column of the product table. Unless a
+correction chose otherwise, levels are codes.
 
-A signed circuit multiplies ``index - 128``, an unsigned one the index itself. Weights of signed
-circuits are symmetric: zero is index 128. The sums that an index other than that asks for are
-taken off exactly (see docs/architecture.md).
+A signed multiplier multiplies ``code - 128``, an unsigned one the code itself. Weights of signed
+multipliers are symmetric: zero is code 128. The zero-point sums of another code are subtracted
+exactly (see docs/architecture.md).
 
 .. [Jacob2018] B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
    Integer-Arithmetic-Only Inference", CVPR 2018.
@@ -22,7 +22,7 @@ from torch import Tensor
 from axopt.errors import ArgumentError
 
 SIGNED_ZERO_POINT = 128
-"""Index of the value 0 of a signed operand."""
+"""Code of the value 0 of a signed operand."""
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -36,16 +36,17 @@ class QuantParams:
     Attributes:
         scale: Real value between levels, ``()`` or ``(channels,)`` float32, positive and finite.
         zero_point: Level of the value 0, same shape, int64 in 0..top.
-        step: What lies between the indices of neighbouring levels, a power of two up to 128: a
-            circuit that ignores low bits multiplies only every ``step``-th index well.
-        codes: Index of every level, ``(256,)`` uint8; None: ``level * step``. Either way one step
-            of the index is worth ``scale / step``, and zero is taken for ``step * zero_point``.
+        step: Distance between the codes of neighbouring levels, a power of two up to 128. A
+            multiplier that ignores low bits is accurate on every ``step``-th code only.
+        code_of_level: Code of every level, ``(256,)`` uint8; None: ``level * step``. Either way
+            two neighbouring codes differ by ``scale / step``, and ``step * zero_point`` is the
+            code that represents zero.
     """
 
     scale: Tensor
     zero_point: Tensor
     step: int = 1
-    codes: Tensor | None = None
+    code_of_level: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.scale.shape != self.zero_point.shape or self.scale.ndim > 1:
@@ -61,12 +62,12 @@ class QuantParams:
             raise ArgumentError(
                 f"`zero_point` must be in 0..{self.top}, got {self.zero_point.tolist()}."
             )
-        if self.codes is not None and (
-            self.codes.shape != (256,) or self.codes.dtype != torch.uint8
+        if self.code_of_level is not None and (
+            self.code_of_level.shape != (256,) or self.code_of_level.dtype != torch.uint8
         ):
             raise ArgumentError(
-                "`codes` must have shape (256,) and dtype uint8, got "
-                f"{tuple(self.codes.shape)} and {self.codes.dtype}."
+                "`code_of_level` must have shape (256,) and dtype uint8, got "
+                f"{tuple(self.code_of_level.shape)} and {self.code_of_level.dtype}."
             )
 
     @classmethod
@@ -78,8 +79,8 @@ class QuantParams:
         Args:
             low: ``()`` or ``(channels,)`` smallest values.
             high: Largest values, same shape.
-            signed: Whether the scheme is symmetric (zero is index 128) or affine.
-            step: Between the indices of neighbouring levels.
+            signed: Whether the scheme is symmetric (zero is code 128) or affine.
+            step: Distance between the codes of neighbouring levels.
 
         An empty range (low == high == 0) gets the scale 1.
 
@@ -106,7 +107,7 @@ class QuantParams:
         """The same parameters on ``device``; these themselves if they are there."""
         if self.scale.device == device:
             return self
-        codes = None if self.codes is None else self.codes.to(device)
+        codes = None if self.code_of_level is None else self.code_of_level.to(device)
         return QuantParams(self.scale.to(device), self.zero_point.to(device), self.step, codes)
 
     @property
@@ -120,23 +121,26 @@ class QuantParams:
 
     @property
     def unit(self) -> Tensor:
-        """What one step of the operand index is worth; shaped as ``scale``."""
+        """Difference of the values of neighbouring codes; shaped as ``scale``."""
         return self.scale / self.step
 
     @property
-    def zero_index(self) -> Tensor:
-        """The index taken for zero; shaped as ``zero_point``."""
+    def zero_code(self) -> Tensor:
+        """The code that represents zero; shaped as ``zero_point``."""
         return self.zero_point * self.step
 
     @property
-    def index_of_level(self) -> Tensor | None:
-        """``(256,)`` uint8, levels above the top being the top; None if levels are indices."""
-        if self.codes is None and self.step == 1:
+    def code_table(self) -> Tensor | None:
+        """Code of every level, ``(256,)`` uint8; levels above `top` count as `top`.
+
+        None if levels are codes.
+        """
+        if self.code_of_level is None and self.step == 1:
             return None
         levels = torch.arange(256, device=self.scale.device).clamp(max=self.top)
-        if self.codes is None:
+        if self.code_of_level is None:
             return (levels * self.step).to(torch.uint8)
-        return self.codes[levels]
+        return self.code_of_level[levels]
 
     def _shaped(self, ndim: int) -> tuple[Tensor, Tensor]:
         """Scale and zero point, broadcastable against a tensor whose channels come first."""
@@ -159,11 +163,11 @@ class QuantParams:
         steps = (x.detach().float() * scale.reciprocal()).round_().nan_to_num_(nan=0.0)
         return steps.add_(zero_point).clamp_(0, self.top).to(torch.uint8)
 
-    def indices(self, x: Tensor) -> Tensor:
-        """What the circuit gets for ``x``: the codes of its levels, uint8 of the same shape."""
+    def codes(self, x: Tensor) -> Tensor:
+        """The codes that the multiplier gets for ``x``: uint8 of the same shape."""
         levels = self.levels(x)
-        if self.codes is not None:
-            return self.codes[levels.long()]
+        if self.code_of_level is not None:
+            return self.code_of_level[levels.long()]
         return levels if self.step == 1 else levels.mul_(self.step)
 
     def values(self, levels: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Products:
         plan: How they are formed.
         signed: Kind of the circuit.
         quantisation: Formats of the operands.
-        codes: Weight indices, ``(out_channels, ...)`` uint8.
+        codes: Weight codes, ``(out_channels, ...)`` uint8.
     """
 
     plan: Plan
@@ -36,31 +36,31 @@ class Products:
 
     @property
     def origin(self) -> int:
-        """The index that the circuit takes for 0."""
+        """The code that the circuit takes for 0."""
         return SIGNED_ZERO_POINT if self.signed else 0
 
     @property
     def activation_zero(self) -> int:
         """What is multiplied where the activation is zero by its format."""
-        return int(self.quantisation.activation.zero_index) - self.origin
+        return int(self.quantisation.activation.zero_code) - self.origin
 
     @property
     def weight_zero(self) -> Tensor:
         """The same of the weights, ``()`` or ``(out_channels,)``."""
-        return self.quantisation.weights.zero_index - self.origin
+        return self.quantisation.weights.zero_code - self.origin
 
     @property
     def padding_code(self) -> int:
-        """The index that a padded zero is multiplied as."""
+        """The code that a padded zero is multiplied as."""
         activation = self.quantisation.activation
-        return int(activation.indices(torch.zeros(1, device=activation.scale.device)))
+        return int(activation.codes(torch.zeros(1, device=activation.scale.device)))
 
     def image_sums(self, x: Tensor, codes: Tensor, window: Window) -> Tensor:
         """Sums of an ordinary convolution, less the zero-point terms.
 
         Args:
-            x: Activation indices, ``(images, channels, height, width)`` uint8.
-            codes: Of these weight indices, ``(out_channels, channels // groups, kernel_h,
+            x: Activation codes, ``(images, channels, height, width)`` uint8.
+            codes: Of these weight codes, ``(out_channels, channels // groups, kernel_h,
                 kernel_w)`` uint8, ordered as the kernels take them.
             window: How they move over the images.
 
@@ -97,7 +97,7 @@ class Products:
         """Sums of windows, less the zero-point terms.
 
         Args:
-            windows: Activation indices, ``(n, groups, depth)`` uint8, the depth ordered as a
+            windows: Activation codes, ``(n, groups, depth)`` uint8, the depth ordered as a
                 flattened filter is.
             absent: ``(n, groups, depth)`` bool or one that broadcasts to it: values that are not
                 multiplied, those being `padding_code` in ``windows``. None if there are none.

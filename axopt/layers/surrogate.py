@@ -107,12 +107,12 @@ class Grid:
 
     Attributes:
         step: Codes from one level to the next.
-        codes: 256 bytes, level -> code; None for the codes themselves.
+        code_of_level: 256 bytes, level -> code; None: ``level * step``.
         shares: Part of the operands at each level, bytes of float64; None for equal ones.
     """
 
     step: int = 1
-    codes: bytes | None = None
+    code_of_level: bytes | None = None
     shares: bytes | None = None
 
     @property
@@ -120,11 +120,11 @@ class Grid:
         """How many levels there are."""
         return LEVELS // self.step
 
-    def indices(self) -> NDArray[np.intp]:
+    def codes(self) -> NDArray[np.intp]:
         """The code of each level, ``(levels,)``."""
-        if self.codes is None:
+        if self.code_of_level is None:
             return np.arange(self.levels) * self.step
-        return np.frombuffer(self.codes, np.uint8)[: self.levels].astype(np.intp)
+        return np.frombuffer(self.code_of_level, np.uint8)[: self.levels].astype(np.intp)
 
     def operands(self, *, signed: bool) -> Floats:
         """What each level would be exactly, in units of a level, ``(levels,)``."""
@@ -173,7 +173,7 @@ def error_slopes(
 def level_errors(multiplier: Multiplier, swap: bool, activation: Grid, weight: Grid) -> Floats:
     """``(activation levels, weight levels)`` error E of the products, in products of levels."""
     table = multiplier.table.T if swap else multiplier.table
-    products = table[np.ix_(activation.indices(), weight.indices())]
+    products = table[np.ix_(activation.codes(), weight.codes())]
     exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
     errors: Floats = products / (activation.step * weight.step) - exact
     return errors

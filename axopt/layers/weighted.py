@@ -25,16 +25,16 @@ class WeightedLayer(EmulatedLayer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._indices: tuple[Version, QuantParams, Tensor] | None = None
+        self._codes: tuple[Version, QuantParams, Tensor] | None = None
         self._kernels = KernelCache()
         self._by_windows: tuple[Quantisation, tuple[object, ...], bool] | None = None
 
-    def _weight_indices(self, weights: QuantParams) -> Tensor:
+    def _weight_codes(self, weights: QuantParams) -> Tensor:
         """Indices of the filters, kept for the next call with the same ones."""
         version = self.weight_version()
-        cached = self._indices
+        cached = self._codes
         if cached is None or cached[0] != version or cached[1] is not weights:
-            cached = self._indices = (version, weights, weights.indices(self.filters))
+            cached = self._codes = (version, weights, weights.codes(self.filters))
         return cached[2]
 
     def forward(self, input: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class WeightedLayer(EmulatedLayer):
         return y if bias is None else y.add_(self._per_output(bias))
 
     def _products(self, quantisation: Quantisation) -> Products:
-        codes = self._weight_indices(quantisation.weights)
+        codes = self._weight_codes(quantisation.weights)
         return Products(self._plan, self.multiplier.signed, quantisation, codes)
 
     def _summed_by_windows(self, quantisation: Quantisation) -> bool:
@@ -109,7 +109,7 @@ class WeightedLayer(EmulatedLayer):
 
     def _window_sums(self, x: Tensor, products: Products) -> Tensor:
         """Sums of all windows, a part of them at a time: slow, and with all options."""
-        codes = products.quantisation.activation.indices(x)
+        codes = products.quantisation.activation.codes(x)
         outputs = torch.arange(self._outputs(x), device=x.device)
         size = max(1, _WINDOW_VALUES // max(1, products.codes[0].numel()))
         sums = [
@@ -132,7 +132,7 @@ class WeightedLayer(EmulatedLayer):
                 else convolution_of(
                     self._plan, *part, quantisation, self.bias, signed=self.multiplier.signed
                 )
-                for part in self._as_kernels(self._weight_indices(quantisation.weights))
+                for part in self._as_kernels(self._weight_codes(quantisation.weights))
             )
             self._kernels.put(key, quantisation, version, kept)
         return kept
@@ -195,7 +195,7 @@ class WeightedLayer(EmulatedLayer):
         """What meets in some results.
 
         Args:
-            x: Prepared input, or its indices.
+            x: Prepared input, or its codes.
             at: ``(n,)`` int64 numbers of results, counted over samples and positions.
             padding: What stands for a zero that pads.
 
@@ -210,7 +210,7 @@ class WeightedLayer(EmulatedLayer):
 
     @abstractmethod
     def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
-        """Weight indices as ``(out_channels, channels // groups, kernel_h, kernel_w)``, by part.
+        """Weight codes as ``(out_channels, channels // groups, kernel_h, kernel_w)``, by part.
 
         Each part is one native operation; None for one that has no taps.
         """

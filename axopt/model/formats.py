@@ -33,8 +33,8 @@ def _operand_entry(params: QuantParams) -> dict[str, Any]:
     }
     if params.step != 1:
         entry["step"] = params.step
-    if params.codes is not None:
-        entry["codes"] = bytes(params.codes.tolist()).hex()
+    if params.code_of_level is not None:
+        entry["codes"] = bytes(params.code_of_level.tolist()).hex()
     return entry
 
 
@@ -107,9 +107,12 @@ def _parse_codes(codes: Any) -> Tensor | None:
     if codes is None:
         return None
     try:
-        return torch.tensor(list(bytes.fromhex(codes)), dtype=torch.uint8)
+        parsed = torch.tensor(list(bytes.fromhex(codes)), dtype=torch.uint8)
     except (TypeError, ValueError) as error:
         raise ValueError(f"`codes` must be hexadecimal digits: {error}") from None
+    if len(parsed) != 256:
+        raise ValueError(f"`codes` must have 512 hexadecimal digits, got {2 * len(parsed)}")
+    return parsed
 
 
 def _parse_channels(values: Any, key: str, channels: int) -> Tensor | None:

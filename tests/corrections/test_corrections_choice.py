@@ -25,17 +25,17 @@ def windows_error_pct(layer, formats, multiplier, swap):
     table = (multiplier.table.T if swap else multiplier.table).astype(np.int64)
     windows = layer.sample.windows
     outputs = len(layer.weight)
-    w = weights.indices(layer.weight).flatten(1).numpy().astype(np.int64)
-    zero_w = np.broadcast_to(weights.zero_index.numpy(), outputs) - origin
+    w = weights.codes(layer.weight).flatten(1).numpy().astype(np.int64)
+    zero_w = np.broadcast_to(weights.zero_code.numpy(), outputs) - origin
     scale = np.broadcast_to(formats.output_scale.numpy(), outputs)
-    zero_a = int(activation.zero_index) - origin
+    zero_a = int(activation.zero_code) - origin
     bias = np.zeros(outputs) if layer.bias is None else layer.bias.detach().numpy()
     shift = np.zeros(outputs) if formats.shift is None else formats.shift.numpy()
     exact, emulated = np.empty((2, len(windows), outputs))
     for o in range(outputs):
         group = o // (outputs // windows.shape[1])
         x = windows[:, group]
-        a = activation.indices(x).numpy().astype(np.int64)
+        a = activation.codes(x).numpy().astype(np.int64)
         products = table[a, w[o]] - zero_w[o] * (a - origin) - zero_a * (w[o] - origin)
         sums = (products + zero_a * zero_w[o]).sum(1)
         emulated[:, o] = sums * scale[o] + bias[o] + shift[o]
@@ -128,7 +128,7 @@ def test_one_flag_gives_only_that_correction(flag, name, library):
     if flag != "weight_codes":
         assert formats.weights is raw.weights
     if flag == "activation_codes" and multiplier.signed:
-        assert int(formats.activation.zero_index) == 128
+        assert int(formats.activation.zero_code) == 128
     if flag != "gain":
         assert formats.gain is None
     if flag not in ("gain", "mean_error"):

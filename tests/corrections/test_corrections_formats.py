@@ -99,7 +99,7 @@ def test_activation_format_errs_no_more_than_the_full_range(step, library):
         found = activation_format(layer, symmetric=symmetric, step=step)
         full = QuantParams.from_range(low, high, signed=symmetric, step=step)
         assert found.step == step
-        assert (int(found.zero_index) == 128) == symmetric
+        assert (int(found.zero_code) == 128) == symmetric
         assert error(found) <= 1.001 * error(full)
     assert error(activation_format(layer, symmetric=False, step=step)) < error(
         activation_format(layer, symmetric=True, step=step)

@@ -113,7 +113,7 @@ def test_gain_makes_up_for_halved_products(signed, library):
     raw = layer.quantisation(signed)
     origin = 128 if signed else 0
     operands = np.arange(256) - origin
-    zero_a = int(raw.activation.zero_index) - origin
+    zero_a = int(raw.activation.zero_code) - origin
     table = halved(exact.table)
     if not signed:
         # a symmetric weight format: one zero point for all channels
@@ -121,7 +121,7 @@ def test_gain_makes_up_for_halved_products(signed, library):
         weights = QuantParams.from_range(
             torch.full((8,), -limit), torch.full((8,), limit), signed=False
         )
-        zero_w = int(weights.zero_index[0])
+        zero_w = int(weights.zero_code[0])
         terms = zero_w * operands[:, None] + zero_a * operands[None] - zero_a * zero_w
         table = np.maximum((exact.table - terms) // 2 + terms, 0)
         layer.fix_quantisation(False, Quantisation(raw.activation, weights))

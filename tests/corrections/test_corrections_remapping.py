@@ -32,7 +32,7 @@ def formats_of(layer, signed, affine):
     if affine:
         low, high = torch.tensor(layer.histogram.low), torch.tensor(layer.histogram.high)
         activation = QuantParams.from_range(low, high, signed=False)
-        assert int(activation.zero_index) != 128
+        assert int(activation.zero_code) != 128
     return activation, raw.weights
 
 
@@ -46,9 +46,9 @@ def test_activation_codes_err_least_over_the_weights(signed, affine, per_channel
     layer, _ = make_linear(multiplier, low=-0.3, per_channel=per_channel)
     activation, weights = formats_of(layer, signed, affine)
     found = activation_codes(product_errors(multiplier.table, signed=signed), weights, layer)
-    zero_a = int(activation.zero_index)
-    zero_w = np.broadcast_to(weights.zero_index.numpy(), 5)[:, None]
-    w = weights.indices(layer.weight).numpy().astype(np.int64)
+    zero_a = int(activation.zero_code)
+    zero_w = np.broadcast_to(weights.zero_code.numpy(), 5)[:, None]
+    w = weights.codes(layer.weight).numpy().astype(np.int64)
     assert (np.ptp(zero_w) > 0) == (per_channel and not signed)
     for level in LEVELS:
         wanted = (level - zero_a) * (w - zero_w)
@@ -72,7 +72,7 @@ def test_weight_codes_spread_least_over_the_activations(signed, affine, convolve
     activation, weights = formats_of(layer, signed, affine)
     found = weight_codes(product_errors(multiplier.table, signed=signed), activation, layer)
     share = code_shares(layer, activation).mean(0).numpy()
-    zero_a, zero_w = int(activation.zero_index), int(weights.zero_index[0])
+    zero_a, zero_w = int(activation.zero_code), int(weights.zero_code[0])
     a = np.arange(256)
     for level in LEVELS:
         wanted = (a - zero_a) * (level - zero_w)
@@ -123,8 +123,8 @@ def test_code_shares_of_grid_values_are_counts(step, signed, mapped, rng, librar
     multiplier = library.exact(signed)
     layer = calibrated(EmulatedLinear(nn.Linear(3, 2), multiplier), x[:123], x[123:])
     shares = code_shares(layer, params)
-    indices = params.indices(x)
-    direct = torch.stack([torch.bincount(column.long(), minlength=256) for column in indices.T])
+    found = params.codes(x)
+    direct = torch.stack([torch.bincount(column.long(), minlength=256) for column in found.T])
     torch.testing.assert_close(shares, direct.double() / 500, rtol=0, atol=1e-12)
 
 
@@ -136,13 +136,13 @@ def test_code_shares_of_any_values_are_near_and_count_padding(signed, library):
     torch.testing.assert_close(shares.sum(1), torch.ones(4, dtype=torch.float64))
     padded = nn.functional.pad(torch.ones(1, 1, 8, 8), (1, 1, 1, 1))
     share = float((nn.functional.unfold(padded, 3) == 0).float().mean())
-    indices = params.indices(x).transpose(0, 1).flatten(1).long()
-    direct = torch.stack([torch.bincount(i, minlength=256) for i in indices]).double()
-    direct = direct / indices.shape[1] * (1 - share)
-    direct[:, int(params.zero_index)] += share
+    found = params.codes(x).transpose(0, 1).flatten(1).long()
+    direct = torch.stack([torch.bincount(i, minlength=256) for i in found]).double()
+    direct = direct / found.shape[1] * (1 - share)
+    direct[:, int(params.zero_code)] += share
     # what lies in a bin that a border divides goes to either side
     assert (shares.cumsum(1) - direct.cumsum(1)).abs().max() < 0.006
-    zero = int(params.zero_index)
+    zero = int(params.zero_code)
     assert shares[0, zero] > 0.6
 
 
@@ -150,4 +150,6 @@ def test_mapping_is_only_offered_where_it_can_help(library):
     layer, _ = make_linear(library.exact(True))
     raw = layer.quantisation(True)
     formats = Candidates(layer).formats(library.exact(True), False, raw, ALL)
-    assert all(f.activation.codes is None and f.weights.codes is None for f in formats)
+    assert all(
+        f.activation.code_of_level is None and f.weights.code_of_level is None for f in formats
+    )

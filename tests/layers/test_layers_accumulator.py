@@ -68,8 +68,8 @@ def test_linear_layers_overflow_too(shape, overflow, library):
     calibrated(layer, torch.randn(50, 7))
     formats = layer.quantisation()
     x = 3 * torch.randn(shape)
-    a = formats.activation.indices(x).view(-1, 7).numpy()
-    w = formats.weights.indices(linear.weight).numpy()
+    a = formats.activation.codes(x).view(-1, 7).numpy()
+    w = formats.weights.codes(linear.weight).numpy()
     add = adder(accumulator, signed=True)
     sums = torch.zeros(len(a), 3, dtype=torch.int64)
     for n, o, k in torch.cartesian_prod(*map(torch.arange, (len(a), 3, 7))).tolist():
@@ -83,7 +83,7 @@ def test_the_fast_path_stays_where_no_sum_can_overflow(library):
     multiplier = library["mul8s_1KV8"]
     layer, _, x = make("conv", multiplier, accumulator=Accumulator(24))
     formats = layer.quantisation()
-    codes = formats.weights.indices(layer.weight).flatten(1).long() - 128
+    codes = formats.weights.codes(layer.weight).flatten(1).long() - 128
     largest = int((codes.abs() * 128).sum(1).max())
     bits = largest.bit_length() + 1
     for width in (bits - 1, bits):

@@ -84,8 +84,8 @@ def test_conv_equals_reference_for_any_table(options, signed, per_channel, swap,
     sums = reference_sums(
         table,
         signed,
-        activation.indices(padded).numpy(),
-        weights.indices(conv.weight).numpy(),
+        activation.codes(padded).numpy(),
+        weights.codes(conv.weight).numpy(),
         conv.groups,
         conv.stride,
         conv.dilation,
@@ -113,7 +113,7 @@ def test_exact_multiplier_equals_integer_convolution(options, signed, library):
     def centred(params, values):
         zero = params.zero_point.double()
         zero = zero.view(-1, 1, 1, 1) if zero.ndim else zero
-        return params.indices(values).double() - zero
+        return params.codes(values).double() - zero
 
     sums = functional.conv2d(
         centred(activation, layer._padded(x)),
@@ -141,8 +141,8 @@ def test_linear_takes_any_leading_dimensions(shape, signed, rng):
     x = torch.randn(*shape)
     formats = layer.quantisation()
     activation, weights = formats.activation, formats.weights
-    a = activation.indices(x).numpy().reshape(-1, 7).astype(np.int64)
-    w = weights.indices(linear.weight).numpy().astype(np.int64)
+    a = activation.codes(x).numpy().reshape(-1, 7).astype(np.int64)
+    w = weights.codes(linear.weight).numpy().astype(np.int64)
     sums = multiplier.table[a[:, None], w[None]].astype(np.int64).sum(-1)
     if not signed:
         zx, zw = int(activation.zero_point), weights.zero_point.numpy()
@@ -162,14 +162,14 @@ def test_swap_exchanges_the_operands(rng):
     layer = calibrated(EmulatedLinear(nn.Linear(1, 1, bias=False), multiplier), torch.ones(2, 1))
     formats = layer.quantisation()
     activation, weights = formats.activation, formats.weights
-    x_index = activation.indices(torch.ones(1, 1))
-    w_index = weights.indices(layer.weight)
-    assert int(x_index) != int(w_index)
-    za, zw = int(activation.zero_index), int(weights.zero_index)
-    zero_points = za * zw - zw * int(x_index) - za * int(w_index)
-    for swap, expected in ((False, x_index), (True, w_index)):
+    x_code = activation.codes(torch.ones(1, 1))
+    w_code = weights.codes(layer.weight)
+    assert int(x_code) != int(w_code)
+    za, zw = int(activation.zero_code), int(weights.zero_code)
+    zero_points = za * zw - zw * int(x_code) - za * int(w_code)
+    for swap, expected in ((False, x_code), (True, w_code)):
         layer.assign(multiplier, swap=swap)
-        (sums,) = layer._products(formats).window_sums(x_index[:, None], None, None)
+        (sums,) = layer._products(formats).window_sums(x_code[:, None], None, None)
         assert int(sums) == int(expected) + zero_points
 
 

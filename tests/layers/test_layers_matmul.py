@@ -43,8 +43,8 @@ def reference(layer, a, b):
     """Table products one after the other in int64, zero points removed product by product."""
     formats, multiplier = layer.quantisation(), layer.multiplier
     origin = 128 if multiplier.signed else 0
-    n, m = formats.activation.indices(a).long(), formats.weights.indices(b).long()
-    zero_n, zero_m = int(formats.activation.zero_index), int(formats.weights.zero_index)
+    n, m = formats.activation.codes(a).long(), formats.weights.codes(b).long()
+    zero_n, zero_m = int(formats.activation.zero_code), int(formats.weights.zero_code)
     n, m = n[..., :, :, None], m[..., None, :, :]
     table = torch.from_numpy(multiplier.table.astype(np.int64))
     products = table[m, n] if layer.swap else table[n, m]
@@ -337,9 +337,9 @@ def test_sums_overflow_as_the_accumulator_says(overflow, signed, rng):
     wide = layer(a, b)
     layer.accumulator = Accumulator(16, overflow)
     formats, origin = layer.quantisation(), 128 if signed else 0
-    n = formats.activation.indices(a).long()
-    m = formats.weights.indices(b).long()
-    zero_n, zero_m = int(formats.activation.zero_index), int(formats.weights.zero_index)
+    n = formats.activation.codes(a).long()
+    m = formats.weights.codes(b).long()
+    zero_n, zero_m = int(formats.activation.zero_code), int(formats.weights.zero_code)
     table = torch.from_numpy(layer.multiplier.table.astype(np.int64))
     low, high = layer.accumulator.bounds(signed=signed)
     sums = torch.zeros(2, 3, 4, dtype=torch.int64)

@@ -72,7 +72,9 @@ def test_taps_of_signed_circuits_with_shifted_zero(case, rng):
     codes = torch.arange(256, dtype=torch.uint8).flip(0)
     zero = torch.tensor(77)
     layer.adjust(
-        replace(formats, activation=replace(formats.activation, zero_point=zero, codes=codes))
+        replace(
+            formats, activation=replace(formats.activation, zero_point=zero, code_of_level=codes)
+        )
     )
     size = conv(x).shape[2:]
     with torch.no_grad():

@@ -15,7 +15,7 @@ from axopt.layers import (
 from axopt.layers.histogram import BINS
 
 ONE_STEP = 1
-"""Rounding x * (1 / scale) as torch does and x / scale as we do may differ by one index."""
+"""Rounding x * (1 / scale) as torch does and x / scale as we do may differ by one level."""
 
 
 def params(low, high, signed):
@@ -53,8 +53,8 @@ def test_per_channel_weight_equals_torch_within_one_step(signed):
 
 def test_rounds_half_to_even():
     p = params(-127.0, 127.0, True)
-    indices = p.indices(torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5]))
-    assert (indices.long() - 128).tolist() == [0, 2, 2, 0, -2]
+    codes = p.codes(torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5]))
+    assert (codes.long() - 128).tolist() == [0, 2, 2, 0, -2]
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -62,7 +62,7 @@ def test_zero_is_exact_and_specials_are_defined(signed):
     p = params(-0.7, 1.9, signed)
     x = torch.tensor([0.0, -0.0, math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-45])
     zero = int(p.zero_point)
-    assert p.indices(x).tolist() == [zero, zero, zero, 255, 0, 255, 0, zero]
+    assert p.codes(x).tolist() == [zero, zero, zero, 255, 0, 255, 0, zero]
     assert p.fake_quantise(torch.zeros(3)).tolist() == [0, 0, 0]
     assert p.inside(torch.tensor([math.nan, math.inf, 0.0])).tolist() == [False, False, True]
 
@@ -86,8 +86,8 @@ def test_all_zero_channel_keeps_scale_one():
     assert p.fake_quantise(weight)[0].tolist() == [0, 0, 0, 0]
 
 
-def test_empty_input_gives_empty_indices_and_empty_calibration_is_an_error():
-    assert params(-1.0, 1.0, True).indices(torch.empty(0, 3)).shape == (0, 3)
+def test_empty_input_gives_empty_codes_and_empty_calibration_is_an_error():
+    assert params(-1.0, 1.0, True).codes(torch.empty(0, 3)).shape == (0, 3)
     histogram = Histogram()
     histogram.update(torch.empty(0))
     with pytest.raises(CalibrationError, match="no values"):
@@ -184,10 +184,10 @@ def test_steps_leave_fewer_levels(step, signed, low, high):
     p = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, step=step)
     zero = int(p.zero_point)
     assert p.top == 256 // step - 1
-    assert int(p.zero_index) == zero * step
+    assert int(p.zero_code) == zero * step
     assert float(p.unit) * step == pytest.approx(float(p.scale))
     if signed:
-        assert int(p.zero_index) == 128
+        assert int(p.zero_code) == 128
     every = torch.arange(p.top + 1)
     assert torch.equal(p.values(every), (every - zero) * p.scale)
     assert torch.equal(p.levels(p.values(every)).long(), every)
@@ -195,7 +195,7 @@ def test_steps_leave_fewer_levels(step, signed, low, high):
     levels = p.levels(x)
     nearest = (x[:, None] - p.values(every)).abs().amin(1)
     assert ((p.fake_quantise(x) - x).abs() <= nearest * 1.00001 + 1e-6).all()
-    assert torch.equal(p.indices(x).long(), levels.long() * step)
+    assert torch.equal(p.codes(x).long(), levels.long() * step)
     middle = (x * p.scale.reciprocal()).round() + zero
     assert torch.equal(p.inside(x), (middle >= 0) & (middle <= p.top))
     # two symmetric levels, zero and one below it, cannot cover what is above zero
@@ -206,19 +206,19 @@ def test_steps_leave_fewer_levels(step, signed, low, high):
 
 def test_levels_map_to_steps_or_codes():
     scale, zero = torch.tensor(0.5), torch.tensor(3)
-    assert QuantParams(scale, zero).index_of_level is None
+    assert QuantParams(scale, zero).code_table is None
     stepped = QuantParams(scale, zero, 32)
     expected = [32 * min(n, 7) for n in range(256)]
-    assert stepped.index_of_level.tolist() == expected
+    assert stepped.code_table.tolist() == expected
     codes = torch.arange(256, dtype=torch.uint8).flip(0)
     mapped = QuantParams(scale, zero, 32, codes)
-    assert mapped.index_of_level.tolist() == [255 - min(n, 7) for n in range(256)]
+    assert mapped.code_table.tolist() == [255 - min(n, 7) for n in range(256)]
     x = torch.tensor([-9.0, -1.5, 0.0, 0.5, 2.0, 99.0])
     assert mapped.levels(x).tolist() == stepped.levels(x).tolist() == [0, 0, 3, 4, 7, 7]
-    assert mapped.indices(x).tolist() == [255, 255, 252, 251, 248, 248]
-    assert stepped.indices(x).tolist() == [0, 0, 96, 128, 224, 224]
+    assert mapped.codes(x).tolist() == [255, 255, 252, 251, 248, 248]
+    assert stepped.codes(x).tolist() == [0, 0, 96, 128, 224, 224]
     assert torch.equal(mapped.fake_quantise(x), stepped.fake_quantise(x))
-    assert int(mapped.zero_index) == int(stepped.zero_index) == 96
+    assert int(mapped.zero_code) == int(stepped.zero_code) == 96
     assert float(mapped.unit) == 0.5 / 32
 
 
@@ -227,9 +227,9 @@ def test_channels_have_a_step_in_common():
         torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 4.0]), signed=False, step=64
     )
     assert p.per_channel
-    assert p.zero_index.tolist() == [128, 0]
+    assert p.zero_code.tolist() == [128, 0]
     assert p.scale.tolist() == pytest.approx([1, 4 / 3])
-    assert p.indices(torch.tensor([[-2.0, 1.0], [0.0, 4.0]])).tolist() == [[0, 192], [0, 192]]
+    assert p.codes(torch.tensor([[-2.0, 1.0], [0.0, 4.0]])).tolist() == [[0, 192], [0, 192]]
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_channels_have_a_step_in_common():
         (1, "2", None, "`step`"),
         (64, 4, None, r"`zero_point` must be in 0\.\.63"),
         (-1, 4, None, "`zero_point`"),
-        (1, 1, torch.arange(256), r"`codes` .*int64"),
-        (1, 1, torch.zeros(255, dtype=torch.uint8), r"`codes` .*\(255,\)"),
+        (1, 1, torch.arange(256), r"`code_of_level` .*int64"),
+        (1, 1, torch.zeros(255, dtype=torch.uint8), r"`code_of_level` .*\(255,\)"),
     ],
 )
 def test_malformed_steps_and_codes_are_refused(zero_point, step, codes, message):

@@ -94,11 +94,11 @@ def reference(layer, conv, x, size, *, skip=False, add=None):
     if conv.padding_mode != "zeros":
         border = [n for sides in reversed(conv_border(conv)) for n in sides]
         x = functional.pad(x, border, mode=conv.padding_mode)
-    a = activation.indices(x).numpy().astype(np.int64)
-    padding = int(activation.indices(torch.zeros(1)))
-    w = weights.indices(filters_of(conv)).numpy().astype(np.int64)
-    za = int(activation.zero_index) - origin
-    zw = np.broadcast_to(weights.zero_index.numpy(), len(w)) - origin
+    a = activation.codes(x).numpy().astype(np.int64)
+    padding = int(activation.codes(torch.zeros(1)))
+    w = weights.codes(filters_of(conv)).numpy().astype(np.int64)
+    za = int(activation.zero_code) - origin
+    zw = np.broadcast_to(weights.zero_code.numpy(), len(w)) - origin
     sums = np.zeros((len(x), len(w), *size), np.int64)
     channels = {o: own for o, own, _ in outputs_of(conv, conv.weight)}
     for position in np.ndindex(*size):

@@ -13,10 +13,10 @@ def numpy_layer(layer, x, quantisation, *, bounds=None):
     """The layer in numpy: table entries summed in int64, one output pixel after the other."""
     activation, weights = quantisation.activation, quantisation.weights
     convolves = isinstance(layer, EmulatedConv2d)
-    w = weights.indices(layer.weight).numpy()
-    a = activation.indices(x)
+    w = weights.codes(layer.weight).numpy()
+    a = activation.codes(x)
     if convolves:
-        zero = int(activation.indices(torch.zeros(1)))
+        zero = int(activation.codes(torch.zeros(1)))
         a = functional.pad(a, layer.padding, value=zero).numpy()
         steps = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     else:
@@ -24,8 +24,8 @@ def numpy_layer(layer, x, quantisation, *, bounds=None):
     table = layer.multiplier.table
     sums = conv2d_reference(a, w, table.T if layer.swap else table, **steps)
     origin = 128 if layer.multiplier.signed else 0
-    za = int(activation.zero_index) - origin
-    zw = (weights.zero_index.numpy() - origin)[:, None, None]
+    za = int(activation.zero_code) - origin
+    zw = (weights.zero_code.numpy() - origin)[:, None, None]
     first = (np.arange(256) - origin)[:, None] * np.ones(256, np.int64)
     w_sums = (w.reshape(len(w), -1).astype(np.int64) - origin).sum(1)[:, None, None]
     sums = sums - zw * conv2d_reference(a, w, first, **steps) - za * w_sums

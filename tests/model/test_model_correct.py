@@ -144,8 +144,8 @@ def random_codes(emulated, rng):
         maps = [torch.from_numpy(rng.permutation(256).astype(np.uint8)) for _ in range(2)]
         n = len(layer.weight)
         layer.correction = Quantisation(
-            replace(raw.activation, codes=maps[0]),
-            replace(raw.weights, codes=maps[1]),
+            replace(raw.activation, code_of_level=maps[0]),
+            replace(raw.weights, code_of_level=maps[1]),
             torch.from_numpy(rng.uniform(0.5, 2, n)).float(),
             torch.from_numpy(rng.normal(0, 0.1, n)).float(),
             ("codes",),
