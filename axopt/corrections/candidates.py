@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from axopt.corrections.allowed import Corrections
 from axopt.corrections.formats import activation_format, weight_format
 from axopt.corrections.remapping import activation_codes, product_errors, weight_codes
-from axopt.corrections.steps import exact_steps
+from axopt.corrections.strides import exact_strides
 from axopt.layers import SIGNED_ZERO_POINT, EmulatedLayer, Quantisation, QuantParams, plan_of
 from axopt.multipliers import Multiplier
 
@@ -54,15 +54,15 @@ class Candidates:
         if allowed.weight_codes:
             plain_w.append(self._weight(multiplier.signed, 1))
         pairs = [(a, w) for a in plain_a for w in plain_w]
-        for steps in exact_steps(multiplier):
-            step_a, step_w = reversed(steps) if swap else steps
-            stepped_a, stepped_w = [], []
-            if allowed.activation_codes and step_a > 1:
-                stepped_a.append(self._activation(multiplier.signed, step_a, allowed))
-            if allowed.weight_codes and step_w > 1:
-                stepped_w.append(self._weight(multiplier.signed, step_w))
-            pairs += [(a, w) for a in stepped_a for w in plain_w]
-            pairs += [(a, w) for a in plain_a + stepped_a for w in stepped_w]
+        for strides in exact_strides(multiplier):
+            stride_a, stride_w = reversed(strides) if swap else strides
+            strided_a, strided_w = [], []
+            if allowed.activation_codes and stride_a > 1:
+                strided_a.append(self._activation(multiplier.signed, stride_a, allowed))
+            if allowed.weight_codes and stride_w > 1:
+                strided_w.append(self._weight(multiplier.signed, stride_w))
+            pairs += [(a, w) for a in strided_a for w in plain_w]
+            pairs += [(a, w) for a in plain_a + strided_a for w in strided_w]
         if not multiplier.is_exact:
             table = plan_of(multiplier, swap).table
             errors = product_errors(table, signed=multiplier.signed)
@@ -85,17 +85,19 @@ class Candidates:
                 codes = weight_codes(errors, mapped.params, self._layer)
                 yield mapped, w.mapped(codes, "weight_codes")
 
-    def _activation(self, signed: bool, step: int, allowed: Corrections) -> Operand:
+    def _activation(self, signed: bool, stride: int, allowed: Corrections) -> Operand:
         symmetric = signed and not allowed.affine
-        key = (symmetric, step)
+        key = (symmetric, stride)
         if key not in self._activations:
-            self._activations[key] = activation_format(self._layer, symmetric=symmetric, step=step)
+            self._activations[key] = activation_format(
+                self._layer, symmetric=symmetric, stride=stride
+            )
         params = self._activations[key]
         affine = signed and int(params.zero_code) != SIGNED_ZERO_POINT
-        return Operand(params, ("affine",) * affine + ("activation_codes",) * (step > 1))
+        return Operand(params, ("affine",) * affine + ("activation_codes",) * (stride > 1))
 
-    def _weight(self, signed: bool, step: int) -> Operand:
-        key = (signed, step)
+    def _weight(self, signed: bool, stride: int) -> Operand:
+        key = (signed, stride)
         if key not in self._weights:
-            self._weights[key] = weight_format(self._layer, signed=signed, step=step)
+            self._weights[key] = weight_format(self._layer, signed=signed, stride=stride)
         return Operand(self._weights[key], ("weight_codes",))

@@ -1,4 +1,4 @@
-"""Scales for the bits that survive: formats whose codes are multiples of a step."""
+"""Scales for the bits that survive: formats whose codes are multiples of a stride."""
 
 import torch
 from torch import Tensor
@@ -8,21 +8,21 @@ from axopt.layers import EmulatedLayer, EmulatedMatMul, QuantParams, activation_
 _SHRINKAGES = torch.linspace(1.0, 0.3, 36).tolist()
 
 
-def activation_format(layer: EmulatedLayer, *, symmetric: bool, step: int) -> QuantParams:
-    """The format of the activations with the least mean squared error, for codes of that step.
+def activation_format(layer: EmulatedLayer, *, symmetric: bool, stride: int) -> QuantParams:
+    """The format of the activations with the least mean squared error, for codes of that stride.
 
     Args:
         layer: A calibrated layer.
         symmetric: Whether zero is code 128, or wherever the range puts it.
-        step: Between neighbouring codes.
+        stride: Between neighbouring codes.
     """
     return activation_params(
-        layer.histogram, signed=symmetric, calibrator=layer.calibrator, step=step
+        layer.histogram, signed=symmetric, calibrator=layer.calibrator, stride=stride
     )
 
 
-def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantParams:
-    """The format of the weights that changes the layer's results least, for codes of that step.
+def weight_format(layer: EmulatedLayer, *, signed: bool, stride: int) -> QuantParams:
+    """The format of the weights that changes the layer's results least, for codes of that stride.
 
     A weight's error counts with the mean square of the activations that it meets, as if these
     were independent. Of a layer without weights it is the format of the second operands with the
@@ -31,23 +31,23 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
     Args:
         layer: A calibrated layer.
         signed: Kind of the circuit: symmetric formats for signed ones, affine for others.
-        step: Between neighbouring codes.
+        stride: Between neighbouring codes.
     """
     if isinstance(layer, EmulatedMatMul):
         return activation_params(
-            layer.second, signed=signed, calibrator=layer.calibrator, step=step
+            layer.second, signed=signed, calibrator=layer.calibrator, stride=stride
         )
     weight = layer.filters.detach().cpu().float().flatten(1)
     importance = input_values(layer, layer.channels.mean_squares())
     if not layer.per_channel:
         weight, importance = weight.reshape(1, -1), importance.reshape(1, -1)
     low, high = torch.aminmax(weight, dim=1)
-    best = QuantParams.from_range(low, high, signed=signed, step=step)
+    best = QuantParams.from_range(low, high, signed=signed, stride=stride)
     least = _weighted_error(weight, best, importance)
     scale, zero_point = best.scale.clone(), best.zero_point.clone()
     for shrinkage in _SHRINKAGES[1:]:  # the first is the whole range
         params = QuantParams.from_range(
-            low * shrinkage, high * shrinkage, signed=signed, step=step
+            low * shrinkage, high * shrinkage, signed=signed, stride=stride
         )
         error = _weighted_error(weight, params, importance)
         better = error < least
@@ -56,7 +56,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, step: int) -> QuantPara
         zero_point = torch.where(better, params.zero_point, zero_point)
     if not layer.per_channel:
         scale, zero_point = scale[0], zero_point[0]
-    return QuantParams(scale, zero_point, step)
+    return QuantParams(scale, zero_point, stride)
 
 
 def _weighted_error(weight: Tensor, params: QuantParams, importance: Tensor) -> Tensor:

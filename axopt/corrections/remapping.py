@@ -34,7 +34,7 @@ def activation_codes(
 
     Args:
         errors: See `product_errors`.
-        weights: Format of the weights, of step 1.
+        weights: Format of the weights, of stride 1.
         layer: Whose weights.
     """
     codes = weights.codes(layer.filters.cpu()).flatten(1).numpy()

@@ -11,7 +11,7 @@ from axopt.layers.native import convolution_of, plan_of
 from axopt.layers.options import OVERFLOWS, PADDED_TAPS, Accumulator, LayerOptions
 from axopt.layers.quantisation import (
     SIGNED_ZERO_POINT,
-    STEPS,
+    STRIDES,
     Quantisation,
     QuantParams,
     rounded,
@@ -34,7 +34,7 @@ __all__ = [
     "OVERFLOWS",
     "PADDED_TAPS",
     "SIGNED_ZERO_POINT",
-    "STEPS",
+    "STRIDES",
     "Accumulator",
     "EmulatedConv1d",
     "EmulatedConv2d",

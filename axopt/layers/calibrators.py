@@ -1,8 +1,8 @@
 """From the histogram of a tensor to the range that its quantiser covers.
 
-A calibrator takes a `Histogram`, whether the format is symmetric and the step of its codes, and
+A calibrator takes a `Histogram`, whether the format is symmetric and the stride of its codes, and
 returns (low, high). Min-max keeps everything that was seen; the others clip rare large values for
-a finer step.
+a finer scale.
 
 .. [Migacz2017] S. Migacz, "8-bit Inference with TensorRT", GTC 2017 (entropy calibration).
 """
@@ -26,7 +26,7 @@ _SHRINKAGES = torch.linspace(1.0, 0.1, 91, dtype=torch.float64).tolist()
 
 
 def activation_params(
-    histogram: Histogram, *, signed: bool, calibrator: str, step: int = 1
+    histogram: Histogram, *, signed: bool, calibrator: str, stride: int = 1
 ) -> QuantParams:
     """Quantisation parameters of a tensor with that histogram.
 
@@ -34,7 +34,7 @@ def activation_params(
         histogram: What calibration saw.
         signed: Whether the format is symmetric or affine.
         calibrator: A name of `CALIBRATORS`.
-        step: Between the codes of neighbouring levels.
+        stride: Between the codes of neighbouring levels.
 
     Raises:
         ArgumentError: If there is no calibrator of that name.
@@ -45,16 +45,18 @@ def activation_params(
         raise ArgumentError(f"`calibrator` must be one of {names}, got {calibrator!r}.")
     if histogram.empty:
         raise CalibrationError("calibration saw no values")
-    low, high = CALIBRATORS[calibrator](histogram, signed, step)
-    return QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, step=step)
+    low, high = CALIBRATORS[calibrator](histogram, signed, stride)
+    return QuantParams.from_range(
+        torch.tensor(low), torch.tensor(high), signed=signed, stride=stride
+    )
 
 
-def minmax(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
+def minmax(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
     """Everything that was seen."""
     return histogram.low, histogram.high
 
 
-def percentile(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
+def percentile(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
     """All but the outermost 0.01 % on each side (of the magnitudes, for signed operands)."""
     tail = 1 - PERCENTILE / 100
     counts = histogram.counts.double()
@@ -70,14 +72,14 @@ def percentile(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float
     return histogram.clip(low), histogram.clip(high)
 
 
-def mse(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
+def mse(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
     """The shrunk range with the least mean squared quantisation error."""
     seen = histogram.counts > 0
     counts, centres = histogram.counts[seen].double(), histogram.centres()[seen]
 
     def squared_error(low: float, high: float) -> float:
         params = QuantParams.from_range(
-            torch.tensor(low), torch.tensor(high), signed=signed, step=step
+            torch.tensor(low), torch.tensor(high), signed=signed, stride=stride
         )
         error = params.fake_quantise(centres).double() - centres
         return float((counts * error.square()).sum())
@@ -85,7 +87,7 @@ def mse(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float
     return _best_shrinkage(histogram, squared_error)
 
 
-def entropy(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, float]:
+def entropy(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
     """The shrunk range whose quantised distribution diverges least from the original.
 
     The divergence is the Kullback-Leibler one between the clipped histogram and itself after
@@ -96,7 +98,7 @@ def entropy(histogram: Histogram, signed: bool, step: int = 1) -> tuple[float, f
 
     def divergence(low: float, high: float) -> float:
         params = QuantParams.from_range(
-            torch.tensor(low), torch.tensor(high), signed=signed, step=step
+            torch.tensor(low), torch.tensor(high), signed=signed, stride=stride
         )
         levels = params.levels(centres).long()
         covered = params.inside(centres)

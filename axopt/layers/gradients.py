@@ -144,7 +144,7 @@ def _slopes_of(layer: Differentiable, quantisation: Quantisation) -> tuple[Slope
 
 def _grid(params: QuantParams, shares: bytes | None) -> Grid:
     return Grid(
-        params.step,
+        params.stride,
         None if params.code_of_level is None else bytes(params.code_of_level.tolist()),
         shares,
     )

@@ -24,7 +24,8 @@ from axopt.errors import ArgumentError
 SIGNED_ZERO_POINT = 128
 """Code of the value 0 of a signed operand."""
 
-STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+STRIDES = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Distances between the codes of neighbouring levels that a format may have."""
 
 _SMALLEST_SCALE = torch.finfo(torch.float32).tiny
 
@@ -36,16 +37,16 @@ class QuantParams:
     Attributes:
         scale: Real value between levels, ``()`` or ``(channels,)`` float32, positive and finite.
         zero_point: Level of the value 0, same shape, int64 in 0..top.
-        step: Distance between the codes of neighbouring levels, a power of two up to 128. A
-            multiplier that ignores low bits is accurate on every ``step``-th code only.
-        code_of_level: Code of every level, ``(256,)`` uint8; None: ``level * step``. Either way
-            two neighbouring codes differ by ``scale / step``, and ``step * zero_point`` is the
+        stride: Distance between the codes of neighbouring levels, a power of two up to 128. A
+            multiplier that ignores low bits is accurate on every ``stride``-th code only.
+        code_of_level: Code of every level, ``(256,)`` uint8; None: ``level * stride``. Either way
+            two neighbouring codes differ by ``scale / stride``, and ``stride * zero_point`` is the
             code that represents zero.
     """
 
     scale: Tensor
     zero_point: Tensor
-    step: int = 1
+    stride: int = 1
     code_of_level: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -56,8 +57,8 @@ class QuantParams:
             )
         if not bool((torch.isfinite(self.scale) & (self.scale > 0)).all()):
             raise ArgumentError(f"`scale` must be positive and finite, got {self.scale.tolist()}.")
-        if type(self.step) is not int or self.step not in STEPS:
-            raise ArgumentError(f"`step` must be one of {STEPS}, got {self.step!r}.")
+        if type(self.stride) is not int or self.stride not in STRIDES:
+            raise ArgumentError(f"`stride` must be one of {STRIDES}, got {self.stride!r}.")
         if not bool(((self.zero_point >= 0) & (self.zero_point <= self.top)).all()):
             raise ArgumentError(
                 f"`zero_point` must be in 0..{self.top}, got {self.zero_point.tolist()}."
@@ -72,7 +73,7 @@ class QuantParams:
 
     @classmethod
     def from_range(
-        cls, low: Tensor, high: Tensor, *, signed: bool, step: int = 1
+        cls, low: Tensor, high: Tensor, *, signed: bool, stride: int = 1
     ) -> "QuantParams":
         """The parameters whose representable range covers [low, high] and zero.
 
@@ -80,7 +81,7 @@ class QuantParams:
             low: ``()`` or ``(channels,)`` smallest values.
             high: Largest values, same shape.
             signed: Whether the scheme is symmetric (zero is code 128) or affine.
-            step: Distance between the codes of neighbouring levels.
+            stride: Distance between the codes of neighbouring levels.
 
         An empty range (low == high == 0) gets the scale 1.
 
@@ -95,20 +96,20 @@ class QuantParams:
             )
         low, high = low.clamp(max=0), high.clamp(min=0)
         if signed:
-            zero_level = SIGNED_ZERO_POINT // step
+            zero_level = SIGNED_ZERO_POINT // stride
             scale = _usable_scale(torch.maximum(-low, high) / max(zero_level - 1, 1))
-            return cls(scale, torch.full_like(scale, zero_level, dtype=torch.int64), step)
-        top = 256 // step - 1
+            return cls(scale, torch.full_like(scale, zero_level, dtype=torch.int64), stride)
+        top = 256 // stride - 1
         scale = _usable_scale((high - low) / top)
         zero_point = torch.round(-low / scale.double()).clamp(0, top).long()
-        return cls(scale, zero_point, step)
+        return cls(scale, zero_point, stride)
 
     def to(self, device: torch.device) -> "QuantParams":
         """The same parameters on ``device``; these themselves if they are there."""
         if self.scale.device == device:
             return self
         codes = None if self.code_of_level is None else self.code_of_level.to(device)
-        return QuantParams(self.scale.to(device), self.zero_point.to(device), self.step, codes)
+        return QuantParams(self.scale.to(device), self.zero_point.to(device), self.stride, codes)
 
     @property
     def per_channel(self) -> bool:
@@ -117,17 +118,17 @@ class QuantParams:
     @property
     def top(self) -> int:
         """The highest level."""
-        return 256 // self.step - 1
+        return 256 // self.stride - 1
 
     @property
     def unit(self) -> Tensor:
         """Difference of the values of neighbouring codes; shaped as ``scale``."""
-        return self.scale / self.step
+        return self.scale / self.stride
 
     @property
     def zero_code(self) -> Tensor:
         """The code that represents zero; shaped as ``zero_point``."""
-        return self.zero_point * self.step
+        return self.zero_point * self.stride
 
     @property
     def code_table(self) -> Tensor | None:
@@ -135,11 +136,11 @@ class QuantParams:
 
         None if levels are codes.
         """
-        if self.code_of_level is None and self.step == 1:
+        if self.code_of_level is None and self.stride == 1:
             return None
         levels = torch.arange(256, device=self.scale.device).clamp(max=self.top)
         if self.code_of_level is None:
-            return (levels * self.step).to(torch.uint8)
+            return (levels * self.stride).to(torch.uint8)
         return self.code_of_level[levels]
 
     def _shaped(self, ndim: int) -> tuple[Tensor, Tensor]:
@@ -168,7 +169,7 @@ class QuantParams:
         levels = self.levels(x)
         if self.code_of_level is not None:
             return self.code_of_level[levels.long()]
-        return levels if self.step == 1 else levels.mul_(self.step)
+        return levels if self.stride == 1 else levels.mul_(self.stride)
 
     def values(self, levels: Tensor) -> Tensor:
         """The real values (float32) that ``levels`` stand for."""

@@ -106,29 +106,29 @@ class Grid:
     """The codes that the levels of one operand stand for.
 
     Attributes:
-        step: Codes from one level to the next.
-        code_of_level: 256 bytes, level -> code; None: ``level * step``.
+        stride: Codes from one level to the next.
+        code_of_level: 256 bytes, level -> code; None: ``level * stride``.
         shares: Part of the operands at each level, bytes of float64; None for equal ones.
     """
 
-    step: int = 1
+    stride: int = 1
     code_of_level: bytes | None = None
     shares: bytes | None = None
 
     @property
     def levels(self) -> int:
         """How many levels there are."""
-        return LEVELS // self.step
+        return LEVELS // self.stride
 
     def codes(self) -> NDArray[np.intp]:
         """The code of each level, ``(levels,)``."""
         if self.code_of_level is None:
-            return np.arange(self.levels) * self.step
+            return np.arange(self.levels) * self.stride
         return np.frombuffer(self.code_of_level, np.uint8)[: self.levels].astype(np.intp)
 
     def operands(self, *, signed: bool) -> Floats:
         """What each level would be exactly, in units of a level, ``(levels,)``."""
-        origin = LEVELS // 2 / self.step if signed else 0
+        origin = LEVELS // 2 / self.stride if signed else 0
         return np.arange(self.levels, dtype=np.float64) - origin
 
     def importance(self) -> Floats:
@@ -175,7 +175,7 @@ def level_errors(multiplier: Multiplier, swap: bool, activation: Grid, weight: G
     table = multiplier.table.T if swap else multiplier.table
     products = table[np.ix_(activation.codes(), weight.codes())]
     exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
-    errors: Floats = products / (activation.step * weight.step) - exact
+    errors: Floats = products / (activation.stride * weight.stride) - exact
     return errors
 
 
@@ -185,7 +185,7 @@ def _zero(own: int, other: int) -> Slopes:
 
 def _half_width(gradient: Gradient, grid: Grid) -> int:
     """Levels to either side that the window covers."""
-    return grid.levels if gradient.kind == "slopes" else max(1, gradient.half_width // grid.step)
+    return grid.levels if gradient.kind == "slopes" else max(1, gradient.half_width // grid.stride)
 
 
 def _line_operator(importance: Floats, half_width: int) -> Floats:

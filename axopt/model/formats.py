@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from axopt.errors import AssignmentError
-from axopt.layers import Quantisation, QuantParams
+from axopt.layers import STRIDES, Quantisation, QuantParams
 
 
 def formats_entry(quantisation: Quantisation) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def _operand_entry(params: QuantParams) -> dict[str, Any]:
         "scale": params.scale.tolist(),
         "zero_point": params.zero_point.tolist(),
     }
-    if params.step != 1:
-        entry["step"] = params.step
+    if params.stride != 1:
+        entry["step"] = params.stride
     if params.code_of_level is not None:
         entry["codes"] = bytes(params.code_of_level.tolist()).hex()
     return entry
@@ -84,7 +84,7 @@ def _parse_operand(formats: Any, key: str) -> QuantParams:
         return QuantParams(
             _parse_numbers(entry["scale"], "scale", torch.float32),
             _parse_numbers(entry["zero_point"], "zero_point", torch.int64),
-            entry.get("step", 1),
+            _parse_stride(entry.get("step", 1)),
             _parse_codes(entry.get("codes")),
         )
     except ValueError as error:
@@ -101,6 +101,12 @@ def _parse_numbers(values: Any, key: str, dtype: torch.dtype) -> Tensor:
     except (OverflowError, RuntimeError, TypeError, ValueError) as error:
         kind = "integers" if dtype == torch.int64 else "numbers"
         raise ValueError(f"`{key}` must hold {kind} only: {error}") from None
+
+
+def _parse_stride(stride: Any) -> int:
+    if type(stride) is not int or stride not in STRIDES:
+        raise ValueError(f"`step` must be one of {STRIDES}, got {stride!r}")
+    return stride
 
 
 def _parse_codes(codes: Any) -> Tensor | None:

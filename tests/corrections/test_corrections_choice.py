@@ -270,10 +270,10 @@ def test_circuit_that_multiplies_everything_to_zero(library):
 
 
 @pytest.mark.parametrize("swap", [False, True])
-def test_steps_go_to_the_operand_that_needs_them(swap, library):
+def test_strides_go_to_the_operand_that_needs_them(swap, library):
     """1KTY multiplies multiples of 8 exactly, as its first operand."""
     multiplier = library["mul8s_1KTY"]
     layer, _ = make_linear(multiplier)
     formats = Candidates(layer).formats(multiplier, swap, layer.quantisation(True), ALL)
-    steps = {(f.activation.step, f.weights.step) for f in formats}
-    assert steps == {(1, 1), (1, 8) if swap else (8, 1)}
+    strides = {(f.activation.stride, f.weights.stride) for f in formats}
+    assert strides == {(1, 1), (1, 8) if swap else (8, 1)}

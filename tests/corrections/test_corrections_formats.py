@@ -34,11 +34,11 @@ LAYERS = {
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 @pytest.mark.parametrize("per_channel", [True, False], ids=["", "per tensor"])
-@pytest.mark.parametrize(("signed", "step"), [(True, 1), (True, 16), (False, 1), (False, 32)])
-def test_weight_format_is_the_best_shrinkage(make, per_channel, signed, step, library):
+@pytest.mark.parametrize(("signed", "stride"), [(True, 1), (True, 16), (False, 1), (False, 32)])
+def test_weight_format_is_the_best_shrinkage(make, per_channel, signed, stride, library):
     layer, x = make(library.exact(signed), per_channel=per_channel)
-    found = weight_format(layer, signed=signed, step=step)
-    assert found.step == step
+    found = weight_format(layer, signed=signed, stride=stride)
+    assert found.stride == stride
     assert found.per_channel == per_channel
     weight = layer.weight.detach()
     importance = importance_of_weights(layer, x)
@@ -49,15 +49,17 @@ def test_weight_format_is_the_best_shrinkage(make, per_channel, signed, step, li
         return float(((params.fake_quantise(w) - w).square().double() * met.double()).sum())
 
     for i, (w, met) in enumerate(rows):
-        chosen = QuantParams(*one_row(found, i), step)
+        chosen = QuantParams(*one_row(found, i), stride)
         losses = [
             loss(
-                QuantParams.from_range(s * w.min(), s * w.max(), signed=signed, step=step), w, met
+                QuantParams.from_range(s * w.min(), s * w.max(), signed=signed, stride=stride),
+                w,
+                met,
             )
             for s in SHRINKAGES
         ]
         assert loss(chosen, w, met) == pytest.approx(min(losses), rel=1e-4)
-        if step == 1:
+        if stride == 1:
             assert loss(chosen, w, met) <= loss(QuantParams(*one_row(raw, i)), w, met) * 1.0001
 
 
@@ -71,9 +73,9 @@ def test_some_weight_ranges_are_shrunk(library):
     """Else the test above could not fail."""
     layer, _ = make_conv(library.exact(True))
     full = QuantParams.from_range(
-        *torch.aminmax(layer.weight.detach().flatten(1), dim=1), signed=True, step=16
+        *torch.aminmax(layer.weight.detach().flatten(1), dim=1), signed=True, stride=16
     )
-    assert (weight_format(layer, signed=True, step=16).scale < full.scale).any()
+    assert (weight_format(layer, signed=True, stride=16).scale < full.scale).any()
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])
@@ -87,8 +89,8 @@ def test_input_values_stand_beside_the_weights_that_meet_them(groups, library):
     torch.testing.assert_close((weight.flatten(1) * found).sum(1), expected)
 
 
-@pytest.mark.parametrize("step", [1, 4, 16])
-def test_activation_format_errs_no_more_than_the_full_range(step, library):
+@pytest.mark.parametrize("stride", [1, 4, 16])
+def test_activation_format_errs_no_more_than_the_full_range(stride, library):
     layer, x = make_linear(library.exact(True), n=4000)
 
     def error(params):
@@ -96,11 +98,11 @@ def test_activation_format_errs_no_more_than_the_full_range(step, library):
 
     low, high = x.min(), x.max()
     for symmetric in (True, False):
-        found = activation_format(layer, symmetric=symmetric, step=step)
-        full = QuantParams.from_range(low, high, signed=symmetric, step=step)
-        assert found.step == step
+        found = activation_format(layer, symmetric=symmetric, stride=stride)
+        full = QuantParams.from_range(low, high, signed=symmetric, stride=stride)
+        assert found.stride == stride
         assert (int(found.zero_code) == 128) == symmetric
         assert error(found) <= 1.001 * error(full)
-    assert error(activation_format(layer, symmetric=False, step=step)) < error(
-        activation_format(layer, symmetric=True, step=step)
+    assert error(activation_format(layer, symmetric=False, stride=stride)) < error(
+        activation_format(layer, symmetric=True, stride=stride)
     )

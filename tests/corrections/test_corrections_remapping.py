@@ -108,15 +108,17 @@ def test_masked_circuit_gets_codes_nearest_to_a_multiple(library, first):
     assert (multiplied_as[253:] == 248).all()
 
 
-@pytest.mark.parametrize("step", [1, 8])
+@pytest.mark.parametrize("stride", [1, 8])
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("mapped", [True, False], ids=["codes", ""])
-def test_code_shares_of_grid_values_are_counts(step, signed, mapped, rng, library):
+def test_code_shares_of_grid_values_are_counts(stride, signed, mapped, rng, library):
     """Values in the middle of levels are counted exactly, whatever the bins are."""
     low = -1.0 if signed else 0.0
-    params = QuantParams.from_range(torch.tensor(low), torch.tensor(1.0), signed=signed, step=step)
+    params = QuantParams.from_range(
+        torch.tensor(low), torch.tensor(1.0), signed=signed, stride=stride
+    )
     codes = torch.from_numpy(rng.permutation(256).astype(np.uint8)) if mapped else None
-    params = QuantParams(params.scale, params.zero_point, step, codes)
+    params = QuantParams(params.scale, params.zero_point, stride, codes)
     levels = torch.from_numpy(rng.integers(0, params.top + 1, (500, 3)))
     levels[0, 0], levels[1, 0] = 0, params.top
     x = params.values(levels)

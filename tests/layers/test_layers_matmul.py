@@ -81,17 +81,17 @@ def test_the_fast_way_equals_the_stepwise_one(name, library):
 
 
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KVB", "mul8u_1JFF", "mul8u_2HH"])
-@pytest.mark.parametrize("step", [1, 4])
+@pytest.mark.parametrize("stride", [1, 4])
 @pytest.mark.parametrize("mapped", [False, True], ids=["", "codes"])
-def test_corrected_formats_equal_reference(name, step, mapped, library, rng):
+def test_corrected_formats_equal_reference(name, stride, mapped, library, rng):
     multiplier = library[name]
     a, b = operands((2, 9, 12), (2, 12, 7))
     layer = make_layer(multiplier, a, b)
     codes = torch.from_numpy(rng.integers(0, 256, 256, dtype=np.uint8)) if mapped else None
-    zero_w = 32 * 4 // step if multiplier.signed else 50 // step
+    zero_w = 32 * 4 // stride if multiplier.signed else 50 // stride
     layer.correction = Quantisation(
-        QuantParams(torch.tensor(0.03 * step), torch.tensor(72 // step), step, codes),
-        QuantParams(torch.tensor(0.02 * step), torch.tensor(zero_w), step, codes),
+        QuantParams(torch.tensor(0.03 * stride), torch.tensor(72 // stride), stride, codes),
+        QuantParams(torch.tensor(0.02 * stride), torch.tensor(zero_w), stride, codes),
         gain=torch.tensor([0.9]),
     )
     assert torch.equal(layer(a, b), reference(layer, a, b))

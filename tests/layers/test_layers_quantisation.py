@@ -6,7 +6,7 @@ import torch
 from axopt.errors import ArgumentError, CalibrationError
 from axopt.layers import (
     CALIBRATORS,
-    STEPS,
+    STRIDES,
     Histogram,
     QuantParams,
     activation_params,
@@ -177,15 +177,15 @@ def test_unknown_calibrator_is_named():
         activation_params(Histogram(), signed=True, calibrator="median")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("stride", STRIDES)
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.0, 6.0), (-2.5, 0.0), (-1.0, 1.0)])
-def test_steps_leave_fewer_levels(step, signed, low, high):
-    p = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, step=step)
+def test_strides_leave_fewer_levels(stride, signed, low, high):
+    p = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, stride=stride)
     zero = int(p.zero_point)
-    assert p.top == 256 // step - 1
-    assert int(p.zero_code) == zero * step
-    assert float(p.unit) * step == pytest.approx(float(p.scale))
+    assert p.top == 256 // stride - 1
+    assert int(p.zero_code) == zero * stride
+    assert float(p.unit) * stride == pytest.approx(float(p.scale))
     if signed:
         assert int(p.zero_code) == 128
     every = torch.arange(p.top + 1)
@@ -195,36 +195,36 @@ def test_steps_leave_fewer_levels(step, signed, low, high):
     levels = p.levels(x)
     nearest = (x[:, None] - p.values(every)).abs().amin(1)
     assert ((p.fake_quantise(x) - x).abs() <= nearest * 1.00001 + 1e-6).all()
-    assert torch.equal(p.codes(x).long(), levels.long() * step)
+    assert torch.equal(p.codes(x).long(), levels.long() * stride)
     middle = (x * p.scale.reciprocal()).round() + zero
     assert torch.equal(p.inside(x), (middle >= 0) & (middle <= p.top))
     # two symmetric levels, zero and one below it, cannot cover what is above zero
-    if not (signed and step == 128):
+    if not (signed and stride == 128):
         ends = torch.tensor([low, 0.0, high])
         assert ((p.fake_quantise(ends) - ends).abs() <= 0.5001 * p.scale).all()
 
 
-def test_levels_map_to_steps_or_codes():
+def test_levels_map_to_strides_or_codes():
     scale, zero = torch.tensor(0.5), torch.tensor(3)
     assert QuantParams(scale, zero).code_table is None
-    stepped = QuantParams(scale, zero, 32)
+    strided = QuantParams(scale, zero, 32)
     expected = [32 * min(n, 7) for n in range(256)]
-    assert stepped.code_table.tolist() == expected
+    assert strided.code_table.tolist() == expected
     codes = torch.arange(256, dtype=torch.uint8).flip(0)
     mapped = QuantParams(scale, zero, 32, codes)
     assert mapped.code_table.tolist() == [255 - min(n, 7) for n in range(256)]
     x = torch.tensor([-9.0, -1.5, 0.0, 0.5, 2.0, 99.0])
-    assert mapped.levels(x).tolist() == stepped.levels(x).tolist() == [0, 0, 3, 4, 7, 7]
+    assert mapped.levels(x).tolist() == strided.levels(x).tolist() == [0, 0, 3, 4, 7, 7]
     assert mapped.codes(x).tolist() == [255, 255, 252, 251, 248, 248]
-    assert stepped.codes(x).tolist() == [0, 0, 96, 128, 224, 224]
-    assert torch.equal(mapped.fake_quantise(x), stepped.fake_quantise(x))
-    assert int(mapped.zero_code) == int(stepped.zero_code) == 96
+    assert strided.codes(x).tolist() == [0, 0, 96, 128, 224, 224]
+    assert torch.equal(mapped.fake_quantise(x), strided.fake_quantise(x))
+    assert int(mapped.zero_code) == int(strided.zero_code) == 96
     assert float(mapped.unit) == 0.5 / 32
 
 
-def test_channels_have_a_step_in_common():
+def test_channels_have_a_stride_in_common():
     p = QuantParams.from_range(
-        torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 4.0]), signed=False, step=64
+        torch.tensor([-2.0, 0.0]), torch.tensor([1.0, 4.0]), signed=False, stride=64
     )
     assert p.per_channel
     assert p.zero_code.tolist() == [128, 0]
@@ -233,21 +233,21 @@ def test_channels_have_a_step_in_common():
 
 
 @pytest.mark.parametrize(
-    ("zero_point", "step", "codes", "message"),
+    ("zero_point", "stride", "codes", "message"),
     [
-        (1, 3, None, "`step` must be one of"),
-        (1, 0, None, "`step`"),
-        (1, 256, None, "`step`"),
-        (1, -2, None, "`step`"),
-        (1, 2.0, None, "`step`"),
-        (1, True, None, "`step`"),
-        (1, "2", None, "`step`"),
+        (1, 3, None, "`stride` must be one of"),
+        (1, 0, None, "`stride`"),
+        (1, 256, None, "`stride`"),
+        (1, -2, None, "`stride`"),
+        (1, 2.0, None, "`stride`"),
+        (1, True, None, "`stride`"),
+        (1, "2", None, "`stride`"),
         (64, 4, None, r"`zero_point` must be in 0\.\.63"),
         (-1, 4, None, "`zero_point`"),
         (1, 1, torch.arange(256), r"`code_of_level` .*int64"),
         (1, 1, torch.zeros(255, dtype=torch.uint8), r"`code_of_level` .*\(255,\)"),
     ],
 )
-def test_malformed_steps_and_codes_are_refused(zero_point, step, codes, message):
+def test_malformed_strides_and_codes_are_refused(zero_point, stride, codes, message):
     with pytest.raises(ArgumentError, match=message):
-        QuantParams(torch.tensor(1.0), torch.tensor(zero_point), step, codes)
+        QuantParams(torch.tensor(1.0), torch.tensor(zero_point), stride, codes)

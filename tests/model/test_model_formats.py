@@ -55,7 +55,7 @@ def test_every_field_comes_back():
     for key in ("gain", "shift", "corrections"):
         assert equal(getattr(found, key), getattr(formats, key))
     for operand in ("activation", "weights"):
-        for key in ("scale", "zero_point", "step", "code_of_level"):
+        for key in ("scale", "zero_point", "stride", "code_of_level"):
             wanted = getattr(getattr(formats, operand), key)
             assert equal(getattr(getattr(found, operand), key), wanted)
     assert formats_entry(found) == formats_entry(formats)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from correction_cases import make_multiplier
 
-from axopt.corrections import exact_steps
+from axopt.corrections import exact_strides
 
 # From the partial products that each circuit keeps: with the low p bits of the first operand
 # and the low q bits of the second 0, no dropped product a_i w_j may be left.
@@ -36,7 +36,7 @@ def is_exact_on(multiplier, first, second):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_steps_of_the_signed_circuits(name, library):
     multiplier = library[f"mul8s_{name}"]
-    found = exact_steps(multiplier)
+    found = exact_strides(multiplier)
     assert len(found) == len(set(found))
     assert set(found) == EXPECTED[name]
     for first, second in found:
@@ -53,20 +53,20 @@ def test_all_signed_circuits_are_listed_here(library):
 
 def test_first_step_belongs_to_the_first_operand(library):
     table = library["mul8s_1KTY"].table
-    assert exact_steps(make_multiplier(table.T, True)) == ((1, 8),)
+    assert exact_strides(make_multiplier(table.T, True)) == ((1, 8),)
 
 
 def test_exact_unsigned_circuit_needs_no_step(library):
-    assert exact_steps(library.exact(signed=False)) == ((1, 1),)
+    assert exact_strides(library.exact(signed=False)) == ((1, 1),)
 
 
 def test_unsigned_circuit_that_errs_at_zero_has_no_steps(library):
     multiplier = library["mul8u_2HH"]
     assert (multiplier.table[0] != 0).any()
-    assert exact_steps(multiplier) == ()
+    assert exact_strides(multiplier) == ()
 
 
 def test_one_wrong_product_of_multiples_of_64_leaves_none(library):
     table = np.array(library.exact(signed=True).table)
     table[128 + 64, 128 - 64] += 1
-    assert exact_steps(make_multiplier(table, True)) == ()
+    assert exact_strides(make_multiplier(table, True)) == ()
