@@ -6,7 +6,7 @@ No forward pass of the model is needed.
 """
 
 from axopt.corrections.allowed import ALL, NONE, Corrections
-from axopt.corrections.choice import Choice, LayerCorrector
+from axopt.corrections.correction import Correction, LayerCorrector
 from axopt.corrections.strides import exact_strides
 
-__all__ = ["ALL", "NONE", "Choice", "Corrections", "LayerCorrector", "exact_strides"]
+__all__ = ["ALL", "NONE", "Correction", "Corrections", "LayerCorrector", "exact_strides"]

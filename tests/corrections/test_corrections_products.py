@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from axopt.corrections import LayerCorrector
-from axopt.corrections.trial import Trial
+from axopt.corrections.probe import Probe
 from axopt.layers import EmulatedMatMul
 from axopt.modules import MatMul
 
@@ -20,11 +20,11 @@ def layer(library):
 
 
 def test_the_gain_is_that_of_least_squares(layer):
-    trial = Trial(layer)
-    results = trial.results(layer.quantisation(), layer.multiplier, False)
+    probe = Probe(layer)
+    results = probe.results(layer.quantisation(), layer.multiplier, False)
     found = [formats for formats, _ in results.corrected(mean_error=True, gain=True)]
     assert [formats.corrections for formats in found] == [(), ("gain",)]
-    y, exact = results.y[::2].double().flatten(), trial.exact[::2].flatten()
+    y, exact = results.y[::2].double().flatten(), probe.exact[::2].flatten()
     expected = torch.linalg.lstsq(y[:, None], exact[:, None]).solution[0]
     assert found[1].gain.shape == (1,)
     assert found[1].shift is None
@@ -34,12 +34,12 @@ def test_the_gain_is_that_of_least_squares(layer):
 
 def test_results_of_the_trial_are_those_of_the_layer(layer):
     """In both orders, the rows and columns of each kept pair multiplied by the layer itself."""
-    trial = Trial(layer)
+    probe = Probe(layer)
     windows = layer.sample.windows.transpose(0, 1)
     columns = layer.weight.view(len(windows), -1, windows.shape[2]).mT
     for swap in (False, True):
         layer.assign(layer.multiplier, swap=swap)
-        results = trial.results(layer.quantisation(), layer.multiplier, swap)
+        results = probe.results(layer.quantisation(), layer.multiplier, swap)
         expected = layer(windows, columns).transpose(0, 1).flatten(1)
         assert torch.equal(results.y, expected)
 

@@ -7,7 +7,7 @@ from torch import nn
 import axopt
 from axopt.corrections import LayerCorrector
 from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
-from axopt.corrections.trial import Trial
+from axopt.corrections.probe import Probe
 from axopt.errors import ArgumentError, UnknownLayerError
 from axopt.layers import Accumulator, EmulatedConv2d, LayerOptions, plan_of
 from axopt.model import current_assignment
@@ -101,7 +101,7 @@ def test_trials_give_what_the_layer_gives(net, name, options):
         layer.assign(multiplier, swap=True)
         formats = LayerCorrector.of(layer).best(multiplier, swap=True).quantisation
         for found in (layer.quantisation(), formats):
-            y = Trial(layer).results(found, multiplier, True).y
+            y = Probe(layer).results(found, multiplier, True).y
             layer.bounds, bias = None, layer.bias
             layer.bias = None
             layer.correction = found.corrected("none", found.gain, torch.zeros(y.shape[1]))

@@ -9,7 +9,7 @@ import torch
 
 from axopt.corrections.allowed import ALL, Corrections
 from axopt.corrections.candidates import Candidates
-from axopt.corrections.trial import Trial
+from axopt.corrections.probe import Probe
 from axopt.layers import EmulatedLayer, Quantisation
 from axopt.multipliers import Multiplier
 
@@ -17,7 +17,7 @@ _CPU = torch.device("cpu")  # where calibration left its windows, and native ker
 
 
 @dataclass(frozen=True)
-class Choice:
+class Correction:
     """What was chosen for a layer and a circuit.
 
     Attributes:
@@ -45,9 +45,9 @@ class LayerCorrector:
 
     def __init__(self, layer: EmulatedLayer) -> None:
         self._layer = layer
-        self._trial = Trial(layer)
+        self._probe = Probe(layer)
         self._candidates = Candidates(layer)
-        self._chosen: dict[tuple[object, ...], tuple[Quantisation, Choice]] = {}
+        self._chosen: dict[tuple[object, ...], tuple[Quantisation, Correction]] = {}
 
     @classmethod
     def of(cls, layer: EmulatedLayer) -> LayerCorrector:
@@ -59,7 +59,9 @@ class LayerCorrector:
         corrector: LayerCorrector = kept[1]
         return corrector
 
-    def best(self, multiplier: Multiplier, *, swap: bool, allowed: Corrections = ALL) -> Choice:
+    def best(
+        self, multiplier: Multiplier, *, swap: bool, allowed: Corrections = ALL
+    ) -> Correction:
         """The order, formats and corrections with the least error on the window sample.
 
         Args:
@@ -78,13 +80,13 @@ class LayerCorrector:
     def error_pct(
         self, quantisation: Quantisation, multiplier: Multiplier, *, swap: bool
     ) -> float:
-        """Error of the layer's results with these formats, as in `Choice`."""
+        """Error of the layer's results with these formats, as in `Correction`."""
         formats = quantisation.to(_CPU)
-        return self._trial.results(formats, multiplier, swap).error_pct()
+        return self._probe.results(formats, multiplier, swap).error_pct()
 
     def _choose(
         self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
-    ) -> Choice:
+    ) -> Correction:
         measured: dict[tuple[str, ...], tuple[float, bool, Quantisation]] = {}
         for order, formats, error in self._measured(multiplier, swap, raw, allowed):
             names = ("order",) * (order != swap) + formats.corrections
@@ -93,7 +95,7 @@ class LayerCorrector:
         best = min(measured, key=lambda names: (measured[names][0], len(names)))
         error, order, formats = measured[best]
         rejected = {names: found[0] for names, found in measured.items() if names != best}
-        return Choice(order, formats, error, measured[()][0], rejected)
+        return Correction(order, formats, error, measured[()][0], rejected)
 
     def _measured(
         self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
@@ -102,7 +104,7 @@ class LayerCorrector:
         both = allowed.order and not multiplier.is_commutative
         for order in (swap, not swap) if both else (swap,):
             for formats in self._candidates.formats(multiplier, order, raw, allowed):
-                results = self._trial.results(formats, multiplier, order)
+                results = self._probe.results(formats, multiplier, order)
                 for corrected, error in results.corrected(
                     mean_error=allowed.mean_error, gain=allowed.gain
                 ):

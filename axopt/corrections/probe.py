@@ -28,7 +28,7 @@ _GAINS = (0.5, 2.0)
 """Gains outside say that the results have nothing to do with the exact ones."""
 
 
-class Trial:
+class Probe:
     """One layer with its present weights, ready to be measured.
 
     Args:
@@ -98,13 +98,13 @@ class Results:
     """Emulated results of the windows, and what corrects them.
 
     Attributes:
-        trial: The layer.
+        probe: The layer.
         formats: Of the operands.
         y: ``(windows, out_channels)`` results without shift and bias.
         mean: ``(out_channels,)`` float64, what the histograms expect of ``y``.
     """
 
-    trial: Trial
+    probe: Probe
     formats: Quantisation
     y: Tensor
     mean: Tensor
@@ -112,7 +112,7 @@ class Results:
     def error_pct(self) -> float:
         """Error with the gain and shift that the formats bring."""
         shift = self.formats.shift
-        return self.trial.error_pct(self.y if shift is None else self.y + shift)
+        return self.probe.error_pct(self.y if shift is None else self.y + shift)
 
     def corrected(self, *, mean_error: bool, gain: bool) -> Iterator[tuple[Quantisation, float]]:
         """The formats as they are and with each correction of the results, and their errors.
@@ -120,24 +120,24 @@ class Results:
         Means are those of the histograms, which see all data but take every tap of a kernel for
         alike, or those of the windows, which know borders, where that is clearly better.
         """
-        yield self.formats, self.trial.error_pct(self.y)
-        if not self.trial.layer.has_channels:
+        yield self.formats, self.probe.error_pct(self.y)
+        if not self.probe.layer.has_channels:
             if gain:
                 found = self.formats.corrected("gain", self._common_gain(), None)
-                yield found, self.trial.error_pct(self._with(found))
+                yield found, self.probe.error_pct(self._with(found))
             return
         one = torch.ones(self.y.shape[1], dtype=torch.float64)
         slopes = {"mean_error": one} if mean_error else {}
         if gain:
             slopes["gain"] = self._best_gain()
         fitted = slice(None, None, 2)
-        of_windows = (self.y[fitted].double().mean(0), self.trial.exact[fitted].double().mean(0))
+        of_windows = (self.y[fitted].double().mean(0), self.probe.exact[fitted].double().mean(0))
         for name, slope in slopes.items():
             least = math.inf
-            for emulated, exact in ((self.mean, self.trial.means), of_windows):
+            for emulated, exact in ((self.mean, self.probe.means), of_windows):
                 scale = slope if name == "gain" else None
                 found = self.formats.corrected(name, scale, exact - slope * emulated)
-                error = self.trial.error_pct(self._with(found))
+                error = self.probe.error_pct(self._with(found))
                 if error < least * _CLEARLY:
                     least = error
                     yield found, error
@@ -149,14 +149,14 @@ class Results:
 
     def _common_gain(self) -> Tensor:
         """``(1,)`` factor for all results with the least squared error on every other window."""
-        y, exact = self.y[::2].double(), self.trial.exact[::2].double()
+        y, exact = self.y[::2].double(), self.probe.exact[::2].double()
         square = y.square().sum()
         factor = torch.where(square > 0, (y * exact).sum() / square, 1.0)
         return rounded(factor.clamp(*_GAINS)).view(1)
 
     def _best_gain(self) -> Tensor:
         """Least-squares slope of the exact results over ``y``, on every other window."""
-        y, exact = self.y[::2].double(), self.trial.exact[::2].double()
+        y, exact = self.y[::2].double(), self.probe.exact[::2].double()
         y, exact = y - y.mean(0), exact - exact.mean(0)
         variance = y.square().sum(0)
         slope = (y * exact).sum(0) / variance.clamp(min=torch.finfo(torch.float64).tiny)
