@@ -4,18 +4,18 @@ Everything is made from a `RunRecord`, which holds plain values and knows neithe
 stores. pandas and matplotlib are imported by the functions that need them.
 """
 
-from axopt.report.record import Choice, Layer, LeftOut, Point, Quality, RunRecord, Trial
+from axopt.report.record import Layer, LayerOption, LeftOut, Point, Quality, RunRecord, TrialRow
 from axopt.report.table import export_csv, front_table
 from axopt.report.write import write_report
 
 __all__ = [
-    "Choice",
+    "LayerOption",
     "Layer",
     "LeftOut",
     "Point",
     "Quality",
     "RunRecord",
-    "Trial",
+    "TrialRow",
     "export_csv",
     "front_table",
     "write_report",

@@ -39,7 +39,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Choice:
+class LayerOption:
     """What one layer uses: a multiplier's key, and whether its operands are swapped."""
 
     multiplier: str
@@ -50,7 +50,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialRow:
     """One evaluation of the search.
 
     ``quality`` is on the validation split; it and ``rel_power`` are None if the trial failed.
@@ -97,7 +97,7 @@ class Point:
     rel_power: float
     rel_area: float
     delay_ns: float
-    layers: tuple[Choice, ...]
+    layers: tuple[LayerOption, ...]
     assignment: str = ""
     validation: Quality | None = None
     drop: float | None = None
@@ -205,7 +205,7 @@ class RunRecord:
     float_quality: Quality | None
     uniform: tuple[Point, ...]
     front: tuple[Point, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialRow, ...]
     higher_is_better: bool = True
     metric_title: str = ""
     baseline: Point | None = None

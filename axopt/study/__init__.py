@@ -4,19 +4,19 @@ from axopt.study.folder import RunFolder
 from axopt.study.problem import (
     OBJECTIVES,
     AssignmentProblem,
-    Choice,
-    choices_of,
+    Option,
     default_library,
+    options_of,
 )
 from axopt.study.run import SearchResult, search
 
 __all__ = [
     "OBJECTIVES",
     "AssignmentProblem",
-    "Choice",
+    "Option",
     "RunFolder",
     "SearchResult",
-    "choices_of",
+    "options_of",
     "default_library",
     "search",
 ]

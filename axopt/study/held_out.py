@@ -55,7 +55,7 @@ class HeldOut:
 
     def uniform(self) -> list[report.Point]:
         """The uniform assignments, labelled with their circuit; swapped orders are left out."""
-        return [self._of(genes, choice.multiplier.key) for genes, choice in self._uniform.items()]
+        return [self._of(genes, option.multiplier.key) for genes, option in self._uniform.items()]
 
     def front(self) -> list[report.Point]:
         """The front that the search saw, by falling power; fills `assignments`."""
@@ -91,7 +91,7 @@ class HeldOut:
             rel_power=figures.rel_power,
             rel_area=figures.rel_area,
             delay_ns=figures.delay_ns,
-            layers=tuple(report.Choice(info.multiplier, info.swap) for info in layers),
+            layers=tuple(report.LayerOption(info.multiplier, info.swap) for info in layers),
         )
 
     def _assignment(self, point: report.Point, seen: Evaluation) -> Assignment:

@@ -28,7 +28,7 @@ OBJECTIVES = ("rel_power", "rel_area", "delay_ns")
 
 
 @dataclass(frozen=True)
-class Choice:
+class Option:
     """What one gene value means: a circuit and its operand order."""
 
     multiplier: Multiplier
@@ -40,9 +40,9 @@ def default_library() -> MultiplierLibrary:
     return load_library().select(release="v1", signed=True)
 
 
-def choices_of(
+def options_of(
     library: MultiplierLibrary | Iterable[str | Multiplier] | None, operand_order: bool
-) -> tuple[Choice, ...]:
+) -> tuple[Option, ...]:
     """The meaning of the gene values, by falling power, so that neighbours are alike.
 
     Args:
@@ -65,7 +65,7 @@ def choices_of(
         raise ArgumentError("`library` must hold at least one multiplier, got none.")
     ordered = sorted(library.values(), key=lambda m: (-m.power_mw, m.key))
     return tuple(
-        Choice(multiplier, swap)
+        Option(multiplier, swap)
         for multiplier in ordered
         for swap in (False, True)
         if not swap or (operand_order and not multiplier.is_commutative)
@@ -82,7 +82,7 @@ class AssignmentProblem:
         self,
         emulated: EmulatedModel,
         split: Split,
-        choices: Sequence[Choice],
+        options: Sequence[Option],
         *,
         reference: Multiplier | None = None,
         metric: str = "top1",
@@ -101,8 +101,8 @@ class AssignmentProblem:
             )
         self.emulated = emulated
         self.split = split
-        self.choices = tuple(choices)
-        self.reference = reference or _default_reference(choices)
+        self.options = tuple(options)
+        self.reference = reference or _default_reference(options)
         self.metric = METRICS[metric]
         self.costs = tuple(costs)
         self.allowed = allowed_corrections(correct)
@@ -110,10 +110,10 @@ class AssignmentProblem:
         self._reestimator = (
             None if reestimate is None else Reestimator(emulated, reestimate.batches(batch_size))
         )
-        self._orders_chosen = any(choice.swap for choice in choices)
+        self._orders_chosen = any(option.swap for option in options)
         self.batch_size = batch_size
         self.genes = genes_of(groups, [info.name for info in emulated.layers()])
-        self._space = SearchSpace(tuple(self.genes), (len(self.choices),) * len(self.genes))
+        self._space = SearchSpace(tuple(self.genes), (len(self.options),) * len(self.genes))
 
     @property
     def space(self) -> SearchSpace:
@@ -125,7 +125,7 @@ class AssignmentProblem:
 
     def identity(self) -> dict[str, Any]:
         """Everything that objectives depend on, as plain values."""
-        kinds = sorted({choice.multiplier.signed for choice in self.choices})
+        kinds = sorted({option.multiplier.signed for option in self.options})
         groups = {name: list(layers) for name, layers in self.genes.items() if layers != (name,)}
         return {
             **({"groups": groups} if groups else {}),  # stores of searches without have none
@@ -140,23 +140,23 @@ class AssignmentProblem:
             "reestimated on": None if self.reestimate is None else self.reestimate.digest,
             "calibration": self.emulated.calibration_digest,
             "layers": list(self._space.names),
-            "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.choices],
+            "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.options],
         }
 
-    def uniform(self) -> dict[Genes, Choice]:
-        """The points that use one choice in every layer."""
-        return {(gene,) * len(self.genes): choice for gene, choice in enumerate(self.choices)}
+    def uniform(self) -> dict[Genes, Option]:
+        """The points that use one option in every layer."""
+        return {(gene,) * len(self.genes): option for gene, option in enumerate(self.options)}
 
     def apply(self, genes: Genes) -> None:
         """Assign the circuits that ``genes`` stand for, corrected if asked for.
 
         Corrections choose operand orders, unless these are genes; layers of a group have one.
         """
-        chosen = [self.choices[gene] for gene in genes]
+        chosen = [self.options[gene] for gene in genes]
         fixed = self.allowed is None or self._orders_chosen
         spec = {
-            layer: (choice.multiplier, choice.swap) if fixed else choice.multiplier
-            for layers, choice in zip(self.genes.values(), chosen, strict=True)
+            layer: (option.multiplier, option.swap) if fixed else option.multiplier
+            for layers, option in zip(self.genes.values(), chosen, strict=True)
             for layer in layers
         }
         assign_(self.emulated, spec, correct=self.allowed or False)
@@ -191,10 +191,10 @@ class AssignmentProblem:
         return Outcome(objectives, {"quality": asdict(quality), "rel_power": figures.rel_power})
 
 
-def _default_reference(choices: Sequence[Choice]) -> Multiplier:
+def _default_reference(options: Sequence[Option]) -> Multiplier:
     """The exact circuit of the kind searched, signed where both are."""
-    signed = any(choice.multiplier.signed for choice in choices)
-    for choice in choices:
-        if choice.multiplier.is_exact and choice.multiplier.signed == signed:
-            return choice.multiplier
+    signed = any(option.multiplier.signed for option in options)
+    for option in options:
+        if option.multiplier.is_exact and option.multiplier.signed == signed:
+            return option.multiplier
     return load_library().exact(signed=signed)

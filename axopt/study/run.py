@@ -31,7 +31,7 @@ from axopt.multipliers import Multiplier, MultiplierLibrary
 from axopt.study.folder import RunFolder
 from axopt.study.groups import Groups
 from axopt.study.held_out import HeldOut, quality_of
-from axopt.study.problem import AssignmentProblem, choices_of
+from axopt.study.problem import AssignmentProblem, options_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def search(
         library: Multipliers to choose from, or their names in the bundled library; by default
             the 13 signed circuits of release v1.
         reference: The exact circuit that power and area are relative to; by default the one
-            among those to choose from, else the bundled one, signed if any choice is.
+            among those to choose from, else the bundled one, signed if any option is.
         algorithm: A name of `axopt.exploration.list_algorithms`.
         budget: Distinct assignments to evaluate.
         seed: Seed of the algorithm.
@@ -142,7 +142,7 @@ def search(
     problem = AssignmentProblem(
         emulated,
         validation,
-        choices_of(library, operand_order),
+        options_of(library, operand_order),
         reference=reference,
         metric=metric,
         costs=objectives,
@@ -226,6 +226,6 @@ def _subset(split: Split, n: int | None, argument: str) -> Split:
     return split.take(n)
 
 
-def _trial_row(trial: Trial) -> report.Trial:
+def _trial_row(trial: Trial) -> report.TrialRow:
     quality = trial.info.get("quality", {}).get("value")
-    return report.Trial(trial.number, str(trial.state), quality, trial.info.get("rel_power"))
+    return report.TrialRow(trial.number, str(trial.state), quality, trial.info.get("rel_power"))

@@ -2,7 +2,7 @@
 
 from math import sqrt
 
-from axopt.report.record import Choice, Layer, Point, Quality, RunRecord, Trial
+from axopt.report.record import Layer, LayerOption, Point, Quality, RunRecord, TrialRow
 
 N_TEST = 10_000
 EXACT = 81.65
@@ -34,7 +34,11 @@ def wilson(percent: float, n: int = N_TEST) -> Quality:
 
 
 def make_point(
-    label: str, quality: float, rel_power: float, layers: tuple[Choice, ...], assignment: str = ""
+    label: str,
+    quality: float,
+    rel_power: float,
+    layers: tuple[LayerOption, ...],
+    assignment: str = "",
 ) -> Point:
     interval = wilson(quality)
     return Point(
@@ -59,7 +63,7 @@ def make_front(n_points: int, n_layers: int) -> tuple[Point, ...]:
         power = 0.97 - 0.72 * share
         quality = EXACT + 0.1 * ((i * 7) % 3 - 1) - 3.4 * share**3 - 70 * max(0, share - 0.93)
         layers = tuple(
-            Choice(KEYS[(i * 5 + k * 3) % (1 + min(12, i // 2))], (i + k) % 4 == 0)
+            LayerOption(KEYS[(i * 5 + k * 3) % (1 + min(12, i // 2))], (i + k) % 4 == 0)
             for k in range(n_layers)
         )
         name = f"point-{i:02d}"
@@ -67,14 +71,16 @@ def make_front(n_points: int, n_layers: int) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def make_trials(count: int) -> tuple[Trial, ...]:
+def make_trials(count: int) -> tuple[TrialRow, ...]:
     trials = []
     for i in range(count):
         power = 0.2 + 0.8 * ((i * 37) % 101) / 100
         loss = ((i * 53) % 97) / 97 * 25 + 12 * (1 - power) ** 3
         failed = i % 50 == 49
         state = "failed" if failed else "complete"
-        trials.append(Trial(i, state, None if failed else EXACT - loss, None if failed else power))
+        trials.append(
+            TrialRow(i, state, None if failed else EXACT - loss, None if failed else power)
+        )
     return tuple(trials)
 
 
@@ -91,7 +97,7 @@ def make_record(
         Layer(layer_name.format(group=k // 7 + 1, block=k), "Conv2d", 442_368 + 300_000 * (k % 5))
         for k in range(n_layers)
     )
-    same = {key: (Choice(key, False),) * n_layers for key in KEYS}
+    same = {key: (LayerOption(key, False),) * n_layers for key in KEYS}
     points = tuple(
         make_point(key, quality, power / 0.425, same[key])
         for key, (power, quality) in UNIFORM.items()

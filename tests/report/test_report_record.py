@@ -6,7 +6,7 @@ import pytest
 from synthetic_records import make_record, wilson
 
 from axopt.errors import ArgumentError, AxoptError
-from axopt.report import LeftOut, Quality, RunRecord, Trial
+from axopt.report import LeftOut, Quality, RunRecord, TrialRow
 
 
 def test_json_round_trip_is_exact(record):
@@ -80,9 +80,9 @@ def test_number_of_samples_follows_the_split(record):
 
 
 def test_failed_trial_has_no_quality():
-    assert Trial(3, "failed", None, None).quality is None
+    assert TrialRow(3, "failed", None, None).quality is None
     with pytest.raises(ArgumentError, match="`number` must be an integer >= 0, got -1"):
-        Trial(-1, "complete", 80.0, 0.5)
+        TrialRow(-1, "complete", 80.0, 0.5)
 
 
 def edited(record, edit):

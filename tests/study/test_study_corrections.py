@@ -8,7 +8,7 @@ import pytest
 import axopt
 from axopt.corrections import NONE, Corrections
 from axopt.errors import ArgumentError, StoreError
-from axopt.study import choices_of
+from axopt.study import options_of
 from axopt.study.problem import AssignmentProblem
 
 NAMES = ["mul8s_1KV8", "mul8s_1KTY", "mul8s_1L1G"]
@@ -31,7 +31,7 @@ def search(emulated, data, **options):
 
 def problem(emulated, data, operand_order=False, **options):
     split = data.validation.take(150)
-    return AssignmentProblem(emulated, split, choices_of(NAMES, operand_order), **options)
+    return AssignmentProblem(emulated, split, options_of(NAMES, operand_order), **options)
 
 
 def test_identity_says_what_is_corrected_and_from_what(emulated, data):
@@ -94,12 +94,12 @@ def test_orders_that_are_genes_stay(emulated, data):
     ordered = problem(emulated, data, operand_order=True)
     free = problem(emulated, data)
     layers = len(ordered.space.names)
-    for gene, choice in enumerate(ordered.choices):
+    for gene, option in enumerate(ordered.options):
         ordered.apply((gene,) * layers)
-        assert {info.swap for info in emulated.layers()} == {choice.swap}
-    raw_order = next(i for i, c in enumerate(free.choices) if c.multiplier.name == "mul8s_1KTY")
+        assert {info.swap for info in emulated.layers()} == {option.swap}
+    raw_order = next(i for i, c in enumerate(free.options) if c.multiplier.name == "mul8s_1KTY")
     free.apply((raw_order,) * layers)
-    assert True in {info.swap for info in emulated.layers()}  # which choice 0 of ordered forbids
+    assert True in {info.swap for info in emulated.layers()}  # which option 0 of ordered forbids
     off = problem(emulated, data, correct=False)
     off.apply((raw_order,) * layers)
     assert {info.swap for info in emulated.layers()} == {False}

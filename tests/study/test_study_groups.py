@@ -10,7 +10,7 @@ import axopt
 from axopt.corrections import Corrections, LayerCorrector
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError, StoreError, UnknownLayerError
-from axopt.study import AssignmentProblem, choices_of
+from axopt.study import AssignmentProblem, options_of
 from axopt.study.groups import genes_of
 
 LAYERS = ["stem", "layer1.0", "layer1.1", "layer2.0", "fc"]
@@ -130,9 +130,9 @@ def test_groups_of_single_layers_are_no_other_search(emulated, data, tmp_path):
 @pytest.mark.parametrize("allowed", [Corrections(), Corrections(order=False)])
 def test_corrections_choose_one_order_for_a_group(emulated, data, allowed):
     """Left alone, the layers of this network want different orders of this circuit."""
-    choices = choices_of(["mul8s_1KR3"], operand_order=False)
+    options = options_of(["mul8s_1KR3"], operand_order=False)
     single, grouped = (
-        AssignmentProblem(emulated, data.validation, choices, correct=allowed, groups=groups)
+        AssignmentProblem(emulated, data.validation, options, correct=allowed, groups=groups)
         for groups in (None, {"all": "*"})
     )
     layers = emulated.emulated_layers.values()

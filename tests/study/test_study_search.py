@@ -22,7 +22,7 @@ from axopt.errors import (
     UnknownMultiplierError,
 )
 from axopt.multipliers import Multiplier
-from axopt.study import RunFolder, choices_of
+from axopt.study import RunFolder, options_of
 
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"]
 
@@ -119,10 +119,10 @@ def test_front_is_what_the_validation_split_says(emulated, data):
     """Recomputed by brute force over all 27 assignments."""
     result = search(emulated, data, budget=27, correct=False)
     assert result.outcome.stop_reason == "exhausted"
-    choices = choices_of(NAMES, False)
+    options = options_of(NAMES, False)
     points = {}
     for trial in result.outcome.trials:
-        names = (choices[gene].multiplier.key for gene in trial.genes)
+        names = (options[gene].multiplier.key for gene in trial.genes)
         axopt.assign_(emulated, dict(zip(["0", "2", "5"], names, strict=True)))
         error = 100 - axopt.evaluate(emulated, data.validation).value
         points[trial.genes] = (error, axopt.cost(emulated).rel_power)
@@ -154,13 +154,13 @@ def test_same_seed_same_trials_other_seed_other_trials(emulated, data, algorithm
 
 def test_operand_order_is_a_gene_where_it_matters(emulated, data, library):
     names = ["mul8s_1L2H", "mul8s_1KVL"]
-    choices = choices_of(names, operand_order=True)
+    options = options_of(names, operand_order=True)
     expected = [("v1/mul8s_1L2H", False), ("v1/mul8s_1KVL", False), ("v1/mul8s_1KVL", True)]
     assert library["mul8s_1L2H"].is_commutative
-    assert [(c.multiplier.key, c.swap) for c in choices] == expected
+    assert [(c.multiplier.key, c.swap) for c in options] == expected
     result = search(emulated, data, library=names, operand_order=True, correct=False, budget=27)
     assert len(result.outcome.trials) == 27
-    assert any(choice.swap for point in result.record.front for choice in point.layers)
+    assert any(option.swap for point in result.record.front for option in point.layers)
 
 
 def test_multipliers_of_the_user_are_searched(emulated, data, library):
@@ -169,7 +169,7 @@ def test_multipliers_of_the_user_are_searched(emulated, data, library):
         "mine", exact.table // 2 * 2, signed=True, power_mw=0.2, area_um2=300, delay_ns=1
     )
     result = search(emulated, data, library=["mul8s_1KV8", mine], budget=8)
-    used = {choice.multiplier for point in result.record.front for choice in point.layers}
+    used = {option.multiplier for point in result.record.front for option in point.layers}
     assert "user/mine" in used
     assert result.record.reference == "v1/mul8s_1KV8"
 
