@@ -16,12 +16,13 @@ from axopt.model.emulated_model import EmulatedModel
 from axopt.model.formats import formats_entry, parse_formats
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
-Choice = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
+OptionSpec = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
+"""What `assign_` takes for one layer: a multiplier or its name, alone or with the operand order."""
 
 
 def assign_(
     emulated: EmulatedModel,
-    spec: Choice | Mapping[str, Choice] | Assignment,
+    spec: OptionSpec | Mapping[str, OptionSpec] | Assignment,
     *,
     library: MultiplierLibrary | None = None,
     correct: bool | Corrections = False,
@@ -54,11 +55,11 @@ def assign_(
         uncorrected = [n for n, layer in layers.items() if layer.correction is None]
         orders = dict.fromkeys(uncorrected, True)
     else:
-        choices = spec if isinstance(spec, Mapping) else dict.fromkeys(layers, spec)
-        resolved = {name: _resolve(layers, name, c, library) for name, c in choices.items()}
+        options = spec if isinstance(spec, Mapping) else dict.fromkeys(layers, spec)
+        resolved = {name: _resolve(layers, name, c, library) for name, c in options.items()}
         for name, (multiplier, swap) in resolved.items():
             layers[name].assign(multiplier, swap=swap)
-        orders = {name: not isinstance(c, tuple) for name, c in choices.items()}
+        orders = {name: not isinstance(c, tuple) for name, c in options.items()}
     if allowed is not None:
         for name, free in orders.items():
             order = allowed.order and free
@@ -143,28 +144,28 @@ def _formats_of(name: str, entry: Any, layers: Mapping[str, EmulatedLayer]) -> Q
 
 
 def _resolve(
-    layers: Mapping[str, EmulatedLayer], name: str, choice: Any, library: MultiplierLibrary
+    layers: Mapping[str, EmulatedLayer], name: str, option: Any, library: MultiplierLibrary
 ) -> tuple[Multiplier, bool]:
-    """The circuit and operand order that ``choice`` means for the layer ``name``."""
+    """The circuit and operand order that ``option`` means for the layer ``name``."""
     if name not in layers:
         near = difflib.get_close_matches(str(name), layers, n=3)
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else "see layers()."
         raise UnknownLayerError(f"{name!r} is not an emulated layer; {hint}")
     swap = False
-    if isinstance(choice, tuple) and len(choice) == 2 and isinstance(choice[1], bool):
-        choice, swap = choice
-    if isinstance(choice, Multiplier):
-        return choice, swap
-    if isinstance(choice, str):
-        return library[choice], swap
-    if not isinstance(choice, LayerAssignment):
+    if isinstance(option, tuple) and len(option) == 2 and isinstance(option[1], bool):
+        option, swap = option
+    if isinstance(option, Multiplier):
+        return option, swap
+    if isinstance(option, str):
+        return library[option], swap
+    if not isinstance(option, LayerAssignment):
         raise ArgumentError(
-            f"`spec[{name!r}]` must be a multiplier or its name, got {type(choice).__name__}."
+            f"`spec[{name!r}]` must be a multiplier or its name, got {type(option).__name__}."
         )
-    multiplier = library[choice.multiplier]
-    if choice.digest != multiplier.digest:
+    multiplier = library[option.multiplier]
+    if option.digest != multiplier.digest:
         raise AssignmentError(
-            f"layer {name!r}: {choice.multiplier} has the digest {multiplier.digest[:12]}... in "
-            f"the library, the assignment wants {choice.digest[:12]}..."
+            f"layer {name!r}: {option.multiplier} has the digest {multiplier.digest[:12]}... in "
+            f"the library, the assignment wants {option.digest[:12]}..."
         )
-    return multiplier, choice.swap
+    return multiplier, option.swap
