@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from axopt.corrections import Corrections
     from axopt.data import load_data
     from axopt.errors import AxoptError
-    from axopt.evaluation import Evaluation, evaluate
+    from axopt.evaluation import Evaluation, evaluate, register_metric
     from axopt.kernels import lut_gemm
     from axopt.layers import Accumulator, LayerOptions
     from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
@@ -45,6 +45,7 @@ __all__ = [
     "load_retrained_",
     "lut_gemm",
     "prepare",
+    "register_metric",
     "retrain",
     "save_retrained",
     "search",
@@ -74,6 +75,7 @@ _ROOM_OF = {
     "load_retrained_": "retraining",
     "lut_gemm": "kernels",
     "prepare": "model",
+    "register_metric": "evaluation",
     "retrain": "retraining",
     "save_retrained": "retraining",
     "search": "study",

@@ -1,180 +1,347 @@
-"""The metrics: what is kept of each sample, and what quality and interval follow from it."""
+"""Metrics: what is kept of each sample, and which value and interval follow from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from axopt.errors import DatasetError
-from axopt.evaluation import generation
+from axopt.errors import ArgumentError, DatasetError
+from axopt.evaluation.checks import check_logits
 from axopt.evaluation.intervals import jackknife_interval, wilson_interval
+from axopt.registry import Registry
+
+OfSamples = Callable[[Any, Any], Tensor]
+OfAll = Callable[[Tensor], float]
+IntervalOf = Callable[[Tensor], tuple[float, float]]
+
+TARGETS = ("any", "classes", "reference")
+OUTPUTS = ("any", "logits")
+INTERVALS = ("jackknife", "wilson")
 
 
-@dataclass(frozen=True)
+def mean(samples: Tensor) -> float:
+    """Return the mean of what was kept of the samples, ``(N,)``."""
+    return float(samples.double().mean())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A way to measure a model.
 
+    A metric works in two steps. `of_samples` reduces a batch of outputs and targets to a few
+    numbers per sample; these are kept. `of_all` turns the kept numbers of all samples into the
+    value. Intervals and paired differences follow from the kept numbers.
+
     Attributes:
-        name: What it is called in code and files.
-        unit: "%", or "" for a plain number.
-        higher_is_better: Whether larger values are better; these are percentages, at most 100.
-            Others are at least 0, which is the best.
-        logits: Whether outputs are logits ``(N, classes)`` and targets class numbers.
-        reference: Whether targets are the outputs of another model, see `against`.
-        of_samples: Outputs and targets of a batch -> what is kept of each sample, ``(N, ...)``.
-        of_all: What was kept of all samples -> value and 95 % interval, (value, low, high).
+        name: Its name in code, on the command line and in files.
+        of_samples: Outputs and targets of a batch -> tensor ``(N, ...)``, one row per sample.
+        of_all: Kept numbers of all samples, ``(N, ...)`` -> value. Default: their mean, times 100
+            where the unit is "%".
+        title: Its name in tables and plots.
+        unit: "%", another unit, or "" for a plain number.
+        higher_is_better: Whether larger values are better.
+        targets: "classes" (int64 class numbers ``(N,)``), "reference" (the outputs of a reference
+            model, see `against`), or "any".
+        outputs: "logits" (floats ``(N, classes)``) or "any". For "logits" retraining uses cross
+            entropy by default.
+        interval: How the 95 % interval is computed: "jackknife", "wilson" (for kept booleans
+            ``(N,)``, whose share is the value), a function of the kept numbers that returns the
+            lower and upper bound, or None for no interval (both bounds equal the value).
+        best: The best possible value. Default: 100 for a percentage where higher is better, 0
+            where lower is better, None (unknown) otherwise.
+
+    Raises:
+        ArgumentError: If a field breaks its rule.
+
+    Example:
+        >>> error = Metric(
+        ...     name="mae",
+        ...     of_samples=lambda outputs, targets: (outputs - targets).abs().flatten(1).mean(1),
+        ...     higher_is_better=False,
+        ... )
+        >>> error.value(torch.tensor([0.5, 1.5]))
+        1.0
     """
 
     name: str
-    unit: str
+    of_samples: OfSamples
+    of_all: OfAll | None = None
+    title: str = ""
+    unit: str = ""
     higher_is_better: bool
-    logits: bool
-    reference: bool
-    of_samples: Callable[[Tensor, Tensor], Tensor]
-    of_all: Callable[[Tensor], tuple[float, float, float]]
+    targets: str = "any"
+    outputs: str = "any"
+    interval: str | IntervalOf | None = "jackknife"
+    best: float | None = None
+
+    def __post_init__(self) -> None:
+        for field, allowed in (("targets", TARGETS), ("outputs", OUTPUTS)):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise ArgumentError(
+                    f"`{field}` must be one of {', '.join(allowed)}, got {value!r}."
+                )
+        if not (self.interval is None or callable(self.interval) or self.interval in INTERVALS):
+            raise ArgumentError(
+                f"`interval` must be one of {', '.join(INTERVALS)}, a function or None, "
+                f"got {self.interval!r}."
+            )
+        for field in ("of_samples", "of_all"):
+            value = getattr(self, field)
+            if not callable(value) and not (field == "of_all" and value is None):
+                raise ArgumentError(f"`{field}` must be a function, got {value!r}.")
+        if self.outputs == "logits" and self.targets == "reference":
+            raise ArgumentError("`targets` must be classes or any where `outputs` is logits.")
+        if self.best is None:
+            percentage = 100.0 if self.unit == "%" else None
+            best = percentage if self.higher_is_better else 0.0
+            object.__setattr__(self, "best", best)
+        object.__setattr__(self, "title", self.title or self.name)
+
+    @property
+    def logits(self) -> bool:
+        """Whether outputs are logits ``(N, classes)``."""
+        return self.outputs == "logits"
+
+    @property
+    def reference(self) -> bool:
+        """Whether targets are the outputs of a reference model, see `against`."""
+        return self.targets == "reference"
 
     @property
     def error_name(self) -> str:
-        """Name of `error`."""
-        return "error_pct" if self.higher_is_better else self.name
+        """Name of `error` in stores and records."""
+        if not self.higher_is_better:
+            return self.name
+        return "error_pct" if self.unit == "%" else f"{self.name}_error"
 
     def error(self, value: float) -> float:
-        """What a search minimises: how much ``value`` falls short of the best one."""
-        return 100 - value if self.higher_is_better else value
+        """Return what a search minimises: how much ``value`` falls short of the best one.
+
+        Args:
+            value: A value of the metric, in its unit.
+        """
+        best = self.best or 0.0
+        return best - value if self.higher_is_better else value - best
+
+    def kept(self, outputs: Any, targets: Any) -> Tensor:
+        """Return what is kept of a batch, ``(N, ...)``, on the CPU.
+
+        Args:
+            outputs: What the model returned for the batch.
+            targets: The targets of the batch.
+
+        Raises:
+            DatasetError: If outputs or targets are not what the metric takes, or `of_samples`
+                does not return one row per sample.
+        """
+        if self.outputs == "logits" and self.targets == "classes":
+            check_logits(outputs, targets)
+        try:
+            samples = self.of_samples(outputs, targets)
+        except Exception as error:
+            error.add_note(f"in `of_samples` of the metric {self.name!r}")
+            raise
+        n = len(targets) if isinstance(targets, Tensor) and targets.ndim else None
+        if not isinstance(samples, Tensor) or samples.ndim == 0 or n not in (None, len(samples)):
+            got = list(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
+            raise DatasetError(
+                f"metric {self.name!r}: `of_samples` must return a tensor ({n or 'N'}, ...), one "
+                f"row per sample, got {got}."
+            )
+        return samples.detach().cpu()
+
+    def value(self, samples: Tensor) -> float:
+        """Return the value that follows from the kept numbers of all samples.
+
+        Args:
+            samples: What `kept` returned, of all batches together.
+
+        Raises:
+            DatasetError: If it is not a finite number.
+        """
+        if self.of_all is None or self.interval == "wilson":
+            value = mean(samples) * (100 if self.unit == "%" else 1)
+        else:
+            value = float(self.of_all(samples))
+        if not math.isfinite(value):
+            raise DatasetError(f"metric {self.name!r}: the value must be finite, got {value}.")
+        return value
+
+    def with_interval(self, samples: Tensor) -> tuple[float, float, float]:
+        """Return the value and the lower and upper bound of its 95 % interval.
+
+        Args:
+            samples: What `kept` returned, of all batches together.
+
+        Raises:
+            DatasetError: If the value is not finite, or the samples are no booleans where the
+                interval is "wilson".
+        """
+        if self.interval == "wilson":
+            scale = 100 if self.unit == "%" else 1
+            successes, n = self.successes(samples), len(samples)
+            low, high = wilson_interval(successes, n)
+            return scale * successes / n, scale * low, scale * high
+        value = self.value(samples)
+        if self.interval is None:
+            return value, value, value
+        if callable(self.interval):
+            return value, *self.interval(samples)
+        _, low, high = jackknife_interval(samples, self.value)
+        return value, self._clamped(low), self._clamped(high)
+
+    def successes(self, samples: Tensor) -> int:
+        """Return how many of the kept booleans are true.
+
+        Raises:
+            DatasetError: If the samples are no booleans ``(N,)``.
+        """
+        if samples.dtype != torch.bool or samples.ndim != 1:
+            raise DatasetError(
+                f"metric {self.name!r}: `of_samples` must return booleans (N,) for "
+                f"`interval`='wilson', got {samples.dtype} {list(samples.shape)}."
+            )
+        return int(samples.sum())
+
+    def _clamped(self, value: float) -> float:
+        """``value`` within what the metric can be."""
+        if self.best is None:
+            return value
+        if self.higher_is_better:
+            return min(self.best, max(0.0, value) if self.unit == "%" else value)
+        return max(self.best, value)
 
 
-def _top1(logits: Tensor, targets: Tensor) -> Tensor:
-    _check_logits(logits, targets)
-    return logits.argmax(1) == targets
+class MetricRegistry(Registry[Metric], Mapping[str, Metric]):
+    """The known metrics by name; see `Registry`."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the metric called ``name``, or ``default``."""
+        return self[name] if name in self else default
 
 
-def _top5(logits: Tensor, targets: Tensor) -> Tensor:
-    _check_logits(logits, targets)
-    return (logits.topk(min(5, logits.shape[1]), 1).indices == targets[:, None]).any(1)
-
-
-def _decisions(logits: Tensor, targets: Tensor) -> Tensor:
-    """Predicted and true class, ``(N, 2)``."""
-    _check_logits(logits, targets)
-    return torch.stack([logits.argmax(1), targets], 1)
-
-
-def _recognised(images: Tensor, digits: Tensor) -> Tensor:
-    logits = generation.judge_logits(images)
-    _check_logits(logits, digits)
-    return logits.argmax(1) == digits
-
-
-def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Sums of squares of the difference and of the reference, ``(N, 2)`` float64."""
-    _check_finite(outputs)
-    if not targets.is_floating_point() or outputs.shape != targets.shape:
-        raise DatasetError(
-            "targets must be the outputs of a reference model, of the shape of the model's own "
-            f"{list(outputs.shape)}, got {targets.dtype} {list(targets.shape)}."
-        )
-    outputs, targets = outputs.double().flatten(1), targets.double().flatten(1)
-    return torch.stack([(outputs - targets).square().sum(1), targets.square().sum(1)], 1)
-
-
-def _features(images: Tensor, _: Tensor) -> Tensor:
-    _check_finite(images)
-    return generation.judge_features(images)
-
-
-def _percentage(right: Tensor) -> tuple[float, float, float]:
-    successes, n = int(right.sum()), len(right)
-    low, high = wilson_interval(successes, n)
-    return 100 * successes / n, 100 * low, 100 * high
-
-
-def macro_f1_pct(decisions: Tensor) -> float:
-    """Mean over the classes of the harmonic mean of precision and recall, in percent.
-
-    Args:
-        decisions: Predicted and true class of each sample, ``(N, 2)``.
-
-    Returns:
-        The mean over all classes that are predicted or true anywhere.
-    """
-    predicted, true = decisions.T
-    classes = int(decisions.max()) + 1
-    right = torch.bincount(true[predicted == true], minlength=classes).double()
-    total = torch.bincount(decisions.flatten(), minlength=classes)  # 2 TP + FP + FN
-    present = total > 0
-    return float(100 * (2 * right[present] / total[present]).mean())
-
-
-def _f1(decisions: Tensor) -> tuple[float, float, float]:
-    value, low, high = jackknife_interval(decisions, macro_f1_pct)
-    return value, max(0.0, low), min(100.0, high)
-
-
-def relative_rms_pct(squares: Tensor) -> float:
-    """Root mean square of differences in percent of that of the reference.
-
-    Args:
-        squares: Sums of squares of each sample's difference and reference, ``(N, 2)``.
-
-    Raises:
-        DatasetError: If the reference is zero everywhere.
-    """
-    difference, reference = squares.sum(0).tolist()
-    if reference == 0:
-        raise DatasetError("the reference's outputs are all zero: nothing is relative to them.")
-    return float(100 * (difference / reference) ** 0.5)
-
-
-def _distance(squares: Tensor) -> tuple[float, float, float]:
-    value, low, high = jackknife_interval(squares, relative_rms_pct)
-    return value, max(0.0, low), high
-
-
-def _frechet(features: Tensor) -> tuple[float, float, float]:
-    value, low, high = jackknife_interval(features, generation.frechet_distance_to_real)
-    return value, max(0.0, low), high
-
-
-def _check_finite(outputs: Tensor) -> None:
-    if not isinstance(outputs, Tensor) or not bool(outputs.isfinite().all()):
-        raise DatasetError("the model must return finite numbers.")
-
-
-def _check_logits(logits: Any, targets: Any) -> None:
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(targets):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise DatasetError(
-            f"the model must return logits (N, classes) for N={len(targets)} targets, got {shape}."
-        )
-    if targets.is_floating_point() or targets.ndim != 1:
-        raise DatasetError(
-            f"targets must be class numbers (N,), got {targets.dtype} {list(targets.shape)}."
-        )
-    if len(targets) and not 0 <= int(targets.min()) <= int(targets.max()) < logits.shape[1]:
-        raise DatasetError(
-            f"targets must be in 0..{logits.shape[1] - 1} (the model has {logits.shape[1]} "
-            f"outputs), got {int(targets.min())}..{int(targets.max())}."
-        )
-
-
-_ALL = (
-    Metric("top1", "%", True, True, False, _top1, _percentage),
-    Metric("top5", "%", True, True, False, _top5, _percentage),
-    Metric("f1", "%", True, True, False, _decisions, _f1),
-    Metric("recognised", "%", True, False, False, _recognised, _percentage),
-    Metric("frechet", "", False, False, False, _features, _frechet),
-    Metric("distance", "%", False, False, True, _squares, _distance),
-)
-
-METRICS = {metric.name: metric for metric in _ALL}
-"""The metrics by name.
+METRICS = MetricRegistry("metric", group="axopt.metrics", built_in=["axopt.evaluation.built_in"])
+"""The metrics by name: those of axopt, of `register_metric` and of installed packages.
 
 * ``top1``, ``top5``, ``f1``: of classifiers.
-* ``recognised``: digits that a classifier of the zoo sees in generated images as asked for.
+* ``recognised``: share of generated digits that a classifier of the zoo sees as asked for.
 * ``frechet``: distance of generated digits to real ones in that classifier's features.
-* ``distance``: of any outputs to those of a reference, relative root mean square.
+* ``distance``: relative root mean square distance of any outputs to those of a reference.
 """
+
+
+def register_metric(
+    name: str,
+    of_samples: OfSamples,
+    of_all: OfAll | None = None,
+    *,
+    higher_is_better: bool,
+    title: str = "",
+    unit: str = "",
+    targets: str = "any",
+    outputs: str = "any",
+    interval: str | IntervalOf | None = "jackknife",
+    best: float | None = None,
+) -> Metric:
+    """Make a metric known by name to `evaluate`, `search`, `retrain` and the command line.
+
+    Args:
+        name: A new name; a search stores it.
+        of_samples: Outputs and targets of a batch -> tensor ``(N, ...)``, one row per sample.
+        of_all: Kept numbers of all samples, ``(N, ...)`` -> value. Default: their mean, times 100
+            where the unit is "%".
+        higher_is_better: Whether larger values are better. A search minimises `Metric.error`.
+        title: Its name in tables and plots; ``name`` by default.
+        unit: "%", another unit, or "" for a plain number.
+        targets: "classes", "reference" or "any"; see `Metric`.
+        outputs: "logits" or "any"; see `Metric`.
+        interval: "jackknife", "wilson", a function of the kept numbers, or None; see `Metric`.
+        best: The best possible value; see `Metric`.
+
+    Returns:
+        The metric.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule or the name is taken.
+
+    Example:
+        >>> rmse = register_metric(
+        ...     "rmse",
+        ...     lambda outputs, targets: (outputs - targets).square().flatten(1).mean(1),
+        ...     lambda squares: float(squares.mean() ** 0.5),
+        ...     title="Root mean square error",
+        ...     higher_is_better=False,
+        ... )
+        >>> from axopt import evaluate
+        >>> inputs, targets = torch.zeros(8, 1), torch.full((8, 1), 2.0)
+        >>> evaluate(torch.nn.Identity(), [(inputs, targets)], "rmse").value
+        2.0
+        >>> METRICS.remove("rmse")
+    """
+    metric = Metric(
+        name=name,
+        of_samples=of_samples,
+        of_all=of_all,
+        title=title,
+        unit=unit,
+        higher_is_better=higher_is_better,
+        targets=targets,
+        outputs=outputs,
+        interval=interval,
+        best=best,
+    )
+    METRICS.add(name, metric)
+    return metric
+
+
+def as_metric(metric: str | Metric | OfSamples, *, directed: bool = True) -> Metric:
+    """Return the metric that an argument ``metric=`` means.
+
+    Args:
+        metric: The name of a known metric, a `Metric`, or a function of outputs and targets that
+            returns one number per sample, ``(N,)``, whose mean is the value.
+        directed: Whether the caller compares values, so that it must be known whether higher is
+            better. A function says so by an attribute ``higher_is_better``.
+
+    Raises:
+        ArgumentError: If no metric has that name, or a function says no direction and
+            ``directed`` is set.
+
+    Example:
+        >>> as_metric("top1").unit
+        '%'
+        >>> as_metric(lambda outputs, targets: outputs.abs().flatten(1).mean(1))
+        Traceback (most recent call last):
+            ...
+        axopt.errors.ArgumentError: `metric`: whether higher values of '<lambda>' are better is \
+not known; give it an attribute `higher_is_better`, or pass a Metric.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if isinstance(metric, str):
+        return METRICS[metric]
+    if not callable(metric):
+        raise ArgumentError(
+            "`metric` must be a name, a Metric or a function of outputs and targets, got "
+            f"{type(metric).__name__}."
+        )
+    name = getattr(metric, "__name__", type(metric).__name__)
+    direction = getattr(metric, "higher_is_better", None)
+    if directed and direction is None:
+        raise ArgumentError(
+            f"`metric`: whether higher values of {name!r} are better is not known; give it an "
+            "attribute `higher_is_better`, or pass a Metric."
+        )
+    return Metric(name=name, of_samples=metric, higher_is_better=direction is not False)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from axopt.errors import ArgumentError, DatasetError
-from axopt.evaluation.metrics import METRICS
+from axopt.evaluation.metrics import Metric, OfSamples, as_metric
 
 BATCH_SIZE = 64
 """Samples at a time by default.
@@ -39,10 +39,72 @@ class Evaluation:
     n: int
 
 
+class Measurement(NamedTuple):
+    """A measured quality, and what the metric kept of each sample.
+
+    Attributes:
+        evaluation: The quality.
+        samples: What the metric kept, ``(N, ...)``, on the CPU; see `paired_drop`.
+    """
+
+    evaluation: Evaluation
+    samples: Tensor
+
+
+def measure(
+    model: nn.Module,
+    data: Any,
+    metric: str | Metric | OfSamples = "top1",
+    *,
+    split: str = "test",
+    batch_size: int = BATCH_SIZE,
+) -> Measurement:
+    """Measure a model as `evaluate` does, and keep the metric's numbers of each sample.
+
+    Args:
+        model: As for `evaluate`.
+        data: As for `evaluate`.
+        metric: As for `evaluate`.
+        split: As for `evaluate`.
+        batch_size: As for `evaluate`.
+
+    Returns:
+        The evaluation and the samples' numbers, which `paired_drop` compares.
+
+    Raises:
+        ArgumentError: As `evaluate`.
+        DatasetError: As `evaluate`.
+
+    Example:
+        >>> logits = torch.eye(4)
+        >>> evaluation, samples = measure(nn.Identity(), [(logits, torch.tensor([0, 1, 2, 0]))])
+        >>> evaluation.value, samples.tolist()
+        (75.0, [True, True, True, False])
+    """
+    chosen = as_metric(metric, directed=False)
+    kept: list[Tensor] = []
+    device = next((value.device for value in model.parameters()), torch.device("cpu"))
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            for inputs, targets in _batches(data, split, batch_size):
+                outputs, targets = model(inputs.to(device)), targets.to(device)
+                kept.append(chosen.kept(outputs, targets))
+    finally:
+        for module in training:
+            module.training = True
+    if sum(map(len, kept)) == 0:
+        raise DatasetError("`data` holds no samples to evaluate on.")
+    samples = torch.cat(kept)
+    evaluation = Evaluation(chosen.name, *chosen.with_interval(samples), len(samples))
+    return Measurement(evaluation, samples)
+
+
 def evaluate(
     model: nn.Module,
     data: Any,
-    metric: str = "top1",
+    metric: str | Metric | OfSamples = "top1",
     *,
     split: str = "test",
     batch_size: int = BATCH_SIZE,
@@ -53,34 +115,25 @@ def evaluate(
         model: Maps a batch of inputs to logits ``(N, classes)``, or to what else the metric takes;
             inputs are moved to its device.
         data: A data set with splits, one split, or an iterable of (inputs, targets).
-        metric: A name of `METRICS`.
+        metric: A name of `METRICS`, a `Metric`, or a function of outputs and targets that returns
+            one number per sample, ``(N,)``, whose mean is the value.
         split: Which split of a data set to use: "train", "validation" or "test".
         batch_size: Samples at a time; emulated results do not depend on it.
+
+    Returns:
+        The value with its 95 % interval.
 
     Raises:
         ArgumentError: If the metric, the split or the batch size breaks its rule.
         DatasetError: If there is no sample, or targets and outputs do not fit each other.
+
+    Example:
+        >>> logits = torch.eye(4)
+        >>> result = evaluate(nn.Identity(), [(logits, torch.tensor([0, 1, 2, 0]))])
+        >>> print(f"{result.value} % of {result.n}, {result.low:.1f}..{result.high:.1f}")
+        75.0 % of 4, 30.1..95.4
     """
-    if metric not in METRICS:
-        raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
-    chosen = METRICS[metric]
-    samples: list[Tensor] = []
-    device = next((value.device for value in model.parameters()), torch.device("cpu"))
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            for inputs, targets in _batches(data, split, batch_size):
-                outputs, targets = model(inputs.to(device)), targets.to(device)
-                samples.append(chosen.of_samples(outputs, targets).cpu())
-    finally:
-        for module in training:
-            module.training = True
-    n = sum(map(len, samples))
-    if n == 0:
-        raise DatasetError("`data` holds no samples to evaluate on.")
-    value, low, high = chosen.of_all(torch.cat(samples))
-    return Evaluation(metric, value, low, high, n)
+    return measure(model, data, metric, split=split, batch_size=batch_size).evaluation
 
 
 def _batches(data: Any, split: str, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import METRICS, evaluate
+from axopt.evaluation import Metric, as_metric, evaluate
+from axopt.evaluation.metrics import OfSamples
 from axopt.layers import Gradient, Shares
 from axopt.model import EmulatedModel
 from axopt.model.formats import formats_entry
@@ -79,7 +80,7 @@ def retrain(
     train: Any,
     *,
     validation: Any = None,
-    metric: str = "top1",
+    metric: str | Metric | OfSamples = "top1",
     teacher: nn.Module | None = None,
     augment: Augment | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -101,7 +102,8 @@ def retrain(
             again and yields (inputs, targets); uint8 inputs are divided by 255. Targets are class
             numbers; those of a split may be the outputs of a reference, see `against`.
         validation: What `evaluate` takes; the data set's validation split by default.
-        metric: What `evaluate` measures on it.
+        metric: What `evaluate` measures on it: a name, a `Metric`, or a function with an attribute
+            ``higher_is_better``.
         teacher: Float model whose predictions are learned beside the labels.
         augment: Varies inputs ``(N, ...)``, called with a generator; see `axopt.data`.
         checkpoint: File that is written after each epoch.
@@ -115,8 +117,7 @@ def retrain(
         DatasetError: If the data does not fit the model.
     """
     chosen = _recipe(recipe)
-    if metric not in METRICS:
-        raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
+    measured = as_metric(metric)
     if resume and checkpoint is None:
         raise ArgumentError("`resume` needs a `checkpoint`.")
     if isinstance(train, Dataset):
@@ -133,8 +134,8 @@ def retrain(
     with _set_for_training(emulated, teacher, cast(Gradient, chosen.gradient)):
         try:
             loss = Loss(chosen, teacher)
-            identity = _identity(emulated, train, chosen, metric)
-            trainer = _Trainer(emulated, batches, loss, validation, chosen, identity)
+            identity = _identity(emulated, train, chosen, measured)
+            trainer = _Trainer(emulated, batches, loss, validation, measured, chosen, identity)
             if resume and checkpoint is not None:
                 trainer.load(load_checkpoint(checkpoint, identity))
             with _shown(progress) as show:
@@ -157,7 +158,9 @@ def _recipe(fields: dict[str, Any]) -> Recipe:
     return Recipe(**fields)
 
 
-def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe, metric: str) -> dict[str, Any]:
+def _identity(
+    emulated: EmulatedModel, train: Any, recipe: Recipe, metric: Metric
+) -> dict[str, Any]:
     """What must be the same for a run to be gone on with."""
     options = {"layer options": emulated.options} if emulated.options else {}
     return {
@@ -167,7 +170,7 @@ def _identity(emulated: EmulatedModel, train: Any, recipe: Recipe, metric: str) 
         "formats": _formats_digest(emulated),
         "multipliers": [f"{i.multiplier} {i.swap}" for i in emulated.layers()],
         "train": train.digest if isinstance(train, Split) else None,
-        "metric": metric,
+        "metric": metric.name,
     }
 
 
@@ -212,12 +215,13 @@ class _Trainer:
         batches: Batches,
         loss: Loss,
         validation: Any,
+        metric: Metric,
         recipe: Recipe,
         identity: dict[str, Any],
     ) -> None:
         self._emulated, self._batches, self._loss = emulated, batches, loss
         self._validation, self._recipe, self._identity = validation, recipe, identity
-        self._metric = METRICS[identity["metric"]]
+        self._metric = metric
         self._steps = LearnedSteps(emulated, learn=recipe.learn_steps)
         self._weights = [p for p in emulated.parameters() if p.requires_grad]
         if not self._weights:
@@ -291,8 +295,7 @@ class _Trainer:
     def _quality(self) -> float | None:
         if self._validation is None:
             return None
-        data, metric = self._validation, self._metric.name
-        return evaluate(self._emulated, data, metric, split="validation").value
+        return evaluate(self._emulated, self._validation, self._metric, split="validation").value
 
     def _remember(self, epoch: Epoch) -> None:
         """Add an epoch; it is the best if none before was better, or there is no validation."""

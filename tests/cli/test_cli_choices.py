@@ -16,7 +16,7 @@ def test_choices_are_those_of_the_rooms():
     assert loading.WEIGHT_SCALES == WEIGHT_SCALES
     assert loading.PADDED_TAPS == PADDED_TAPS
     assert loading.OVERFLOWS == OVERFLOWS
-    assert tuple(loading.METRICS) == tuple(METRICS)
+    assert sorted(loading.METRICS) == METRICS.names()
 
 
 def test_default_population_is_the_same_everywhere():

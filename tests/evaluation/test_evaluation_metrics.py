@@ -9,8 +9,8 @@ import axopt
 from axopt.data import Dataset, Split, load_data
 from axopt.errors import DatasetError
 from axopt.evaluation import METRICS, against, jackknife_interval
+from axopt.evaluation.built_in import macro_f1_pct, relative_rms_pct
 from axopt.evaluation.generation import frechet_distance, frechet_distance_to_real, judge_features
-from axopt.evaluation.metrics import macro_f1_pct, relative_rms_pct
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7])

@@ -366,5 +366,5 @@ def test_outputs_that_do_not_fit_are_refused(emulated, unlabelled, model):
     wrong = Split(unlabelled.train.stored, unlabelled.train.targets[:, :9])
     with pytest.raises(DatasetError, match=r"shape of the model's, \[\d+, 10\]"):
         retrain(emulated, wrong, epochs=1)
-    with pytest.raises(ArgumentError, match="`metric` must be one of top1"):
+    with pytest.raises(ArgumentError, match="`metric` must be a known metric, got 'auc'"):
         retrain(emulated, unlabelled.train, epochs=1, metric="auc")
