@@ -17,7 +17,7 @@ from axopt.model.formats import formats_entry, parse_formats
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
 OptionSpec = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
-"""What `assign_` takes for one layer: a multiplier or its name, alone or with the operand order."""
+"""A multiplier or its name, alone or with the operand order: what one layer may get."""
 
 
 def assign_(
