@@ -9,6 +9,10 @@ class ArgumentError(AxoptError, ValueError):
     """An argument breaks its rule; the message names the argument, the rule and the value."""
 
 
+class ReportError(ArgumentError):
+    """The record of a run cannot be shown; the message names the field, the rule and the value."""
+
+
 class MultiplierError(AxoptError, ValueError):
     """A multiplier's table or figures break a rule."""
 

@@ -5,17 +5,16 @@ without the model or the data.
 """
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from math import isfinite
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
-from types import UnionType
-from typing import Any, NamedTuple, Self, get_args, get_origin
+from typing import Any, NamedTuple, Self
 
-from axopt.errors import ArgumentError
+from axopt.errors import ReportError
+from axopt.report.decoding import decode, parse
+from axopt.report.rules import check_interval, check_option, check_plain, check_plain_fields, short
 
 SCHEMA = 2
 READABLE_SCHEMAS = (1, 2)  # 1 lacks the fields that have defaults below
-ROUNDING = 1e-9  # the Wilson interval of 100 % may end a rounding error below 100 %
 
 
 class Quality(NamedTuple):
@@ -35,7 +34,7 @@ class Layer:
     macs: int
 
     def __post_init__(self) -> None:
-        _check_plain_fields(self)
+        check_plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class LayerOption:
     swap: bool
 
     def __post_init__(self) -> None:
-        _check_plain_fields(self)
+        check_plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class TrialRow:
     rel_power: float | None
 
     def __post_init__(self) -> None:
-        _check_plain_fields(self)
+        check_plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -106,14 +105,14 @@ class Point:
     dominated: bool = False
 
     def __post_init__(self) -> None:
-        _check_plain_fields(self)
-        _check_interval("quality", Quality(self.quality, self.quality_low, self.quality_high))
-        _check_interval("validation", self.validation)
+        check_plain_fields(self)
+        check_interval("quality", Quality(self.quality, self.quality_low, self.quality_high))
+        check_interval("validation", self.validation)
         self._check_drop()
         path = PurePosixPath(self.assignment)
         if path.is_absolute() or ".." in path.parts:
-            raise ArgumentError(
-                f"`assignment` must be a path inside the run folder, got {self.assignment!r}."
+            raise ReportError(
+                f"`assignment` must be a path inside the run folder, got {short(self.assignment)}."
             )
 
     def _check_drop(self) -> None:
@@ -121,11 +120,11 @@ class Point:
         if drop is None and low is None and high is None:
             return
         if drop is None or low is None or high is None:
-            raise ArgumentError(
+            raise ReportError(
                 "`drop`, `drop_low` and `drop_high` must be all numbers or all null, "
                 f"got {(drop, low, high)}."
             )
-        _check_interval("drop", Quality(drop, low, high))
+        check_interval("drop", Quality(drop, low, high))
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ class LeftOut:
     multiplications: int
 
     def __post_init__(self) -> None:
-        _check_plain_fields(self)
+        check_plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ class RunRecord:
         partial: Whether the run was interrupted before it was complete.
 
     Raises:
-        ArgumentError: If a value breaks its rule. NaN and infinity are never accepted.
+        ReportError: If a value breaks its rule. NaN and infinity are never accepted.
     """
 
     title: str
@@ -217,8 +216,8 @@ class RunRecord:
     partial: bool = False
 
     def __post_init__(self) -> None:
-        _check_plain_fields(self)
-        _check_interval("float_quality", self.float_quality)
+        check_plain_fields(self)
+        check_interval("float_quality", self.float_quality)
         self._check_points()
         self._check_extent()
 
@@ -229,26 +228,35 @@ class RunRecord:
         named += [(f"uniform[{i}]", point) for i, point in enumerate(self.uniform)]
         named += [(f"front[{i}]", point) for i, point in enumerate(self.front)]
         for name, point in named:
-            _check_fits(name, point, self.exact.split, len(self.layers))
+            self._check_fits(name, point)
         powers = [point.rel_power for point in self.front]
         if powers != sorted(powers, reverse=True):
-            raise ArgumentError(f"`front` must be sorted by `rel_power`, falling, got {powers}.")
+            raise ReportError(
+                f"`front` must be sorted by `rel_power`, falling, got {short(powers)}."
+            )
         labels = [point.label for point in self.front]
         if len(set(labels)) != len(labels):
-            raise ArgumentError(f"`front` must have distinct labels, got {labels}.")
+            raise ReportError(f"`front` must have distinct labels, got {short(labels)}.")
 
     def _check_extent(self) -> None:
         if self.coverage is not None and not 0 <= self.coverage <= 1:
-            raise ArgumentError(f"`coverage` must be in 0..1, got {self.coverage!r}.")
-        for note in self.notes:
-            if not isinstance(note, str):
-                raise ArgumentError(f"`notes` must hold strings, got {note!r}.")
+            raise ReportError(f"`coverage` must be in 0..1, got {self.coverage!r}.")
+        for i, note in enumerate(self.notes):
+            check_plain(f"notes[{i}]", str, note)
         for name, value in self.options.items():
-            if not isinstance(name, str) or not _is_option(value):
-                raise ArgumentError(
-                    "`options` must map names to texts, finite numbers, true, false or null, "
-                    f"got {name!r}: {value!r}."
-                )
+            check_option(name, value)
+
+    def _check_fits(self, name: str, point: Point) -> None:
+        if point.split != self.exact.split:
+            raise ReportError(
+                f"`{name}` must be on the split {self.exact.split!r} of the exact multiplier's "
+                f"point, got {point.split!r}."
+            )
+        if len(point.layers) != len(self.layers):
+            raise ReportError(
+                f"`{name}.layers` must have one entry for each of the {len(self.layers)} layers, "
+                f"got {len(point.layers)}."
+            )
 
     def loss(self, quality: float) -> float:
         """How much worse ``quality`` is than that of the exact model."""
@@ -269,113 +277,14 @@ class RunRecord:
         """Rebuild a record from `to_json`'s text.
 
         Raises:
-            ArgumentError: If ``text`` is not JSON, is of another schema, or breaks a rule.
+            ReportError: If ``text`` is not JSON, is of another schema, or breaks a rule.
         """
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ArgumentError(f"`text` must be the JSON of a run record: {error}.") from error
+        document = parse(text)
         schema = document.get("schema") if isinstance(document, dict) else None
         if type(schema) is not int or schema not in READABLE_SCHEMAS:
-            raise ArgumentError(
-                f"`schema` of the run record must be {' or '.join(map(str, READABLE_SCHEMAS))}, "
-                f"got {schema!r}."
+            readable = " or ".join(map(str, READABLE_SCHEMAS))
+            raise ReportError(
+                f"`schema` of the run record must be {readable}, got {short(schema)}."
             )
-        record: Self = _decode(cls, document.get("record"), "record")
+        record: Self = decode(cls, document.get("record"), "record")
         return record
-
-
-_RULES = {
-    str: "a string",
-    bool: "true or false",
-    int: "an integer >= 0",
-    float: "a finite number",
-}
-
-
-def _check_plain_fields(instance: Any) -> None:
-    for part in fields(instance):
-        value = getattr(instance, part.name)
-        kind = part.type
-        if get_origin(kind) is UnionType:
-            if value is None:
-                continue
-            kind = get_args(kind)[0]
-        if kind in _RULES and not _is_plain(kind, value):
-            raise ArgumentError(f"`{part.name}` must be {_RULES[kind]}, got {value!r}.")
-
-
-def _is_plain(kind: Any, value: Any) -> bool:
-    if kind is float:
-        return isinstance(value, int | float) and type(value) is not bool and isfinite(value)
-    if kind is int:
-        return type(value) is int and value >= 0
-    return isinstance(value, kind)
-
-
-def _is_option(value: object) -> bool:
-    return value is None or isinstance(value, str | bool | int) or _is_plain(float, value)
-
-
-def _check_interval(name: str, quality: Quality | None) -> None:
-    if quality is None:
-        return
-    if not all(_is_plain(float, number) for number in quality):
-        raise ArgumentError(f"`{name}` must hold finite numbers, got {tuple(quality)}.")
-    if not quality.low - ROUNDING <= quality.value <= quality.high + ROUNDING:
-        raise ArgumentError(f"`{name}` must lie in its interval, got {tuple(quality)}.")
-
-
-def _check_fits(name: str, point: Point, split: str, n_layers: int) -> None:
-    if point.split != split:
-        raise ArgumentError(
-            f"`{name}` must be on the split {split!r} of the exact model, got {point.split!r}."
-        )
-    if len(point.layers) != n_layers:
-        raise ArgumentError(
-            f"`{name}.layers` must have one entry for each of the {n_layers} layers, "
-            f"got {len(point.layers)}."
-        )
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Rebuild ``value`` as ``kind``; plain values are checked by the class that holds them."""
-    if get_origin(kind) is UnionType:
-        return None if value is None else _decode(get_args(kind)[0], value, where)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise ArgumentError(f"`{where}` must be a list, got {type(value).__name__}.")
-        item = get_args(kind)[0]
-        return tuple(_decode(item, part, f"{where}[{i}]") for i, part in enumerate(value))
-    if get_origin(kind) is dict:
-        if not isinstance(value, dict):
-            raise ArgumentError(f"`{where}` must be an object, got {type(value).__name__}.")
-        return value
-    if kind is Quality:
-        if not isinstance(value, list) or len(value) != 3:
-            raise ArgumentError(f"`{where}` must be [value, low, high], got {value!r}.")
-        return Quality(*value)
-    if not is_dataclass(kind):
-        return value
-    return _decode_object(kind, value, where)
-
-
-def _decode_object(kind: Any, value: Any, where: str) -> Any:
-    """Rebuild an object; fields that have a default may be missing, as in older records."""
-    if not isinstance(value, dict):
-        raise ArgumentError(f"`{where}` must be an object, got {type(value).__name__}.")
-    known = {part.name: part for part in fields(kind)}
-    needed = {
-        name
-        for name, part in known.items()
-        if part.default is MISSING and part.default_factory is MISSING
-    }
-    if wrong := sorted((needed - value.keys()) | (value.keys() - known.keys())):
-        raise ArgumentError(f"`{where}` must have the fields of {kind.__name__}, check {wrong}.")
-    parts = {
-        name: _decode(known[name].type, part, f"{where}.{name}") for name, part in value.items()
-    }
-    try:
-        return kind(**parts)
-    except ArgumentError as error:
-        raise ArgumentError(f"`{where}`: {error}") from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from axopt import report
-from axopt.errors import ArgumentError, RunExistsError
+from axopt.errors import ArgumentError, ReportError, RunExistsError
 from axopt.exploration import Store
 from axopt.files import write_text_atomically
 from axopt.model import Assignment
@@ -90,7 +90,8 @@ class RunFolder:
         """The record of a finished run.
 
         Raises:
-            ArgumentError: If there is none, or it is damaged; names the file.
+            ArgumentError: If there is none.
+            ReportError: If it is damaged; names the file and the field.
         """
         file = self.path / _RECORD
         if not file.is_file():
@@ -98,7 +99,7 @@ class RunFolder:
         try:
             return report.RunRecord.from_json(file.read_text("utf-8"))
         except ValueError as error:
-            raise ArgumentError(f"{file}: {error}") from error
+            raise ReportError(f"{file}: {error}") from error
 
     def _assignment_files(self) -> list[Path]:
         return sorted((self.path / _ASSIGNMENTS).glob("point-*.json"))
