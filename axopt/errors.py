@@ -1,4 +1,4 @@
-"""The errors that axopt raises. All inherit `AxoptError` and the builtin that fits."""
+"""The errors and warnings of axopt. Errors inherit `AxoptError` and the builtin that fits."""
 
 
 class AxoptError(Exception):
@@ -73,3 +73,7 @@ class StoreError(AxoptError, RuntimeError):
 
 class RunExistsError(AxoptError, FileExistsError):
     """The output exists and overwriting it was not asked for."""
+
+
+class CoverageWarning(UserWarning):
+    """Some products of a prepared model stay in float; the message names the largest ones."""

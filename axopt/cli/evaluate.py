@@ -63,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     measured = measured_data(metric, model, data)
     split = loading.first_samples(getattr(measured, options.split), n, "samples")
     emulated = loading.emulate(source, model, data)
+    loading.check_coverage(options, emulated)
     load_retrained_(emulated, options.assignment, library=library)
     inform(options, f"{len(split)} samples of {source.data} ({options.split})")
     quality = evaluate(emulated, split, metric)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
+from axopt.cli.console import inform
 from axopt.cli.source import Source
-from axopt.errors import ArgumentError, DatasetError
+from axopt.errors import ArgumentError, DatasetError, UnsupportedLayerError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,6 +30,8 @@ OVERFLOWS = ("wrap", "saturate")
 MAX_ACCUMULATOR_BITS = 32
 CALIBRATION_SAMPLES = 512
 CALIBRATION_BATCH = 64
+LEAST_COVERAGE = 0.5
+"""Share of the multiplications that a search or a retraining asks for."""
 
 
 def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
@@ -108,6 +111,16 @@ def add_hardware(parser: argparse.ArgumentParser) -> None:
         "--overflow",
         choices=OVERFLOWS,
         help=f"with --accumulator-bits: what a full register does (default: {OVERFLOWS[0]})",
+    )
+
+
+def add_partial(group: Any) -> None:
+    """Add the option that `check_coverage` reads."""
+    group.add_argument(
+        "--allow-partial",
+        action="store_true",
+        help=f"go on where less than {100 * LEAST_COVERAGE:.0f} % of the multiplications are "
+        "emulated",
     )
 
 
@@ -222,6 +235,33 @@ def emulate(source: Source, model: nn.Module, data: Dataset) -> EmulatedModel:
         include=source.include or None,
         exclude=source.exclude,
         layer_options=LayerOptions(source.padded_taps, _accumulator_of(source)),
+    )
+
+
+def check_coverage(options: argparse.Namespace, emulated: EmulatedModel) -> None:
+    """Print which share of the multiplications is emulated; refuse a command that needs more.
+
+    Args:
+        options: Of the command. With an option ``allow_partial`` that is False, half of the
+            multiplications must be emulated.
+        emulated: What the command works on.
+
+    Raises:
+        UnsupportedLayerError: If too little is emulated; names the largest product left out.
+    """
+    inform(
+        options,
+        f"emulated: {100 * emulated.coverage:.1f} % of the multiplications, "
+        f"{len(emulated.emulated_layers)} layers",
+    )
+    if getattr(options, "allow_partial", True) or emulated.coverage >= LEAST_COVERAGE:
+        return
+    name, count = next(iter(emulated.left_out.items()))
+    total = sum(emulated.macs.values()) + sum(emulated.left_out.values())
+    raise UnsupportedLayerError(
+        f"only {100 * emulated.coverage:.1f} % of the multiplications are emulated, the largest "
+        f"product left in float is {name!r} with {100 * count / total:.1f} %; go on with "
+        "--allow-partial."
     )
 
 

@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         test="before and after",
     )
     loading.add_quantisation(parser, "quantisation, with --multiplier")
+    loading.add_partial(parser)
     loading.add_hardware(parser)
     _add_run(parser)
     add_threads(parser)
@@ -135,6 +136,7 @@ def run(options: argparse.Namespace) -> int:
         for part, split in ((learnt, "train"), (measured, "validation"), (measured, "test"))
     )
     emulated = loading.emulate(source, model, data)
+    loading.check_coverage(options, emulated)
     _assign(options, emulated, library)
     inform(options, f"retraining {source.model} on {len(train)} samples of {source.data}")
     before = evaluate(emulated, test, metric)

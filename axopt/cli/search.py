@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading.add_metric(group)
     loading.add_samples(group, validation="while searching", test="for the front")
     loading.add_quantisation(parser)
+    loading.add_partial(parser)
     loading.add_hardware(parser)
     _add_run(parser)
     add_threads(parser)
@@ -113,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
     loading.first_samples(measured.validation, options.validation_samples, "validation-samples")
     test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
+    loading.check_coverage(options, emulated)
     with Progress(options, "search") as progress, Progress(options, "test") as tested:
         result = search(
             emulated,

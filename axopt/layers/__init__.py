@@ -24,6 +24,7 @@ from axopt.layers.transposed import (
     EmulatedConvTranspose1d,
     EmulatedConvTranspose2d,
     EmulatedConvTranspose3d,
+    transposed_multiplications,
     transposed_products,
 )
 from axopt.layers.weighted import WeightedLayer
@@ -59,6 +60,7 @@ __all__ = [
     "level_shares",
     "plan_of",
     "rounded",
+    "transposed_multiplications",
     "transposed_products",
     "weight_params",
 ]

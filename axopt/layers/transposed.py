@@ -178,13 +178,35 @@ _FLOAT = {
 def transposed_products(conv: nn.modules.conv._ConvTransposeNd, size: Sequence[int]) -> int:
     """Multiplications for one sample with results of ``size``, padded taps included."""
     padding = cast(Sizes, conv.padding)
-    along = zip(size, conv.kernel_size, conv.stride, conv.dilation, padding, strict=True)
+    return transposed_multiplications(conv.weight.shape, conv.stride, padding, conv.dilation, size)
+
+
+def transposed_multiplications(
+    weight: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    size: Sequence[int],
+) -> int:
+    """Count the multiplications of a transposed convolution for one sample.
+
+    Args:
+        weight: Shape of the weight, ``(in_channels, out_channels of a group, *kernel)``.
+        stride: Of each dimension, as are ``padding`` and ``dilation``.
+        padding: Positions that are cut off the results on either side.
+        dilation: Distance of neighbouring taps.
+        size: Of the results, without samples and channels.
+
+    Returns:
+        The products of taps and positions of the input; taps that lie beyond the input count too.
+    """
+    kernel = weight[2:]
+    along = zip(size, kernel, stride, dilation, padding, strict=True)
     met = (
-        sum((t + p - k * d) % s == 0 for t in range(n) for k in range(kernel))
-        for n, kernel, s, d, p in along
+        sum((t + p - k * d) % s == 0 for t in range(n) for k in range(taps))
+        for n, taps, s, d, p in along
     )
-    taps = math.prod(conv.kernel_size)
-    return conv.weight.numel() // taps * math.prod(met)
+    return math.prod(weight[:2]) * math.prod(met)
 
 
 def _exchanged(weight: Tensor, groups: int) -> Tensor:

@@ -88,7 +88,12 @@ def current_assignment(
             name: LayerAssignment(m.multiplier.key, m.multiplier.digest, m.swap)
             for name, m in layers.items()
         },
-        model={**(source or {}), **options, "digest": emulated.digest},
+        model={
+            **(source or {}),
+            **options,
+            "coverage": emulated.coverage,
+            "digest": emulated.digest,
+        },
         quantisation={name: formats_entry(layer.quantisation()) for name, layer in layers.items()},
         metrics=metrics or {},
         cost=cost or {},

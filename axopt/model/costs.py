@@ -30,6 +30,7 @@ class Cost:
         delay_ns: Largest critical-path delay of a multiplier in use.
         reference: Key of the exact circuit that the ratios refer to.
         macs: Layer name -> multiplications for one sample.
+        coverage: Emulated share of all multiplications of one sample, 0..1.
     """
 
     rel_power: float
@@ -39,6 +40,7 @@ class Cost:
     delay_ns: float
     reference: str
     macs: dict[str, int]
+    coverage: float
 
 
 def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cost:
@@ -74,6 +76,7 @@ def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cos
         delay_ns=max(m.delay_ns for m in used),
         reference=reference.key,
         macs={info.name: info.macs for info in infos},
+        coverage=emulated.coverage,
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer
+from axopt.model.coverage import Coverage
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class EmulatedModel(nn.Module):
         self,
         module: nn.Module,
         emulated: Mapping[str, EmulatedLayer],
-        macs: Mapping[str, int],
+        coverage: Coverage,
         *,
         skipped: Mapping[str, str],
         folded: Mapping[str, str],
@@ -56,7 +57,8 @@ class EmulatedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.module = module
-        self.macs = dict(macs)
+        self.macs = dict(coverage.emulated)
+        self._coverage = coverage
         self.skipped = dict(skipped)
         self.folded = dict(folded)
         self.fused = dict(fused)
@@ -64,6 +66,19 @@ class EmulatedModel(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.module(*args, **kwargs)
+
+    @property
+    def coverage(self) -> float:
+        """Emulated share of all multiplications of one sample, 0..1.
+
+        Products of weights and products of two activations count alike.
+        """
+        return self._coverage.share
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Product that stays in float -> its multiplications of one sample, largest first."""
+        return dict(self._coverage.left_out)
 
     @property
     def emulated_layers(self) -> dict[str, EmulatedLayer]:

@@ -17,17 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from axopt.model.calls import product_name
+from axopt.model.running import watched
 from axopt.modules import ScaledDotProductAttention
 
 ATTENTION = "scaled_dot_product_attention"
-
-_PRODUCTS = {
-    *("matmul", "bmm", "mm", "mv", "dot", "inner", "einsum", "tensordot", "chain_matmul"),
-    *("baddbmm", "addbmm", "addmm", "addmv", "linalg_multi_dot", "linear", "bilinear"),
-    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    *("multi_head_attention_forward", ATTENTION),
-}
-_OPERATORS = {"__matmul__": "matmul", "__rmatmul__": "matmul", "__imatmul__": "matmul"}
 
 
 def product_calls(model: nn.Module, x: Tensor) -> dict[str, list[str]]:
@@ -41,27 +35,8 @@ def product_calls(model: nn.Module, x: Tensor) -> dict[str, list[str]]:
         Name of the module that was running -> names of the functions, each once.
     """
     found: dict[str, list[str]] = {}
-    running: list[str] = []
-
-    def enter(name: str, module: nn.Module, inputs: Any) -> None:
-        running.append(name)
-
-    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
-        running.pop()
-
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):  # takes no such hooks; see reasons.py
-            continue
-        before = functools.partial(enter, name)
-        handles.append(module.register_forward_pre_hook(before, prepend=True))
-        handles.append(module.register_forward_hook(leave, always_call=True))
-    try:
-        with torch.no_grad(), _Watch(running, found):
-            model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with watched(model) as running, torch.no_grad(), _Watch(running, found):
+        model(x)
     return found
 
 
@@ -79,9 +54,8 @@ class _Watch(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        name = getattr(func, "__name__", "")
-        name = _OPERATORS.get(name, name)
-        if name in _PRODUCTS and self._running:
+        name = product_name(func)
+        if name is not None and self._running:
             functions = self._found.setdefault(self._running[-1], [])
             if name not in functions:
                 functions.append(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import fnmatch
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any, cast
@@ -31,6 +31,7 @@ from axopt.layers import (
     EmulatedMatMul,
     LayerOptions,
 )
+from axopt.model.coverage import Coverage
 from axopt.model.emulated_model import EmulatedModel, input_of
 from axopt.model.functional import product_calls, redirect_attention_, unredirected
 from axopt.model.patterns import matching
@@ -114,7 +115,7 @@ def prepare(
     chosen, skipped = _choose(module, include, exclude)
     skipped |= unredirected(module, calls, known={*chosen, *skipped})
     options = _options_by_layer(chosen, layer_options, usual)
-    seen = _trace_channels_last(module, chosen, first[:1])
+    seen = _trace_channels_last(module, chosen, first[:1], skipped)
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
     _fold_batch_norms(module, seen)
@@ -134,10 +135,11 @@ def prepare(
         )
     _replace(module, {id(chosen[name]): layer for name, layer in emulated.items()})
     _calibrate(module, emulated, chain([first], map(input_of, batches)))
+    coverage = Coverage(seen.macs, seen.left_out)
     return EmulatedModel(
         module,
         emulated,
-        seen.macs,
+        coverage,
         skipped=skipped,
         folded=seen.batch_norms,
         fused=seen.rectifiers,
@@ -180,7 +182,9 @@ def _options_by_layer(
     return found
 
 
-def _trace_channels_last(module: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> Trace:
+def _trace_channels_last(
+    module: nn.Module, layers: dict[str, nn.Module], x: Tensor, known: Collection[str]
+) -> Trace:
     """Trace with channels-last convolutions, which run faster, if the model can have them.
 
     Some cannot: a ``view`` that joins channels, rows and columns fails on such tensors. Those
@@ -192,11 +196,11 @@ def _trace_channels_last(module: nn.Module, layers: dict[str, nn.Module], x: Ten
     for layer in convolutions:
         layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     try:
-        return trace(module, layers, x)
+        return trace(module, layers, x, known)
     except RuntimeError:
         for layer, data in zip(convolutions, before, strict=True):
             layer.weight.data = data
-        return trace(module, layers, x)
+        return trace(module, layers, x, known)
 
 
 def _take_over_rectifier(module: nn.Module, name: str | None) -> tuple[float, float] | None:

@@ -1,15 +1,16 @@
-"""One forward pass observed: the order of the layers, their MACs, and who consumes what.
+"""One forward pass observed: the order of the layers, their multiplications, who consumes what.
 
-The model itself runs, so any control flow works; nothing is parsed or compiled. Batch norms that
-directly and exclusively consume a convolution's output are found by identity of the tensors, and
-so are the rectifiers behind them.
+The model itself runs, so any control flow works; nothing is parsed or compiled. A batch norm that
+is the only consumer of a convolution's output is found by the identity of the tensors, and so is
+the ReLU behind it.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from axopt.layers import transposed_products
+from axopt.model.calls import multiplications, product_name
+from axopt.model.running import watched
 from axopt.modules import MatMul
 from axopt.modules.hooks import has_forward_hooks
 
@@ -28,7 +31,7 @@ RECTIFIERS: dict[type[nn.Module], tuple[float, float]] = {
     nn.ReLU: (0.0, math.inf),
     nn.ReLU6: (0.0, 6.0),
 }
-"""Modules that a layer before them can do as well: type -> bounds that they clamp to."""
+"""Modules that the layer before them can do as well: type -> bounds that they clamp to."""
 
 
 @dataclass
@@ -38,13 +41,16 @@ class Trace:
     Attributes:
         order: Names of the layers in the order of their first call.
         macs: Multiplications of each layer for one sample, all its calls together.
+        left_out: Name of the module, or "module: function" -> multiplications for one sample of
+            the products that are not in a layer.
         batch_norms: Name of the layer -> name of the batch norm that can be folded into it.
-        rectifiers: Name of the layer -> name of the rectifier that takes nothing but what the
-            layer, with its batch norm if it has one, gives to nothing else.
+        rectifiers: Name of the layer -> name of the ReLU that is the only consumer of the output
+            of the layer, or of the batch norm that can be folded into it.
     """
 
     order: list[str] = field(default_factory=list)
     macs: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
     batch_norms: dict[str, str] = field(default_factory=dict)
     rectifiers: dict[str, str] = field(default_factory=dict)
 
@@ -59,13 +65,81 @@ class _Call:
     given: int
 
 
-class _UseCounter(TorchFunctionMode):
-    """Counts the operations that take each tensor; keeps the tensors alive so that ids last."""
+def trace(
+    model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor, known: Collection[str] = ()
+) -> Trace:
+    """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
-    def __init__(self) -> None:
+    Args:
+        model: In evaluation mode.
+        layers: Name -> convolution, linear module or `MatMul` to watch.
+        x: An input of the model, samples along its first dimension.
+        known: Modules whose products, where they are not in a layer, go by the name of the module
+            alone.
+    """
+    observer = _Observer(model, layers, max(len(x), 1), known)
+    with ExitStack() as stack:
+        observer.watch(stack)
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(observer)
+        observer.use(model(x))
+    return observer.found()
+
+
+class _Observer(TorchFunctionMode):
+    """Notes the calls of layers, norms and ReLUs, and all functions that take their results.
+
+    All tensors that it sees are kept alive, so that their ids stay unique.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Mapping[str, nn.Module],
+        samples: int,
+        known: Collection[str],
+    ) -> None:
         super().__init__()
-        self.uses: dict[int, int] = defaultdict(int)
+        self._model, self._layers, self._samples, self._known = model, layers, samples, known
+        self._watched = {id(layer) for layer in layers.values()}
+        tied = _tied(model)
+        self._plain = {  # layers that a follower may change, which must change nothing else
+            name
+            for name, layer in layers.items()
+            if tied.isdisjoint(map(id, layer.parameters())) and not has_forward_hooks(layer)
+        }
+        self._followers = {
+            name: kind
+            for name, module in model.named_modules()
+            if (kind := _follower_kind(module)) is not None
+        }
+        self._running: list[str] = []
+        self._inside = 0
+        self._trace = Trace()
+        self._uses: dict[int, int] = defaultdict(int)
+        self._calls: dict[str, int] = defaultdict(int)
+        self._outputs: dict[int, str] = {}
+        self._followed: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
+        self._used_before: list[bool] = []
         self._alive: list[Tensor] = []
+
+    def watch(self, stack: ExitStack) -> None:
+        """Add hooks to the model that the stack removes."""
+        for name, layer in self._layers.items():
+            before = layer.register_forward_pre_hook(self._before_layer)
+            after = layer.register_forward_hook(self._after_layer(name), with_kwargs=True)
+            left = layer.register_forward_hook(self._left_layer, always_call=True)
+            for handle in (before, after, left):
+                stack.callback(handle.remove)
+        for name, kind in self._followers.items():
+            module = self._model.get_submodule(name)
+            taken = module.register_forward_pre_hook(self._before_follower, with_kwargs=True)
+            given = module.register_forward_hook(
+                self._after_follower(name, kind), with_kwargs=True
+            )
+            for handle in (taken, given):
+                stack.callback(handle.remove)
+        self._running = stack.enter_context(watched(self._model))
 
     def __torch_function__(
         self,
@@ -77,107 +151,94 @@ class _UseCounter(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") not in ("__get__", "size", "dim", "numel"):
             self.use((args, kwargs))
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if not self._inside and product_name(func) is not None:
+            self._leave_out(func, multiplications(func, args, kwargs, result))
+        return result
+
+    def _leave_out(self, func: Callable[..., Any], count: int) -> None:
+        name = self._running[-1] if self._running else ""
+        if name not in self._known:
+            name = f"{name or type(self._model).__name__}: {product_name(func)}"
+        found = self._trace.left_out
+        found[name] = found.get(name, 0) + count // self._samples
 
     def use(self, values: Any) -> None:
+        """Count that something takes the tensors in ``values``."""
         for tensor in _tensors(values):
-            self.uses[id(tensor)] += 1
-            self.keep(tensor)
+            self._uses[id(tensor)] += 1
+            self._alive.append(tensor)
 
-    def keep(self, tensor: Tensor) -> None:
-        self._alive.append(tensor)
+    def _before_layer(self, module: nn.Module, operands: Any) -> None:
+        self._inside += 1
 
+    def _left_layer(self, module: nn.Module, operands: Any, output: Any) -> None:
+        self._inside -= 1
 
-def trace(model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor) -> Trace:
-    """Run ``model`` once on ``x`` and watch the modules in ``layers``.
-
-    Args:
-        model: In evaluation mode.
-        layers: Name -> convolution, linear module or `MatMul` to watch.
-        x: An input of the model, samples along its first dimension.
-    """
-    result = Trace()
-    tied = _tied(model)
-    plain = {  # layers that a follower may change, which must change nothing else
-        name
-        for name, layer in layers.items()
-        if tied.isdisjoint(map(id, layer.parameters())) and not has_forward_hooks(layer)
-    }
-    samples = max(len(x), 1)
-    outputs: dict[int, str] = {}
-    calls: dict[str, int] = defaultdict(int)
-    followers: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
-    counter = _UseCounter()
-
-    def after_layer(name: str) -> Callable[..., None]:
+    def _after_layer(self, name: str) -> Callable[..., None]:
         def hook(
             module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any], output: Tensor
         ) -> None:
-            if name not in result.macs:
-                result.order.append(name)
-                result.macs[name] = 0
-            result.macs[name] += _macs(module, _first(operands, options), output) // samples
-            calls[name] += 1
-            if name in plain:
-                outputs[id(output)] = name
-            counter.keep(output)
+            macs = self._trace.macs
+            if name not in macs:
+                self._trace.order.append(name)
+                macs[name] = 0
+            macs[name] += _macs(module, _first(operands, options), output) // self._samples
+            self._calls[name] += 1
+            if name in self._plain:
+                self._outputs[id(output)] = name
+            self._alive.append(output)
 
         return hook
 
-    def around_follower(name: str, kind: str) -> tuple[Callable[..., None], Callable[..., None]]:
-        used = []
+    def _before_follower(
+        self, module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
+        self._used_before.append(self._uses[id(_first(operands, options))] > 0)
 
-        def before(module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any]) -> None:
-            used.append(counter.uses[id(_first(operands, options))] > 0)
-
-        def after(
+    def _after_follower(self, name: str, kind: str) -> Callable[..., None]:
+        def hook(
             module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any], output: Tensor
         ) -> None:
-            calls[name] += 1
-            counter.keep(output)
+            self._calls[name] += 1
+            self._alive.append(output)
             taken = id(_first(operands, options))
-            followers[kind].append(_Call(name, taken, used[-1], id(output)))
+            call = _Call(name, taken, self._used_before[-1], id(output))
+            self._followed[kind].append(call)
 
-        return before, after
+        return hook
 
-    handles = [
-        m.register_forward_hook(after_layer(n), with_kwargs=True) for n, m in layers.items()
-    ]
-    for name, module in model.named_modules():
-        kind = _follower_kind(module)
-        if kind is not None:
-            before, after = around_follower(name, kind)
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after, with_kwargs=True))
-    try:
-        with torch.no_grad(), counter:
-            counter.use(model(x))
-    finally:
-        for handle in handles:
-            handle.remove()
-    for call in followers["norm"]:
-        layer = outputs.get(call.taken)
-        if layer is None or isinstance(layers[layer], MatMul):  # which has no weight to fold into
-            continue
-        if counter.uses[call.taken] == calls[layer] == calls[call.module] == 1:
-            result.batch_norms[layer] = call.module
-            outputs[call.given] = layer
-    for call in followers["rectifier"]:
-        layer = outputs.get(call.taken)
-        in_place = call.taken == call.given  # then every later use is of the rectified values
-        alone = not call.used_before and (in_place or counter.uses[call.taken] == 1)
-        if layer and alone and calls[layer] == calls[call.module] == 1:
-            result.rectifiers[layer] = call.module
-    return result
+    def found(self) -> Trace:
+        """What the pass showed."""
+        self._find_norms()
+        self._find_rectifiers()
+        return self._trace
+
+    def _find_norms(self) -> None:
+        for call in self._followed["norm"]:
+            layer = self._outputs.get(call.taken)
+            if layer is None or isinstance(self._layers[layer], MatMul):  # no weight to fold into
+                continue
+            if self._uses[call.taken] == self._calls[layer] == self._calls[call.module] == 1:
+                self._trace.batch_norms[layer] = call.module
+                self._outputs[call.given] = layer
+
+    def _find_rectifiers(self) -> None:
+        for call in self._followed["rectifier"]:
+            layer = self._outputs.get(call.taken)
+            in_place = call.taken == call.given  # then later uses are of the rectified values
+            alone = not call.used_before and (in_place or self._uses[call.taken] == 1)
+            if layer and alone and self._calls[layer] == self._calls[call.module] == 1:
+                self._trace.rectifiers[layer] = call.module
 
 
 def _first(operands: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
-    """The first argument of a call, whether it was given by name or not."""
+    """Return the first argument of a call, given by position or by name."""
     return cast(Tensor, operands[0] if operands else next(iter(options.values())))
 
 
 def _tied(model: nn.Module) -> set[int]:
-    """Ids of the parameters that more than one module has."""
+    """Return the ids of the parameters that more than one module has."""
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     return {parameter for parameter, count in owners.items() if count > 1}
 

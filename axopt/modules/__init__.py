@@ -2,7 +2,7 @@
 
 from axopt.modules.attention import Attention
 from axopt.modules.lowering import LOWERINGS, lower_
-from axopt.modules.products import Einsum, MatMul, ScaledDotProductAttention
+from axopt.modules.products import Einsum, MatMul, ScaledDotProductAttention, einsum_letters
 from axopt.modules.recurrent import Recurrent, RecurrentCell
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Recurrent",
     "RecurrentCell",
     "ScaledDotProductAttention",
+    "einsum_letters",
     "lower_",
 ]

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,46 @@ def _parsed(equation: str) -> tuple[str, str, str]:
             f"got {equation!r}."
         )
     return tensors[0], tensors[1], result
+
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+def einsum_letters(equation: str, ndims: Sequence[int]) -> list[str] | None:
+    """Write out what an equation of ``torch.einsum`` leaves to be understood.
+
+    Args:
+        equation: As "...ij,jk" or "bij,bjk->bik".
+        ndims: Number of axes of each tensor.
+
+    Returns:
+        The letters of the axes of each tensor and, last, of the result; an ellipsis is replaced
+        by letters that the equation does not use. None if the equation does not fit the tensors.
+
+    Example:
+        >>> einsum_letters("...ij,jk", [4, 2])
+        ['abij', 'jk', 'abik']
+    """
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    tensors = left.split(",")
+    if len(tensors) != len(ndims):
+        return None
+    free = [letter for letter in _LETTERS if letter not in equation]
+    hidden = [n - len(part.replace("...", "")) for part, n in zip(tensors, ndims, strict=True)]
+    if any(
+        n < 0 or (n > 0 and "..." not in part) for part, n in zip(tensors, hidden, strict=True)
+    ):
+        return None
+    most = max((n for part, n in zip(tensors, hidden, strict=True) if "..." in part), default=0)
+    dots = "".join(free[:most])
+    if not arrow:  # letters that occur once, in the order of the alphabet
+        once = sorted(x for x in set(left) if x.isalpha() and left.count(x) == 1)
+        result = ("..." if "..." in left else "") + "".join(once)
+    written = [
+        part.replace("...", dots[most - n :] if n else "")
+        for part, n in zip(tensors, hidden, strict=True)
+    ]
+    return [*written, result.replace("...", dots)]
 
 
 class ScaledDotProductAttention(nn.Module):
