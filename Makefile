@@ -1,5 +1,5 @@
 # Everything runs from .venv, which the first target to need it builds. Needs: Python 3.11 or
-# newer with venv, gcc and make.
+# newer with venv, make and a C compiler (README names the versions).
 #   make demo    search the bundled digits network, results in runs/demo/ (replaced each time)
 #   make test    all tests but the slow ones, in two processes
 #   make lint    ruff and mypy

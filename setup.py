@@ -1,37 +1,91 @@
-"""Builds the extension; everything else about the package is in pyproject.toml."""
+"""Builds the extension; everything else about the package is in pyproject.toml.
+
+AXOPT_DEBUG_CYTHON=1 switches bound checks on, AXOPT_SANITIZE=1 AddressSanitizer and UBSan
+(`make sanitize`).
+"""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("AXOPT_DEBUG_CYTHON") == "1"
+SANITIZE = os.environ.get("AXOPT_SANITIZE") == "1"
 C_SOURCES = sorted(str(path) for path in Path("axopt/csrc").glob("*.c"))
 C_HEADERS = sorted(str(path) for path in Path("axopt/csrc").glob("*.[hi]*"))
+COMPILERS = "The kernels need GCC 10 or later, or Clang 14 or later with libomp."
+"""README says the same."""
 
 # No -march and no link-time optimisation: each C file names its instruction set itself, and the
 # choice between them must run on any processor. With -fopenmp the module uses torch's threads.
-kernels = Extension(
-    "axopt._lut_gemm",
-    sources=["axopt/_lut_gemm.pyx", *C_SOURCES],
-    depends=C_HEADERS,
-    include_dirs=["axopt/csrc"],
-    extra_compile_args=["-std=gnu11", "-O3", "-fopenmp", "-fno-lto", "-ffp-contract=off"],
-    extra_link_args=["-fopenmp", "-fno-lto"],
-    undef_macros=["NDEBUG"] if DEBUG else [],
-)
+C_FLAGS = ["-std=gnu11", "-O3", "-fopenmp", "-fno-lto", "-ffp-contract=off"]
+LINK_FLAGS = ["-fopenmp", "-fno-lto"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
-setup(
-    packages=[*find_packages(include=["axopt", "axopt.*"]), "axopt.multiplier_lib"],
-    package_dir={"axopt.multiplier_lib": "multiplier_lib"},
-    ext_modules=cythonize(
-        [kernels],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": DEBUG,
-            "wraparound": False,
-            "initializedcheck": DEBUG,
-        },
-    ),
-)
+
+def unfit(macros: str) -> str | None:
+    """Say why a compiler cannot build the kernels, or return None.
+
+    Args:
+        macros: What the compiler defines by itself, a ``#define`` a line.
+    """
+    defined = dict(
+        line.split(maxsplit=2)[1:] for line in macros.splitlines() if line.count(" ") > 1
+    )
+    if "__clang__" in defined:
+        name, version, oldest = "Clang", int(defined["__clang_major__"]), 14
+    elif "__GNUC__" in defined:
+        name, version, oldest = "GCC", int(defined["__GNUC__"]), 10
+    else:
+        return f"{COMPILERS} This compiler is neither."
+    return f"{COMPILERS} This is {name} {version}." if version < oldest else None
+
+
+class BuildKernels(build_ext):
+    """Asks the compiler for its version before anything is compiled."""
+
+    def build_extensions(self) -> None:
+        command = [*self.compiler.compiler_so, "-dM", "-E", "-x", "c", os.devnull]
+        try:
+            found = subprocess.run(command, capture_output=True, text=True, check=True)
+            reason = unfit(found.stdout)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = f"{COMPILERS} Its compiler does not run: {error}"
+        if reason:
+            sys.exit(f"error: {reason}")
+        super().build_extensions()
+
+
+def main() -> None:
+    """Run what the command line asks setuptools for."""
+    kernels = Extension(
+        "axopt._lut_gemm",
+        sources=["axopt/_lut_gemm.pyx", *C_SOURCES],
+        depends=C_HEADERS,
+        include_dirs=["axopt/csrc"],
+        extra_compile_args=[*C_FLAGS, *(["-O1", "-g", *SANITIZERS] if SANITIZE else [])],
+        extra_link_args=[*LINK_FLAGS, *(SANITIZERS if SANITIZE else [])],
+        undef_macros=["NDEBUG"] if DEBUG or SANITIZE else [],
+    )
+    setup(
+        packages=[*find_packages(include=["axopt", "axopt.*"]), "axopt.multiplier_lib"],
+        package_dir={"axopt.multiplier_lib": "multiplier_lib"},
+        cmdclass={"build_ext": BuildKernels},
+        ext_modules=cythonize(
+            [kernels],
+            compiler_directives={
+                "language_level": 3,
+                "boundscheck": DEBUG,
+                "wraparound": False,
+                "initializedcheck": DEBUG,
+            },
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
