@@ -11,6 +11,7 @@ def scalar_gemm(
     out: NDArray[int32],
 ) -> None: ...
 def lstm_gates(
+    isa_index: int,
     threads: int,
     inputs: NDArray[float32],
     hidden: NDArray[float32],

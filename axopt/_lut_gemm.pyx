@@ -91,7 +91,7 @@ cdef extern from "gates.h" nogil:
         float *next_cell
         float *gates
 
-    void axk_lstm_gates(int threads, const axk_lstm_step *step) noexcept
+    void axk_lstm_gates(const axk_isa *isa, int threads, const axk_lstm_step *step) noexcept
 
 
 _TABLE_METHODS = {
@@ -161,6 +161,7 @@ def scalar_gemm(
 
 
 def lstm_gates(
+    size_t isa_index,
     int threads,
     const float[:, :] inputs,          # IN  (rows, 4 size), values of a row side by side
     const float[:, ::1] hidden,        # IN  (rows, 4 size)
@@ -170,6 +171,7 @@ def lstm_gates(
     float[:, ::1] gates=None,          # OUT (rows, 4 size), behind their non-linearities
 ):
     """Finish a step of an LSTM from its products; the gates are in the order i, f, g, o."""
+    cdef const axk_isa *isa = isa_at(isa_index)
     cdef axk_lstm_step step
     cdef Py_ssize_t rows = cell.shape[0], size = cell.shape[1]
 
@@ -195,7 +197,7 @@ def lstm_gates(
     if gates is not None:
         step.gates = &gates[0, 0]
     with nogil:
-        axk_lstm_gates(threads, &step)
+        axk_lstm_gates(isa, threads, &step)
 
 
 cdef class Operation:

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "multipliers": _BASE,
     "_lut_gemm": set(),
     "kernels": _BASE | {"multipliers", "_lut_gemm"},
-    "modules": _BASE | {"_lut_gemm"},
+    "modules": _BASE | {"kernels"},  # the gates of an LSTM are a native pass
     "layers": _BASE | {"modules", "multipliers", "kernels"},
     "corrections": _BASE | {"multipliers", "kernels", "layers"},
     "model": _EMULATION - {"model"},

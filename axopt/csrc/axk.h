@@ -9,14 +9,17 @@
  * are laid out once (band.c) and then summed (terms.c, rows.c, lanes.c) by the micro-kernels of
  * one instruction set, chosen at run time from axk_isa_table.
  *
- * All sums are taken modulo 2^32. The caller guarantees that the true sum, zero-point terms
- * included, fits int32, so the wrapped sum, read as int32, is exact in any order of additions.
+ * All sums are uint32_t and wrap around at 2^32, which C defines for unsigned integers only. The
+ * caller guarantees that the true sum, zero-point sums included, fits int32, so the wrapped sum,
+ * read as int32, is exact in any order of additions.
  */
 #ifndef AXK_H
 #define AXK_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "gates.h"
 
 enum {
     AXK_CODES = 256,  /* an operand code is a byte */
@@ -171,7 +174,7 @@ typedef struct axk_window {
 /* sums[(4 q + p) * stride + 16 b + lane] = products of pixel p of quad q and channel 16 b + lane.
  * quads[q] is the window of the first of four neighbouring pixels. */
 typedef void axk_dot_fn(const axk_window *window, const uint8_t *const *quads, size_t quad_count,
-                        const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
+                        const void *weights, size_t block_bytes, size_t blocks, uint32_t *sums,
                         size_t stride);
 
 /* What is taken off the products of a band: a row of bytes for every expanded code. */
@@ -185,7 +188,7 @@ typedef struct axk_residual {
  * channels has block_bytes of weights and a byte for every weight in classes. */
 typedef void axk_residual_fn(const axk_window *window, const axk_residual *residual,
                              const uint8_t *const *quads, size_t quad_count, const void *weights,
-                             size_t block_bytes, size_t blocks, int32_t *sums, size_t stride);
+                             size_t block_bytes, size_t blocks, uint32_t *sums, size_t stride);
 
 /* A line of neighbouring windows of a depthwise layer: for every pixel and channel c,
  * sums[pixel * channels + c] = sum over taps and terms of the code at
@@ -199,15 +202,15 @@ typedef struct axk_depthwise_line {
 } axk_depthwise_line;
 
 typedef void axk_depthwise_fn(const axk_depthwise_line *line, const int16_t *weights,
-                              int32_t *sums);
+                              uint32_t *sums);
 
 /* Sums of neighbouring output pixels on their way to results. */
 typedef struct axk_result_line {
     size_t pixels, channels, first_channel;
-    const int32_t *sums;
+    const uint32_t *sums;
     size_t sum_stride;
-    const int32_t *plain; /* per pixel, added; NULL: none */
-    const int32_t *zeros; /* per pixel, sum of the window's codes; NULL: none */
+    const uint32_t *plain; /* per pixel, added; NULL: none */
+    const uint32_t *zeros; /* per pixel, sum of the window's codes; NULL: none */
     size_t window_stride; /* between pixels in plain and zeros */
     float *values;
     size_t value_stride;
@@ -267,6 +270,7 @@ typedef struct axk_isa {
     axk_depthwise_fn *depthwise;
     const axk_rows *rows;
     axk_tile_fn *tile;
+    axk_gates_fn *gates;
 } axk_isa;
 
 /* Every instruction set compiled in, fastest first. */

@@ -6,12 +6,12 @@
 
 size_t axk_pixels(const axk_band *band)
 {
-    return band->images * band->rows * band->columns;
+    return times(times(band->images, band->rows), band->columns);
 }
 
 size_t axk_in_pixels(const axk_band *band)
 {
-    return band->images * band->in_rows * band->in_columns;
+    return times(times(band->images, band->in_rows), band->in_columns);
 }
 
 int axk_looks_up(const axk_operation *op)
@@ -124,11 +124,11 @@ static void expand_pixels(const axk_operation *op, const axk_isa *isa, const axk
 
 /* sums[i] = scale * (sum of codes & mask) of each group of `channels` codes. */
 static void sum_masked(const uint8_t *restrict codes, size_t n, size_t channels, uint8_t mask,
-                       int32_t scale, int32_t *restrict sums)
+                       uint32_t scale, uint32_t *restrict sums)
 {
     if (channels == 1) {
         for (size_t i = 0; i < n; i++) {
-            sums[i] = scale * (codes[i] & mask);
+            sums[i] = scale * (uint32_t)(codes[i] & mask);
         }
         return;
     }
@@ -136,9 +136,9 @@ static void sum_masked(const uint8_t *restrict codes, size_t n, size_t channels,
         uint32_t sum = 0;
 
         for (size_t c = 0; c < channels; c++) {
-            sum += codes[c] & mask;
+            sum += (uint32_t)(codes[c] & mask);
         }
-        sums[i] = (int32_t)(sum * (uint32_t)scale);
+        sums[i] = sum * scale;
     }
 }
 
@@ -152,8 +152,8 @@ static void sum_codes(const axk_operation *op, const uint8_t *codes, size_t n, a
         sum_masked(codes, n * groups, channels, 255, 1, work->code_sums + at);
     }
     if (axk_needs_plain(op)) {
-        sum_masked(codes, n * groups, channels, op->terms.row_mask, op->terms.row_scale,
-                   work->plain_sums + at);
+        sum_masked(codes, n * groups, channels, op->terms.row_mask,
+                   (uint32_t)op->terms.row_scale, work->plain_sums + at);
     }
 }
 
@@ -230,7 +230,7 @@ static void fill_row(const axk_operation *op, const axk_isa *isa, const axk_layo
     put_padding(op, isa, layout, left + inside, band->in_columns - left - inside, to, work);
 }
 
-static inline void add_line(const int32_t *restrict from, size_t n, int32_t *restrict to)
+static inline void add_line(const uint32_t *restrict from, size_t n, uint32_t *restrict to)
 {
     for (size_t i = 0; i < n; i++) {
         to[i] += from[i];
@@ -238,8 +238,8 @@ static inline void add_line(const int32_t *restrict from, size_t n, int32_t *res
 }
 
 /* Box filter: sums over the window of every output pixel of the band, [pixel][group]. */
-static void sum_windows(const axk_operation *op, const axk_band *band, const int32_t *sums,
-                        int32_t *windows)
+static void sum_windows(const axk_operation *op, const axk_band *band, const uint32_t *sums,
+                        uint32_t *windows)
 {
     const axk_conv2d *c = &op->conv;
     const size_t line = band->in_columns * c->groups;
@@ -253,7 +253,7 @@ static void sum_windows(const axk_operation *op, const axk_band *band, const int
         for (size_t tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
             const size_t ky = tap / c->kernel_width * c->dilation_y;
             const size_t kx = tap % c->kernel_width * c->dilation_x;
-            const int32_t *from = sums + (in_row + ky) * line + kx * c->groups;
+            const uint32_t *from = sums + (in_row + ky) * line + kx * c->groups;
 
             if (c->stride_x == 1) {
                 add_line(from, out_line, windows);

@@ -27,13 +27,13 @@ typedef struct axk_workspace {
     uint8_t *codes;        /* codes of one row, [column][channel] */
     float *line;           /* values of one row of one channel */
     uint8_t *line_codes;   /* their codes */
-    int32_t *code_sums;    /* sum of the codes of each input pixel and group */
-    int32_t *plain_sums;   /* the same for row_scale * (code & row_mask) */
-    int32_t *window_zeros; /* sums of code_sums over each output pixel's window */
-    int32_t *window_plain;
+    uint32_t *code_sums;   /* sum of the codes of each input pixel and group */
+    uint32_t *plain_sums;  /* the same for row_scale * (code & row_mask) */
+    uint32_t *window_zeros; /* sums of code_sums over each output pixel's window */
+    uint32_t *window_plain;
     const uint8_t **quads; /* windows of the quads of a chunk of rows, or lines of the band */
     size_t *offsets;       /* of the pieces of a window */
-    int32_t *sums;         /* of a chunk: [pixel of whole quads][output channel, whole blocks] */
+    uint32_t *sums;        /* of a chunk: [pixel of whole quads][output channel, whole blocks] */
     uint32_t *rows;        /* product rows of AXK_ROW_TAPS taps */
     uint8_t *planar;       /* the band's codes, [channel][pixel] */
     uint8_t *tile;         /* a tile's codes */

@@ -5,11 +5,12 @@
  * 16 l + 4 k to 16 l + 4 k + 3. Weights are brought together in the same way, and the sums put in
  * order at the end. */
 #if defined(__x86_64__)
-
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni")
 #include <immintrin.h>
 
 #include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 
 enum {
     WIDE = 64,   /* channels treated together */
@@ -17,8 +18,6 @@ enum {
     GROUPS = 16, /* of sources, whose weights are kept at hand */
     SOURCES = GROUPS * PARTS,
 };
-
-#define INLINE static inline __attribute__((always_inline))
 
 typedef struct parts {
     __m512i part[PARTS];
@@ -30,7 +29,7 @@ typedef struct group_weights {
     size_t groups;
 } group_weights;
 
-INLINE parts interleave(const __m512i source[PARTS])
+AXK_INLINE parts interleave(const __m512i source[PARTS])
 {
     const __m512i low01 = _mm512_unpacklo_epi8(source[0], source[1]);
     const __m512i low23 = _mm512_unpacklo_epi8(source[2], source[3]);
@@ -43,7 +42,7 @@ INLINE parts interleave(const __m512i source[PARTS])
 }
 
 /* Transposes the 4 x 4 lanes: channels in order. */
-INLINE parts in_order(parts p)
+AXK_INLINE parts in_order(parts p)
 {
     const __m512i low01 = _mm512_shuffle_i32x4(p.part[0], p.part[1], 0x44);
     const __m512i low23 = _mm512_shuffle_i32x4(p.part[2], p.part[3], 0x44);
@@ -91,7 +90,7 @@ static void gather_weights(const axk_depthwise_line *line, const int16_t *weight
 }
 
 /* Adds the products of `groups` groups for one pixel. */
-INLINE parts sum_groups(const group_weights *weights, const size_t groups, const char *code)
+AXK_INLINE parts sum_groups(const group_weights *weights, const size_t groups, const char *code)
 {
     parts sum = {{_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
                   _mm512_setzero_si512()}};
@@ -117,8 +116,8 @@ INLINE parts sum_groups(const group_weights *weights, const size_t groups, const
 }
 
 /* The line's sums of the sources in `weights`; add: to those that are there already. */
-INLINE void sum_line(const axk_depthwise_line *line, const group_weights *weights,
-                     const size_t groups, __mmask64 lanes, int add, int32_t *sums)
+AXK_INLINE void sum_line(const axk_depthwise_line *line, const group_weights *weights,
+                     const size_t groups, __mmask64 lanes, int add, uint32_t *sums)
 {
     const char *code = line->code;
 
@@ -128,7 +127,7 @@ INLINE void sum_line(const axk_depthwise_line *line, const group_weights *weight
 #pragma GCC unroll 4
         for (size_t k = 0; k < PARTS; k++) {
             const __mmask16 some = (__mmask16)(lanes >> k * AXK_LANES);
-            int32_t *to = sums + k * AXK_LANES;
+            uint32_t *to = sums + k * AXK_LANES;
             __m512i all = sum.part[k];
 
             if (add) {
@@ -144,7 +143,7 @@ INLINE void sum_line(const axk_depthwise_line *line, const group_weights *weight
 }
 
 void axk_depthwise__avx512vnni(const axk_depthwise_line *line, const int16_t *weights,
-                               int32_t *sums)
+                               uint32_t *sums)
 {
     enum { FEW = 3 }; /* groups of a 3x3 kernel and one term */
 
@@ -165,4 +164,5 @@ void axk_depthwise__avx512vnni(const axk_depthwise_line *line, const int16_t *we
     }
 }
 
+AXK_END_TARGET
 #endif

@@ -2,12 +2,13 @@
  * weights of each of 8 channels, and adds the two products; nothing saturates. (vpmaddubsw, with
  * uint8 codes and int8 weights, adds in 16 bits and does.) */
 #if defined(__x86_64__)
-
-#pragma GCC target("avx2")
 #include <immintrin.h>
 #include <string.h>
 
 #include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx2")
 
 enum {
     LANES = 8,
@@ -17,24 +18,22 @@ enum {
     SOURCES = 2 * PAIRS, /* a source is a term of a tap */
 };
 
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __m256i load(const void *from)
+AXK_INLINE __m256i load(const void *from)
 {
     return _mm256_loadu_si256(from);
 }
 
-INLINE void store(void *to, __m256i vector)
+AXK_INLINE void store(void *to, __m256i vector)
 {
     _mm256_storeu_si256(to, vector);
 }
 
-INLINE __m256i multiply_add(__m256i sum, __m256i codes, __m256i weights)
+AXK_INLINE __m256i multiply_add(__m256i sum, __m256i codes, __m256i weights)
 {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(codes, weights));
 }
 
-INLINE __m256i broadcast(const uint8_t *codes)
+AXK_INLINE __m256i broadcast(const uint8_t *codes)
 {
     int32_t unit;
 
@@ -43,8 +42,8 @@ INLINE __m256i broadcast(const uint8_t *codes)
 }
 
 /* A quad times a block of 16 channels, all sums in registers. */
-INLINE void sum_quad(const axk_window *window, const uint8_t *quad, const char *weights,
-                     int32_t *sums, size_t stride)
+AXK_INLINE void sum_quad(const axk_window *window, const uint8_t *quad, const char *weights,
+                     uint32_t *sums, size_t stride)
 {
     const size_t step = window->pixel_step;
     __m256i acc[AXK_QUAD][HALVES];
@@ -77,7 +76,7 @@ INLINE void sum_quad(const axk_window *window, const uint8_t *quad, const char *
 }
 
 void axk_dot__avx2(const axk_window *window, const uint8_t *const *quads, size_t quad_count,
-                   const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
+                   const void *weights, size_t block_bytes, size_t blocks, uint32_t *sums,
                    size_t stride)
 {
     for (size_t b = 0; b < blocks; b++) {
@@ -100,7 +99,7 @@ typedef struct pair_weights {
     size_t pairs;
 } pair_weights;
 
-INLINE halves interleave(__m256i a, __m256i b)
+AXK_INLINE halves interleave(__m256i a, __m256i b)
 {
     return (halves){{_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)}};
 }
@@ -133,7 +132,7 @@ static void gather_weights(const axk_depthwise_line *line, const int16_t *weight
 }
 
 /* One pixel's products, channels in order. */
-INLINE halves sum_pairs(const pair_weights *weights, const size_t pairs, const char *code)
+AXK_INLINE halves sum_pairs(const pair_weights *weights, const size_t pairs, const char *code)
 {
     __m256i low = _mm256_setzero_si256(), high = low;
 
@@ -150,15 +149,15 @@ INLINE halves sum_pairs(const pair_weights *weights, const size_t pairs, const c
 }
 
 /* The line's sums of the sources in `weights`; add: to those that are there already. */
-INLINE void sum_line(const axk_depthwise_line *line, const pair_weights *weights,
-                     const size_t pairs, size_t channels, int add, int32_t *sums)
+AXK_INLINE void sum_line(const axk_depthwise_line *line, const pair_weights *weights,
+                     const size_t pairs, size_t channels, int add, uint32_t *sums)
 {
     const char *code = line->code;
 
     for (size_t i = 0; i < line->pixels; i++, code += line->pixel_step, sums += line->channels) {
         halves sum = sum_pairs(weights, pairs, code);
-        int32_t some[AXK_LANES];
-        int32_t *to = channels == AXK_LANES ? sums : some;
+        uint32_t some[AXK_LANES];
+        uint32_t *to = channels == AXK_LANES ? sums : some;
 
         if (add) {
             memcpy(some, sums, channels * sizeof(*sums));
@@ -173,7 +172,7 @@ INLINE void sum_line(const axk_depthwise_line *line, const pair_weights *weights
     }
 }
 
-void axk_depthwise__avx2(const axk_depthwise_line *line, const int16_t *weights, int32_t *sums)
+void axk_depthwise__avx2(const axk_depthwise_line *line, const int16_t *weights, uint32_t *sums)
 {
     enum { FEW = 5 }; /* pairs of a 3x3 kernel and one term */
 
@@ -194,4 +193,5 @@ void axk_depthwise__avx2(const axk_depthwise_line *line, const int16_t *weights,
     }
 }
 
+AXK_END_TARGET
 #endif

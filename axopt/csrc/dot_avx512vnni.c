@@ -1,18 +1,17 @@
 /* AVX-512 VNNI: vpdpbusd multiplies four uint8 codes of a pixel, broadcast to all lanes, with four
  * int8 weights of each of 16 channels, and adds the four products to an int32 lane. */
 #if defined(__x86_64__)
-
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni")
 #include <immintrin.h>
 #include <string.h>
 
 #include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 
 enum { VECTOR = 64, MAX_SUMS = 24 };
 
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __m512i broadcast(const uint8_t *codes)
+AXK_INLINE __m512i broadcast(const uint8_t *codes)
 {
     int32_t unit;
 
@@ -21,9 +20,9 @@ INLINE __m512i broadcast(const uint8_t *codes)
 }
 
 /* `quads` quads times `blocks` blocks of 16 channels, all sums in registers; both constants. */
-INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *window,
+AXK_INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *window,
                      const uint8_t *const *windows, const char *weights, size_t block_bytes,
-                     int32_t *sums, size_t stride)
+                     uint32_t *sums, size_t stride)
 {
     const size_t step = window->pixel_step;
     __m512i acc[MAX_SUMS];
@@ -70,9 +69,9 @@ INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *
 }
 
 /* All quads for `blocks` blocks, `most` quads at a time. */
-INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window *window,
+AXK_INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window *window,
                        const uint8_t *const *quads, size_t quad_count, const char *weights,
-                       size_t block_bytes, int32_t *sums, size_t stride)
+                       size_t block_bytes, uint32_t *sums, size_t stride)
 {
     size_t q = 0;
 
@@ -87,7 +86,7 @@ INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window 
 }
 
 void axk_dot__avx512vnni(const axk_window *window, const uint8_t *const *quads, size_t quad_count,
-                         const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
+                         const void *weights, size_t block_bytes, size_t blocks, uint32_t *sums,
                          size_t stride)
 {
     const char *w = weights;
@@ -107,4 +106,5 @@ void axk_dot__avx512vnni(const axk_window *window, const uint8_t *const *quads, 
     }
 }
 
+AXK_END_TARGET
 #endif

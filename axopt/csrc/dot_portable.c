@@ -25,7 +25,8 @@ static inline wrapping multiply_pairs(pairs codes, pairs weights)
 #else
     const lanes products = (lanes)(codes * weights);
 
-    return (wrapping)((products >> 16) + ((products << 16) >> 16));
+    /* each half of a lane, sign-extended */
+    return (wrapping)(products >> 16) + (wrapping)((lanes)((wrapping)products << 16) >> 16);
 #endif
 }
 
@@ -38,7 +39,7 @@ static inline pairs broadcast(const uint8_t *codes)
 }
 
 static void sum_pixels(const axk_window *window, const uint8_t *codes, const char *weights,
-                       int32_t *sums, size_t stride)
+                       uint32_t *sums, size_t stride)
 {
     wrapping acc[PIXELS][PARTS] = {{{0}}};
 
@@ -65,7 +66,7 @@ static void sum_pixels(const axk_window *window, const uint8_t *codes, const cha
 }
 
 void axk_dot__portable(const axk_window *window, const uint8_t *const *quads, size_t quad_count,
-                       const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
+                       const void *weights, size_t block_bytes, size_t blocks, uint32_t *sums,
                        size_t stride)
 {
     for (size_t b = 0; b < blocks; b++) {
@@ -84,12 +85,14 @@ static void add_source(const int16_t *restrict codes, const int16_t *restrict we
                        uint32_t *restrict sums)
 {
     for (size_t c = 0; c < n; c++) {
-        sums[c] += (uint32_t)(int16_t)(codes[c] * weights[c]);
+        const int32_t product = (int16_t)(codes[c] * weights[c]);
+
+        sums[c] += (uint32_t)product;
     }
 }
 
 void axk_depthwise__portable(const axk_depthwise_line *line, const int16_t *weights,
-                             int32_t *sums)
+                             uint32_t *sums)
 {
     const size_t n = line->channels;
 
@@ -100,7 +103,7 @@ void axk_depthwise__portable(const axk_depthwise_line *line, const int16_t *weig
             const char *tap = code + line->tap_offset[s / line->terms];
 
             add_source((const int16_t *)tap + s % line->terms * n, weights + s * n, n,
-                       (uint32_t *)sums);
+                       sums);
         }
     }
 }

@@ -4,7 +4,7 @@
 enum { PAIR = AXK_UNIT / sizeof(int16_t) };
 
 /* Sum over the window at `codes` for one channel of a block. */
-static int32_t sum_window(const axk_window *window, const uint8_t *codes, const int16_t *weights,
+static uint32_t sum_window(const axk_window *window, const uint8_t *codes, const int16_t *weights,
                           size_t lane)
 {
     uint32_t sum = 0;
@@ -18,11 +18,11 @@ static int32_t sum_window(const axk_window *window, const uint8_t *codes, const 
             sum += (uint32_t)(run[k] * weights[unit * PAIR + k % PAIR]);
         }
     }
-    return (int32_t)sum;
+    return sum;
 }
 
 void axk_dot__ref(const axk_window *window, const uint8_t *const *quads, size_t quad_count,
-                  const void *weights, size_t block_bytes, size_t blocks, int32_t *sums,
+                  const void *weights, size_t block_bytes, size_t blocks, uint32_t *sums,
                   size_t stride)
 {
     for (size_t i = 0; i < quad_count * AXK_QUAD; i++) {
@@ -37,7 +37,7 @@ void axk_dot__ref(const axk_window *window, const uint8_t *const *quads, size_t 
     }
 }
 
-void axk_depthwise__ref(const axk_depthwise_line *line, const int16_t *weights, int32_t *sums)
+void axk_depthwise__ref(const axk_depthwise_line *line, const int16_t *weights, uint32_t *sums)
 {
     for (size_t i = 0; i < line->pixels * line->channels; i++) {
         const size_t channel = i % line->channels;
@@ -53,6 +53,6 @@ void axk_depthwise__ref(const axk_depthwise_line *line, const int16_t *weights, 
                 sum += (uint32_t)(codes[t * line->channels + channel] * w[channel]);
             }
         }
-        sums[i] = (int32_t)sum;
+        sums[i] = sum;
     }
 }

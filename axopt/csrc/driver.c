@@ -121,7 +121,7 @@ static void set_extent(const axk_conv2d *c, axk_band *band)
 
 static size_t band_bytes(const partition *p)
 {
-    return axk_in_pixels(&p->band) * p->layout.pixel_bytes;
+    return times(axk_in_pixels(&p->band), p->layout.pixel_bytes);
 }
 
 static void count_tasks(const axk_conv2d *c, partition *p)
@@ -147,41 +147,51 @@ static void choose_share(const axk_conv2d *c, const limits *l, partition *p)
     }
 }
 
+/* The band to start from: whole images, as many as make up the method's small_pixels. */
+static axk_band whole_images(const axk_operation *op, const limits *l)
+{
+    const axk_conv2d *c = &op->conv;
+    const size_t quad_bytes = AXK_QUAD * axk_sum_stride(op) * sizeof(uint32_t);
+    const size_t line = larger(LINE_BYTES / quad_bytes, 2) * AXK_QUAD;
+    const size_t columns = axk_looks_up(op) ? l->columns : line;
+    const size_t map = c->out_height * c->out_width;
+
+    return (axk_band){.images = smaller(c->images, divide_up(l->small_pixels, map)),
+                      .rows = c->out_height,
+                      .columns = smaller(c->out_width, columns)};
+}
+
+/* Halves images, then rows, then columns; returns 0 where nothing is left to halve. */
+static int halve(axk_band *band)
+{
+    if (band->images > 1) {
+        band->images = divide_up(band->images, 2);
+    } else if (band->rows > 1) {
+        band->rows = divide_up(band->rows, 2);
+    } else if (band->columns > 2 * AXK_QUAD) {
+        band->columns = divide_up(divide_up(band->columns, 2), AXK_QUAD) * AXK_QUAD;
+    } else {
+        return 0;
+    }
+    return 1;
+}
+
 /* Halves the band until its codes fit the cache and there is a task for every thread. */
 static void choose_band(const axk_operation *op, const limits *l, partition *p)
 {
     const axk_conv2d *c = &op->conv;
-    const size_t quad_bytes = AXK_QUAD * axk_sum_stride(op) * sizeof(int32_t);
-    const size_t line = larger(LINE_BYTES / quad_bytes, 2) * AXK_QUAD;
-    const size_t columns = axk_looks_up(op) ? l->columns : line;
-    const size_t map = c->out_height * c->out_width;
     int fits = 0;
 
     p->share = c->out_channels / c->groups;
-    p->band = (axk_band){.images = smaller(c->images, divide_up(l->small_pixels, map)),
-                         .rows = c->out_height,
-                         .columns = smaller(c->out_width, columns)};
-    for (;;) {
-        axk_band *b = &p->band;
-
-        set_extent(c, b);
+    p->band = whole_images(op, l);
+    do {
+        set_extent(c, &p->band);
         count_tasks(c, p);
-        if (!fits && band_bytes(p) <= l->bytes && axk_pixels(b) <= l->pixels) {
+        if (!fits && band_bytes(p) <= l->bytes && axk_pixels(&p->band) <= l->pixels) {
             fits = 1;
             choose_share(c, l, p);
         }
-        const int wide = b->columns > 2 * AXK_QUAD;
-        if ((fits && p->tasks >= p->threads) || (b->images == 1 && b->rows == 1 && !wide)) {
-            return;
-        }
-        if (b->images > 1) {
-            b->images = divide_up(b->images, 2);
-        } else if (b->rows > 1) {
-            b->rows = divide_up(b->rows, 2);
-        } else {
-            b->columns = divide_up(divide_up(b->columns, 2), AXK_QUAD) * AXK_QUAD;
-        }
-    }
+    } while (!(fits && p->tasks >= p->threads) && halve(&p->band));
 }
 
 static partition make_partition(const axk_operation *op, const axk_isa *isa, int threads)
@@ -194,7 +204,7 @@ static partition make_partition(const axk_operation *op, const axk_isa *isa, int
     p.threads = smaller(p.threads, p.tasks);
 
     const size_t row_bytes = divide_up(p.band.columns, AXK_QUAD) * AXK_QUAD *
-                             axk_sum_stride(op) * sizeof(int32_t);
+                             axk_sum_stride(op) * sizeof(uint32_t);
     const size_t rows = l->chunk_pixels == 0 ? SUM_BYTES / row_bytes
                                              : l->chunk_pixels / p.band.columns;
     p.chunk = smaller(larger(rows, 1), p.band.images * p.band.rows);
@@ -206,7 +216,7 @@ static void *take(char *memory, size_t *used, size_t bytes)
 {
     char *taken = memory == NULL ? NULL : memory + *used;
 
-    *used += divide_up(bytes, CACHE_LINE) * CACHE_LINE;
+    *used = plus(*used, times(divide_up(bytes, CACHE_LINE), CACHE_LINE));
     return taken;
 }
 
@@ -222,27 +232,29 @@ static void take_sums(const axk_operation *op, const partition *p, char *memory,
 
     switch (op->method) {
     case AXK_ROWS:
-        work->quads = take(memory, used, b->images * b->rows * sizeof(*work->quads));
+        work->quads = take(memory, used, times(b->images * b->rows, sizeof(*work->quads)));
         work->rows = take(memory, used, AXK_ROW_TAPS * AXK_CODES * AXK_ROW_WIDTH * 2);
-        work->sums = take(memory, used, axk_pixels(b) * AXK_ROW_WIDTH * sizeof(int32_t));
+        work->sums = take(memory, used, times(axk_pixels(b), AXK_ROW_WIDTH * sizeof(uint32_t)));
         break;
     case AXK_PIXEL_LANES:
-        work->planar = take(memory, used, axk_in_pixels(b) * c->channels + SLACK_BYTES);
+        work->planar =
+            take(memory, used, plus(times(axk_in_pixels(b), c->channels), SLACK_BYTES));
         work->tile = take(memory, used, AXK_TILE_K * AXK_TILE_M);
         work->tile_sums = take(memory, used, AXK_PART * AXK_TILE_M * sizeof(uint32_t));
         /* whole quads of pixels */
-        work->sums = take(memory, used, (chunk + AXK_QUAD) * AXK_PART * sizeof(int32_t));
+        work->sums =
+            take(memory, used, times(plus(chunk, AXK_QUAD), AXK_PART * sizeof(uint32_t)));
         break;
     case AXK_CHANNEL_LANES:
-        work->windows = take(memory, used, chunk * depth);
-        work->tile_sums = take(memory, used, chunk * AXK_TILE_M * sizeof(uint32_t));
+        work->windows = take(memory, used, times(chunk, depth));
+        work->tile_sums = take(memory, used, times(chunk, AXK_TILE_M * sizeof(uint32_t)));
         break;
     default:
         work->quads = take(memory, used, quads * sizeof(*work->quads));
         work->offsets =
             take(memory, used, c->kernel_height * c->kernel_width * sizeof(*work->offsets));
         work->sums =
-            take(memory, used, quads * AXK_QUAD * axk_sum_stride(op) * sizeof(int32_t));
+            take(memory, used, times(quads * AXK_QUAD, axk_sum_stride(op) * sizeof(uint32_t)));
     }
 }
 
@@ -252,19 +264,19 @@ static size_t lay_out(const axk_operation *op, const axk_isa *isa, const partiti
 {
     const axk_conv2d *c = &op->conv;
     const axk_band *b = &p->band;
-    const size_t in_sums = axk_in_pixels(b) * c->groups * sizeof(int32_t);
-    const size_t out_sums = axk_pixels(b) * c->groups * sizeof(int32_t);
+    const size_t in_sums = times(axk_in_pixels(b), c->groups * sizeof(uint32_t));
+    const size_t out_sums = times(axk_pixels(b), c->groups * sizeof(uint32_t));
     const int sums = axk_needs_zeros(op) || axk_needs_plain(op);
     /* the last quad's pixels that do not exist reach so far behind the row */
-    const size_t slack = AXK_QUAD * c->stride_x * p->layout.pixel_bytes + SLACK_BYTES;
-    const size_t codes = band_bytes(p) + slack;
+    const size_t slack = plus(times(AXK_QUAD * c->stride_x, p->layout.pixel_bytes), SLACK_BYTES);
+    const size_t codes = plus(band_bytes(p), slack);
+    const size_t rows = times(codes / isa->code_bytes, AXK_CLASSES);
     size_t used = 0;
 
     work->expanded = take(memory, &used, codes);
-    work->residual =
-        take(memory, &used, axk_has_residual(op) ? codes / isa->code_bytes * AXK_CLASSES : 0);
-    work->codes = take(memory, &used, b->in_columns * c->channels);
-    work->line = take(memory, &used, b->in_columns * sizeof(float));
+    work->residual = take(memory, &used, axk_has_residual(op) ? rows : 0);
+    work->codes = take(memory, &used, times(b->in_columns, c->channels));
+    work->line = take(memory, &used, times(b->in_columns, sizeof(float)));
     work->line_codes = take(memory, &used, b->in_columns);
     work->code_sums = take(memory, &used, sums ? in_sums : 0);
     work->plain_sums = take(memory, &used, sums ? in_sums : 0);
@@ -358,7 +370,8 @@ int axk_execute(const axk_isa *isa, int threads, const axk_operation *operation)
     const partition p = make_partition(&op, isa, threads);
     axk_workspace sizes;
     const size_t bytes = lay_out(&op, isa, &p, NULL, &sizes);
-    char *memory = aligned_alloc(CACHE_LINE, bytes * p.threads);
+    const size_t total = times(bytes, p.threads);
+    char *memory = total > PTRDIFF_MAX ? NULL : aligned_alloc(CACHE_LINE, total);
 
     if (memory == NULL) {
         return -1;

@@ -1,9 +1,14 @@
 /* The element-wise passes for AVX2; expanded codes are int16, as vpmaddwd takes them. */
 #if defined(__x86_64__)
-#pragma GCC target("avx2")
 #include <immintrin.h>
+#include <string.h>
 
-#define CODE int16_t
+#include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx2")
+
+typedef int16_t expanded_code;
 #include "edges.inc"
 
 enum { LINE = 8, PIXELS = 16 };
@@ -69,7 +74,7 @@ static inline __m256i load_lanes(const int32_t *from, __m256i lanes)
 
 /* `pixels` pixels of the block of channels from `first`; full: of all 8 `lanes`; windows: with the
  * terms that depend on the window. */
-static inline __attribute__((always_inline)) void
+AXK_INLINE void
 finish_block(const axk_result_line *line, const axk_sink *sink, size_t pixel, size_t pixels,
              size_t first, const int full, const __m256i lanes, const int windows)
 {
@@ -82,21 +87,22 @@ finish_block(const axk_result_line *line, const axk_sink *sink, size_t pixel, si
     const __m256 bias = _mm256_maskload_ps(sink->bias + channel, lanes);
 
     const size_t sum_stride = line->sum_stride, value_stride = line->value_stride;
-    const int32_t *sums = line->sums + pixel * sum_stride + first;
+    const uint32_t *sums = line->sums + pixel * sum_stride + first;
     float *values = line->values + pixel * value_stride + first;
 
     for (size_t i = pixel; i < pixel + pixels; i++, sums += sum_stride, values += value_stride) {
-        __m256i sum =
-            full ? _mm256_loadu_si256((const __m256i *)sums) : load_lanes(sums, lanes);
+        __m256i sum = full ? _mm256_loadu_si256((const __m256i *)sums)
+                           : load_lanes((const int32_t *)sums, lanes);
 
         sum = _mm256_add_epi32(sum, offset);
         if (windows) {
             const size_t at = i * line->window_stride;
-            const int32_t plain = line->plain == NULL ? 0 : line->plain[at];
-            const int32_t zeros = line->zeros == NULL ? 0 : line->zeros[at];
+            const uint32_t plain = line->plain == NULL ? 0 : line->plain[at];
+            const uint32_t zeros = line->zeros == NULL ? 0 : line->zeros[at];
 
-            sum = _mm256_add_epi32(sum, _mm256_set1_epi32(plain));
-            sum = _mm256_sub_epi32(sum, _mm256_mullo_epi32(zero_point, _mm256_set1_epi32(zeros)));
+            sum = _mm256_add_epi32(sum, _mm256_set1_epi32((int32_t)plain));
+            sum = _mm256_sub_epi32(
+                sum, _mm256_mullo_epi32(zero_point, _mm256_set1_epi32((int32_t)zeros)));
         }
         /* in this order a NaN, of an infinite scale times 0, stays one */
         const __m256 scaled =
@@ -111,7 +117,7 @@ finish_block(const axk_result_line *line, const axk_sink *sink, size_t pixel, si
     }
 }
 
-static inline __attribute__((always_inline)) void
+AXK_INLINE void
 finish_line(const axk_result_line *line, const axk_sink *sink, const int windows)
 {
     const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -146,4 +152,6 @@ const axk_edges axk_edges__avx2 = {.quantise = quantise,
                                     .expand = expand,
                                     .fetch_rows = fetch_rows_plain,
                                     .finish = finish};
+
+AXK_END_TARGET
 #endif

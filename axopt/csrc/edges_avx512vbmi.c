@@ -1,9 +1,15 @@
 /* The element-wise passes for AVX-512 with VBMI: a map of 256 bytes is looked up in registers. */
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,prefer-vector-width=512")
 #include <immintrin.h>
+#include <string.h>
 
-#define CODE uint8_t
+#include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")
+AXK_PREFER_512
+
+typedef uint8_t expanded_code;
 #define EDGES_NAME axk_edges__avx512vbmi
 #include "edges.inc"
 
@@ -43,4 +49,6 @@ static void map_levels(uint8_t *levels, size_t n, const axk_code_map *map)
 }
 
 #include "edges_avx512.inc"
+
+AXK_END_TARGET
 #endif

@@ -1,5 +1,7 @@
 /* The element-wise passes for any machine; expanded codes are int16. */
-#define CODE int16_t
+#include <stdint.h>
+
+typedef int16_t expanded_code;
 #include "edges.inc"
 
 static void expand(const uint8_t *codes, size_t n, size_t channels, size_t code_stride,
@@ -9,7 +11,7 @@ static void expand(const uint8_t *codes, size_t n, size_t channels, size_t code_
 
     for (size_t i = 0; i < n; i++, codes += code_stride, out += pixel_bytes) {
         for (size_t t = 0; t < terms->count; t++) {
-            expand_term(codes, channels, terms, t, (CODE *)out + t * channels);
+            expand_term(codes, channels, terms, t, (expanded_code *)out + t * channels);
         }
     }
 }
@@ -30,14 +32,14 @@ static inline void finish_block(const axk_result_line *line, const axk_sink *sin
         bias[j] = sink->bias[channel + j];
     }
     for (size_t i = 0; i < line->pixels; i++) {
-        const int32_t *restrict sums = line->sums + i * line->sum_stride + first;
+        const uint32_t *restrict sums = line->sums + i * line->sum_stride + first;
         float *restrict values = line->values + i * line->value_stride + first;
         const size_t window = i * line->window_stride;
-        const uint32_t plain = line->plain == NULL ? 0 : (uint32_t)line->plain[window];
-        const uint32_t zeros = line->zeros == NULL ? 0 : (uint32_t)line->zeros[window];
+        const uint32_t plain = line->plain == NULL ? 0 : line->plain[window];
+        const uint32_t zeros = line->zeros == NULL ? 0 : line->zeros[window];
 
         for (size_t j = 0; j < n; j++) {
-            const uint32_t sum = (uint32_t)sums[j] + offset[j] + plain - zero_point[j] * zeros;
+            const uint32_t sum = sums[j] + offset[j] + plain - zero_point[j] * zeros;
             float value = (float)(int32_t)sum * scale[j] + bias[j];
 
             value = value < low ? low : value;

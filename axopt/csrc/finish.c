@@ -25,20 +25,19 @@ size_t axk_in_row(const axk_operation *op, const axk_band *band, size_t r)
 }
 
 /* Blocks of a constant length are vectorised well. */
-static inline void add_plain(const int32_t *restrict sums, size_t n, uint32_t plain,
+static inline void add_plain(const uint32_t *restrict sums, size_t n, uint32_t plain,
                              int32_t *restrict out)
 {
     for (size_t j = 0; j < n; j++) {
-        out[j] = (int32_t)((uint32_t)sums[j] + plain);
+        out[j] = (int32_t)(sums[j] + plain);
     }
 }
 
 static void finish_sums(const axk_result_line *line, int32_t *out)
 {
     for (size_t i = 0; i < line->pixels; i++, out += line->value_stride) {
-        const int32_t *sums = line->sums + i * line->sum_stride;
-        const uint32_t plain =
-            line->plain == NULL ? 0 : (uint32_t)line->plain[i * line->window_stride];
+        const uint32_t *sums = line->sums + i * line->sum_stride;
+        const uint32_t plain = line->plain == NULL ? 0 : line->plain[i * line->window_stride];
         size_t j = 0;
 
         for (; j + AXK_LANES <= line->channels; j += AXK_LANES) {
@@ -49,32 +48,30 @@ static void finish_sums(const axk_result_line *line, int32_t *out)
 }
 
 void axk_subtract_zeros(const axk_operation *op, const axk_band *band, const axk_workspace *work,
-                        const axk_part *part, size_t r, int32_t *sums)
+                        const axk_part *part, size_t r, uint32_t *sums)
 {
     const size_t groups = op->conv.groups;
     const size_t size = op->conv.out_channels / groups;
-    const int32_t *zeros = work->window_zeros + r * band->columns * groups;
+    const uint32_t *zeros = work->window_zeros + r * band->columns * groups;
     const int32_t *zero_point = op->sink.zero_point + part->first_channel;
 
     for (size_t i = 0; i < band->columns; i++, zeros += groups, sums += part->sum_stride) {
-        const int32_t *of_part = zeros + part->first_channel / size;
+        const uint32_t *of_part = zeros + part->first_channel / size;
 
         for (size_t g = 0; size > 1 && g < part->channels / size; g++) {
             for (size_t j = g * size; j < (g + 1) * size; j++) {
-                sums[j] = (int32_t)((uint32_t)sums[j] -
-                                    (uint32_t)zero_point[j] * (uint32_t)of_part[g]);
+                sums[j] -= (uint32_t)zero_point[j] * of_part[g];
             }
         }
         for (size_t j = 0; size == 1 && j < part->channels; j++) {
-            sums[j] =
-                (int32_t)((uint32_t)sums[j] - (uint32_t)zero_point[j] * (uint32_t)of_part[j]);
+            sums[j] -= (uint32_t)zero_point[j] * of_part[j];
         }
     }
 }
 
 void axk_finish_row(const axk_operation *op, const axk_isa *isa, const axk_band *band,
                     const axk_workspace *work, const axk_part *part, size_t r,
-                    const int32_t *sums)
+                    const uint32_t *sums)
 {
     const axk_conv2d *c = &op->conv;
     const size_t image = band->image + r / band->rows;

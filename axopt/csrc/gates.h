@@ -16,7 +16,22 @@ typedef struct axk_lstm_step {
     float *gates;           /* [rows][4 * size] behind their non-linearities, or NULL */
 } axk_lstm_step;
 
-/* Fill the outputs; the same bits on every instruction set and with any number of threads. */
-void axk_lstm_gates(int threads, const axk_lstm_step *step);
+/* The gates of `n` values of a row, and the states behind them. The four gates of a value are
+ * `size` elements apart in the products and `stride` elements apart in `gates`. No two arrays
+ * overlap. */
+typedef void axk_gates_fn(size_t n, size_t size, const float *inputs, const float *hidden,
+                          const float *cell, float *next_hidden, float *next_cell, float *gates,
+                          size_t stride);
+
+axk_gates_fn axk_gates__portable;
+#if defined(__x86_64__)
+axk_gates_fn axk_gates__avx2;
+axk_gates_fn axk_gates__avx512;
+#endif
+
+struct axk_isa;
+
+/* Fills the outputs: the same bits on every instruction set and with any number of threads. */
+void axk_lstm_gates(const struct axk_isa *isa, int threads, const axk_lstm_step *step);
 
 #endif

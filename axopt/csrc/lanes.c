@@ -3,6 +3,7 @@
  * a code's table row is held. Either way a tile is AXK_TILE_M lanes wide. */
 #include <string.h>
 
+#include "compiler.h"
 #include "methods.h"
 #include "sizes.h"
 
@@ -31,9 +32,9 @@ static void transpose_square(const uint8_t *from, size_t from_stride, uint8_t *t
         for (size_t i = 0; i < SIDE / 2; i++) {
             const codes16 a = square[i], b = square[i + SIDE / 2];
 
-            next[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
+            next[2 * i] = AXK_SHUFFLE(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21,
                                                   6, 22, 7, 23);
-            next[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
+            next[2 * i + 1] = AXK_SHUFFLE(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28,
                                                       13, 29, 14, 30, 15, 31);
         }
         memcpy(square, next, sizeof(square));
@@ -62,7 +63,7 @@ static void transpose(const uint8_t *from, size_t rows, size_t columns, uint8_t 
 
 /* Copies n bytes, size <= n <= 2 * size, as two pieces that may overlap: on the short lines of
  * small maps a call of memcpy costs more than the copy. */
-static inline __attribute__((always_inline)) void
+AXK_INLINE void
 copy_pieces(const uint8_t *from, const size_t *taps, size_t depth, size_t n, size_t size,
             uint8_t *to)
 {
@@ -100,7 +101,7 @@ static void copy_even(const uint8_t *from, size_t n, uint8_t *to)
 
         memcpy(&low, from + 2 * i, SIDE);
         memcpy(&high, from + 2 * i + SIDE, SIDE);
-        even = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+        even = AXK_SHUFFLE(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
                                        26, 28, 30);
         memcpy(to + i, &even, SIDE);
         i += SIDE;
@@ -200,7 +201,7 @@ static void sum_tile(const axk_operation *op, const axk_isa *isa, const axk_band
 }
 
 /* [channel][AXK_TILE_M] to [pixel][AXK_PART], four by four; both may be written up to there. */
-static void turn_sums(const uint32_t *sums, size_t channels, size_t pixels, int32_t *to)
+static void turn_sums(const uint32_t *sums, size_t channels, size_t pixels, uint32_t *to)
 {
     for (size_t j = 0; j < channels; j += QUAD) {
         for (size_t i = 0; i < pixels; i += QUAD) {
@@ -211,10 +212,10 @@ static void turn_sums(const uint32_t *sums, size_t channels, size_t pixels, int3
             memcpy(&square[2], sums + (j + 2) * AXK_TILE_M + i, sizeof(sums4));
             memcpy(&square[3], sums + (j + 3) * AXK_TILE_M + i, sizeof(sums4));
             for (int round = 0; round < 2; round++) {
-                next[0] = __builtin_shufflevector(square[0], square[2], 0, 4, 1, 5);
-                next[1] = __builtin_shufflevector(square[0], square[2], 2, 6, 3, 7);
-                next[2] = __builtin_shufflevector(square[1], square[3], 0, 4, 1, 5);
-                next[3] = __builtin_shufflevector(square[1], square[3], 2, 6, 3, 7);
+                next[0] = AXK_SHUFFLE(square[0], square[2], 0, 4, 1, 5);
+                next[1] = AXK_SHUFFLE(square[0], square[2], 2, 6, 3, 7);
+                next[2] = AXK_SHUFFLE(square[1], square[3], 0, 4, 1, 5);
+                next[3] = AXK_SHUFFLE(square[1], square[3], 2, 6, 3, 7);
                 memcpy(square, next, sizeof(square));
             }
             for (size_t p = 0; p < QUAD; p++) {
@@ -244,7 +245,7 @@ static void sum_groups(const axk_operation *op, const axk_isa *isa, const axk_ba
     }
     turn_sums(work->tile_sums, part.channels, rows * band->columns, work->sums);
     for (size_t r = 0; r < rows; r++) {
-        int32_t *sums = work->sums + r * band->columns * AXK_PART;
+        uint32_t *sums = work->sums + r * band->columns * AXK_PART;
 
         if (axk_needs_zeros(op) && !part.one_group) {
             axk_subtract_zeros(op, band, work, &part, first + r, sums);
@@ -328,7 +329,7 @@ static void sum_lanes(const axk_operation *op, const axk_isa *isa, const axk_ban
     }
     for (size_t r = 0; r < rows; r++) {
         axk_finish_row(op, isa, band, work, &part, first_row + r,
-                       (const int32_t *)work->tile_sums + r * band->columns * AXK_TILE_M);
+                       work->tile_sums + r * band->columns * AXK_TILE_M);
     }
 }
 

@@ -7,11 +7,12 @@
  * and the even sum is whole - 256 * odd. Neither sum overflows for depth <= 257.
  */
 #if defined(__x86_64__)
-
-#pragma GCC target("avx512f,avx512bw,avx512vbmi")
 #include <immintrin.h>
 
 #include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx512f,avx512bw,avx512vbmi")
 
 enum {
     LANES = 64,
@@ -34,21 +35,19 @@ typedef struct {
     __m512i whole, odd;
 } byte_sums;
 
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __m512i load(const void *from)
+AXK_INLINE __m512i load(const void *from)
 {
     return _mm512_loadu_si512(from);
 }
 
-INLINE void add_bytes(byte_sums *sums, __m512i bytes)
+AXK_INLINE void add_bytes(byte_sums *sums, __m512i bytes)
 {
     sums->whole = _mm512_add_epi16(sums->whole, bytes);
     sums->odd = _mm512_add_epi16(sums->odd, _mm512_srli_epi16(bytes, 8));
 }
 
 /* The bytes of a plane (a column in four registers, or half of it in two) for 64 codes. */
-INLINE __m512i look_up(const __m512i column[4], halves used, __m512i codes, __mmask64 high)
+AXK_INLINE __m512i look_up(const __m512i column[4], halves used, __m512i codes, __mmask64 high)
 {
     if (used == LOW_HALF) {
         return _mm512_permutex2var_epi8(column[0], codes, column[1]);
@@ -61,7 +60,7 @@ INLINE __m512i look_up(const __m512i column[4], halves used, __m512i codes, __mm
 }
 
 /* Adds 32-bit sums low + 256 * high of 64 rows to `to`, restoring the order of the rows. */
-INLINE void flush(byte_sums low, byte_sums high, uint32_t *to)
+AXK_INLINE void flush(byte_sums low, byte_sums high, uint32_t *to)
 {
     const __m512i step = _mm512_set1_epi32(0x00200000); /* even i: E[i/2], odd i: O[i/2] */
     const __m512i pairs = _mm512_cvtepu16_epi32(_mm256_setr_epi16(
@@ -89,7 +88,7 @@ INLINE void flush(byte_sums low, byte_sums high, uint32_t *to)
 }
 
 /* One output channel for `blocks` blocks of rows; `blocks` and `used` are constants here. */
-INLINE void sum_blocks(int blocks, halves used, const axk_table *table, const uint8_t *codes,
+AXK_INLINE void sum_blocks(int blocks, halves used, const axk_table *table, const uint8_t *codes,
                        size_t depth, const uint8_t *weights, uint32_t *sums)
 {
     byte_sums low[BLOCKS], high[BLOCKS];
@@ -122,7 +121,7 @@ INLINE void sum_blocks(int blocks, halves used, const axk_table *table, const ui
     }
 }
 
-INLINE void sum_channels(int blocks, halves used, const axk_table *table, const axk_tile *tile,
+AXK_INLINE void sum_channels(int blocks, halves used, const axk_table *table, const axk_tile *tile,
                          size_t n, const uint8_t *weights, size_t weight_stride, uint32_t *sums)
 {
     for (size_t j = 0; j < n; j++) {
@@ -186,4 +185,5 @@ void axk_lut_tile__avx512vbmi(const axk_table *table, const axk_tile *tile, size
     }
 }
 
+AXK_END_TARGET
 #endif

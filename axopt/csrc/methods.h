@@ -30,12 +30,12 @@ typedef struct axk_part {
 
 /* Subtracts the zero-point terms from the sums of one output row. */
 void axk_subtract_zeros(const axk_operation *op, const axk_band *band, const axk_workspace *work,
-                        const axk_part *part, size_t r, int32_t *sums);
+                        const axk_part *part, size_t r, uint32_t *sums);
 
 /* Writes the sums of one output row, [column][sum_stride], to the sink. */
 void axk_finish_row(const axk_operation *op, const axk_isa *isa, const axk_band *band,
                     const axk_workspace *work, const axk_part *part, size_t r,
-                    const int32_t *sums);
+                    const uint32_t *sums);
 
 /* Channels of every group that a task sums. */
 typedef struct axk_share {

@@ -1,31 +1,50 @@
-/* AVX2: vpshufb looks the residuals of two codes of a pixel, whose rows are the halves of a
- * register, up for 16 channels, after vpmaddwd has summed the products. Bytes are added in 16-bit
- * lanes, those of even and of odd channels by themselves. */
+/* AVX2: vpshufb looks up the residuals of two codes of a pixel for 16 channels. The residual rows
+ * of the two codes are the halves of a register. */
 #if defined(__x86_64__)
-
-#pragma GCC target("avx2")
 #include <immintrin.h>
 
 #include "axk.h"
+#include "compiler.h"
 
-enum {
-    VECTOR = 32,
-    MAX_PAIRS = 256, /* of units: 16 bits hold 258 times 2 * 127 */
-};
+AXK_BEGIN_TARGET("avx2")
 
-#define INLINE static inline __attribute__((always_inline))
+AXK_INLINE __m256i zero(void)
+{
+    return _mm256_setzero_si256();
+}
 
-typedef struct {
-    __m256i even, odd;
-} byte_sums;
-
-INLINE __m256i load(const void *from)
+AXK_INLINE __m256i load(const void *from)
 {
     return _mm256_loadu_si256(from);
 }
 
+AXK_INLINE __m256i shuffle(__m256i rows, __m256i classes)
+{
+    return _mm256_shuffle_epi8(rows, classes);
+}
+
+AXK_INLINE __m256i add_8(__m256i a, __m256i b)
+{
+    return _mm256_add_epi8(a, b);
+}
+
+AXK_INLINE __m256i add_16(__m256i a, __m256i b)
+{
+    return _mm256_add_epi16(a, b);
+}
+
+AXK_INLINE __m256i low_bytes(__m256i bytes)
+{
+    return _mm256_and_si256(bytes, _mm256_set1_epi16(0x00ff));
+}
+
+AXK_INLINE __m256i shift_right_16(__m256i bytes)
+{
+    return _mm256_srli_epi16(bytes, 8);
+}
+
 /* The classes of a unit, [channel][code], as [code][channel]. */
-INLINE __m256i load_classes(const uint8_t *classes)
+AXK_INLINE __m256i load_classes(const uint8_t *classes)
 {
     const __m256i apart = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,
                                            0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
@@ -33,99 +52,17 @@ INLINE __m256i load_classes(const uint8_t *classes)
     return _mm256_permute4x64_epi64(_mm256_shuffle_epi8(load(classes), apart), 0xd8);
 }
 
-INLINE void add_bytes(byte_sums *sums, __m256i bytes)
-{
-    sums->even =
-        _mm256_add_epi16(sums->even, _mm256_and_si256(bytes, _mm256_set1_epi16(0x00ff)));
-    sums->odd = _mm256_add_epi16(sums->odd, _mm256_srli_epi16(bytes, 8));
-}
-
-/* The sums of both codes, widened. */
-INLINE __m256i join(__m256i sums)
+AXK_INLINE __m256i join(__m256i sums)
 {
     return _mm256_add_epi32(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(sums)),
                             _mm256_cvtepu16_epi32(_mm256_extracti128_si256(sums, 1)));
 }
 
-INLINE void subtract(int32_t *sums, __m256i taken)
-{
-    _mm256_storeu_si256((__m256i *)sums, _mm256_sub_epi32(load(sums), taken));
-}
+#define RESIDUAL_NAME axk_residual__avx2
+#define DOT_NAME axk_dot__avx2
+#define VECTOR __m256i
+#define CODE_BYTES 2
+#include "residual_shuffle.inc"
 
-/* Takes the sums of a pixel off those of 16 channels, and starts them anew. */
-INLINE void flush(byte_sums *taken, int32_t *sums)
-{
-    const __m256i even = join(taken->even), odd = join(taken->odd);
-    const __m256i low = _mm256_unpacklo_epi32(even, odd);
-    const __m256i high = _mm256_unpackhi_epi32(even, odd);
-
-    subtract(sums, _mm256_permute2x128_si256(low, high, 0x20));
-    subtract(sums + AXK_LANES / 2, _mm256_permute2x128_si256(low, high, 0x31));
-    taken->even = taken->odd = _mm256_setzero_si256();
-}
-
-/* A quad and a block of 16 channels. */
-INLINE void subtract_quad(const axk_window *window, const axk_residual *residual,
-                          const uint8_t *quad, const uint8_t *classes, int32_t *sums,
-                          size_t stride)
-{
-    /* a row has 16 bytes, a code 2 */
-    const size_t scale = AXK_CLASSES / sizeof(int16_t);
-    const uint8_t *rows = residual->rows + (size_t)(quad - residual->codes) * scale;
-    const size_t step = window->pixel_step * scale;
-    byte_sums taken[AXK_QUAD];
-    size_t pairs = 0;
-
-#pragma GCC unroll 4
-    for (size_t p = 0; p < AXK_QUAD; p++) {
-        taken[p].even = taken[p].odd = _mm256_setzero_si256();
-    }
-    for (size_t r = 0; r < window->runs; r++) {
-        const uint8_t *at = rows + window->run_offset[r] * scale;
-        const size_t units = window->run_bytes / AXK_UNIT;
-
-        for (size_t unit = 0; unit < units; unit += 2, at += 2 * VECTOR) {
-            const int two = unit + 1 < units;
-            const __m256i first = load_classes(classes);
-            const __m256i second = two ? load_classes(classes + VECTOR) : first;
-
-#pragma GCC unroll 4
-            for (size_t p = 0; p < AXK_QUAD; p++) {
-                __m256i bytes = _mm256_shuffle_epi8(load(at + p * step), first);
-
-                if (two) {
-                    bytes = _mm256_add_epi8(
-                        bytes, _mm256_shuffle_epi8(load(at + p * step + VECTOR), second));
-                }
-                add_bytes(&taken[p], bytes);
-            }
-            classes += two ? 2 * VECTOR : VECTOR;
-            if (++pairs % MAX_PAIRS == 0) {
-                for (size_t p = 0; p < AXK_QUAD; p++) {
-                    flush(&taken[p], sums + p * stride);
-                }
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (size_t p = 0; p < AXK_QUAD; p++) {
-        flush(&taken[p], sums + p * stride);
-    }
-}
-
-void axk_residual__avx2(const axk_window *window, const axk_residual *residual,
-                        const uint8_t *const *quads, size_t quad_count, const void *weights,
-                        size_t block_bytes, size_t blocks, int32_t *sums, size_t stride)
-{
-    axk_dot__avx2(window, quads, quad_count, weights, block_bytes, blocks, sums, stride);
-    for (size_t b = 0; b < blocks; b++) {
-        const uint8_t *classes = residual->classes + b * (block_bytes / sizeof(int16_t));
-
-        for (size_t q = 0; q < quad_count; q++) {
-            subtract_quad(window, residual, quads[q], classes,
-                          sums + q * AXK_QUAD * stride + b * AXK_LANES, stride);
-        }
-    }
-}
-
+AXK_END_TARGET
 #endif

@@ -2,20 +2,19 @@
  * bytes of a register, up for 16 channels; vpdpbusd with weights of -1 takes the four off each
  * channel's sum, after two such units are added up in bytes. */
 #if defined(__x86_64__)
-
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")
 #include <immintrin.h>
 #include <string.h>
 
 #include "axk.h"
+#include "compiler.h"
+
+AXK_BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512vnni,avx512vbmi")
 
 enum { VECTOR = 64, MAX_SUMS = 16, MAX_BLOCKS = 2, MAX_QUADS = 4 };
 
 _Static_assert((int)AXK_UNIT * (int)AXK_CLASSES == (int)VECTOR, "a unit's rows are a vector");
 
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE __m512i broadcast(const uint8_t *codes)
+AXK_INLINE __m512i broadcast(const uint8_t *codes)
 {
     int32_t unit;
 
@@ -25,7 +24,7 @@ INLINE __m512i broadcast(const uint8_t *codes)
 
 /* Adds the products of `units` units, one or two, to the sums of a tile; all but the pointers
  * and strides constant. */
-INLINE void add_units(const size_t units, const size_t quads, const size_t blocks,
+AXK_INLINE void add_units(const size_t units, const size_t quads, const size_t blocks,
                       const axk_residual *residual, const uint8_t *const *codes, size_t step,
                       const char *weights, const uint8_t *classes, size_t block_bytes,
                       __m512i *sums)
@@ -65,10 +64,10 @@ INLINE void add_units(const size_t units, const size_t quads, const size_t block
 }
 
 /* `quads` quads times `blocks` blocks of 16 channels, all sums in registers; both constants. */
-INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *window,
+AXK_INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *window,
                      const axk_residual *residual, const uint8_t *const *windows,
                      const char *weights, const uint8_t *classes, size_t block_bytes,
-                     int32_t *sums, size_t stride)
+                     uint32_t *sums, size_t stride)
 {
     __m512i acc[MAX_SUMS];
 
@@ -109,10 +108,10 @@ INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *
 }
 
 /* All quads for `blocks` blocks, `most` quads at a time. */
-INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window *window,
+AXK_INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window *window,
                        const axk_residual *residual, const uint8_t *const *quads,
                        size_t quad_count, const char *weights, const uint8_t *classes,
-                       size_t block_bytes, int32_t *sums, size_t stride)
+                       size_t block_bytes, uint32_t *sums, size_t stride)
 {
     size_t q = 0;
 
@@ -129,7 +128,7 @@ INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window 
 void axk_residual__avx512vbmi(const axk_window *window, const axk_residual *residual,
                               const uint8_t *const *quads, size_t quad_count,
                               const void *weights, size_t block_bytes, size_t blocks,
-                              int32_t *sums, size_t stride)
+                              uint32_t *sums, size_t stride)
 {
     const char *w = weights;
     size_t b = 0;
@@ -146,4 +145,5 @@ void axk_residual__avx512vbmi(const axk_window *window, const axk_residual *resi
     }
 }
 
+AXK_END_TARGET
 #endif

@@ -26,7 +26,7 @@ static uint32_t sum_residual(const axk_window *window, const axk_residual *resid
 
 static void subtract_residual(const axk_window *window, const axk_residual *residual,
                               const uint8_t *const *quads, size_t quad_count, size_t block_bytes,
-                              size_t blocks, int32_t *sums, size_t stride)
+                              size_t blocks, uint32_t *sums, size_t stride)
 {
     for (size_t i = 0; i < quad_count * AXK_QUAD; i++, sums += stride) {
         const uint8_t *codes = quads[i / AXK_QUAD] + i % AXK_QUAD * window->pixel_step;
@@ -36,15 +36,14 @@ static void subtract_residual(const axk_window *window, const axk_residual *resi
                                      channel / AXK_LANES * (block_bytes / sizeof(int16_t)) +
                                      channel % AXK_LANES * PER_UNIT;
 
-            sums[channel] = (int32_t)((uint32_t)sums[channel] -
-                                      sum_residual(window, residual, codes, classes));
+            sums[channel] -= sum_residual(window, residual, codes, classes);
         }
     }
 }
 
 void axk_residual__portable(const axk_window *window, const axk_residual *residual,
                             const uint8_t *const *quads, size_t quad_count, const void *weights,
-                            size_t block_bytes, size_t blocks, int32_t *sums, size_t stride)
+                            size_t block_bytes, size_t blocks, uint32_t *sums, size_t stride)
 {
     axk_dot__portable(window, quads, quad_count, weights, block_bytes, blocks, sums, stride);
     subtract_residual(window, residual, quads, quad_count, block_bytes, blocks, sums, stride);
@@ -52,7 +51,7 @@ void axk_residual__portable(const axk_window *window, const axk_residual *residu
 
 void axk_residual__ref(const axk_window *window, const axk_residual *residual,
                        const uint8_t *const *quads, size_t quad_count, const void *weights,
-                       size_t block_bytes, size_t blocks, int32_t *sums, size_t stride)
+                       size_t block_bytes, size_t blocks, uint32_t *sums, size_t stride)
 {
     axk_dot__ref(window, quads, quad_count, weights, block_bytes, blocks, sums, stride);
     subtract_residual(window, residual, quads, quad_count, block_bytes, blocks, sums, stride);

@@ -26,7 +26,8 @@ static code_range find_range(const uint8_t *codes, size_t n)
         low = codes[i] < low ? codes[i] : low;
         high = codes[i] > high ? codes[i] : high;
     }
-    return (code_range){.first = low / STEP * STEP, .last = (high / STEP + 1) * STEP};
+    return (code_range){.first = (size_t)low / STEP * STEP,
+                        .last = ((size_t)high / STEP + 1) * STEP};
 }
 
 static axk_lines list_lines(const axk_operation *op, const axk_band *band, axk_workspace *work)
@@ -95,12 +96,12 @@ static void sum_block(const axk_operation *op, const axk_isa *isa, const axk_ban
             isa->rows->build(op->table.columns, order, width, range.first, range.last,
                              work->rows + t * AXK_CODES * width / 2);
         }
-        isa->rows->add(lines, work->rows, offsets, taps, width, k == 0, (uint32_t *)work->sums);
+        isa->rows->add(lines, work->rows, offsets, taps, width, k == 0, work->sums);
     }
     for (size_t r = 0; r < lines->count; r++) {
-        int32_t *sums = work->sums + r * lines->pixels * width;
+        uint32_t *sums = work->sums + r * lines->pixels * width;
 
-        isa->rows->settle((uint32_t *)sums, lines->pixels, width,
+        isa->rows->settle(sums, lines->pixels, width,
                           (uint32_t)op->table.bias * (uint32_t)depth);
         axk_finish_row(op, isa, band, work, part, r, sums);
     }

@@ -9,6 +9,7 @@ from axopt.kernels.batched import MatrixProduct
 from axopt.kernels.convolution import Convolution, Output, Quantiser
 from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
+from axopt.kernels.gates import lstm_gates
 from axopt.kernels.operations import Window
 from axopt.kernels.plan import Plan, first_operand_plan, plan
 from axopt.kernels.products import conv2d_codes, gemm_codes, lut_gemm
@@ -32,6 +33,7 @@ __all__ = [
     "force_isa",
     "gemm_codes",
     "gemm_sums",
+    "lstm_gates",
     "lut_gemm",
     "matmul_sums",
     "plan",

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-import axopt._lut_gemm as _lut_gemm
+from axopt.kernels import lstm_gates
 
 State = tuple[Tensor, ...]
 """The hidden state, ``(batch, features)``; an LSTM's cell state is behind it."""
@@ -44,27 +44,7 @@ def lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
         return out.sigmoid() * cell.tanh(), cell
     if torch.is_grad_enabled() and any(x.requires_grad for x in (inputs, hidden, cell)):
         return cast(State, _LstmGates.apply(inputs, hidden, cell))  # type: ignore[no-untyped-call]
-    return _native_lstm_step(inputs, hidden, cell)
-
-
-def _native_lstm_step(
-    inputs: Tensor, hidden: Tensor, cell: Tensor, gates: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Next hidden and cell state; ``gates`` is filled with what is behind the non-linearities."""
-    cell = cell.contiguous()
-    next_hidden, next_cell = torch.empty_like(cell), torch.empty_like(cell)
-    if inputs.stride(1) != 1:
-        inputs = inputs.contiguous()
-    _lut_gemm.lstm_gates(
-        torch.get_num_threads(),
-        inputs.detach().numpy(),
-        hidden.detach().contiguous().numpy(),
-        cell.detach().numpy(),
-        next_hidden.numpy(),
-        next_cell.numpy(),
-        None if gates is None else gates.numpy(),
-    )
-    return next_hidden, next_cell
+    return lstm_gates(inputs, hidden, cell)
 
 
 class _LstmGates(Function):
@@ -73,7 +53,7 @@ class _LstmGates(Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         gates = torch.empty_like(hidden)
-        next_hidden, next_cell = _native_lstm_step(inputs, hidden, cell, gates)
+        next_hidden, next_cell = lstm_gates(inputs, hidden, cell, gates)
         ctx.save_for_backward(gates, cell, next_cell)
         return next_hidden, next_cell
 

@@ -1,0 +1,3 @@
+/* The gates of an LSTM for any machine. */
+#define GATES_NAME axk_gates__portable
+#include "gates.inc"
