@@ -5,6 +5,7 @@ AXOPT_DEBUG_CYTHON=1 switches bound checks on, AXOPT_SANITIZE=1 AddressSanitizer
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +34,7 @@ def unfit(macros: str) -> str | None:
     Args:
         macros: What the compiler defines by itself, a ``#define`` a line.
     """
-    defined = dict(
-        line.split(maxsplit=2)[1:] for line in macros.splitlines() if line.count(" ") > 1
-    )
+    defined = dict(re.findall(r"^#define (\w+) (\d+)$", macros, re.MULTILINE))
     if "__clang__" in defined:
         name, version, oldest = "Clang", int(defined["__clang_major__"]), 14
     elif "__GNUC__" in defined:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def build():
     return module
 
 
-GCC = "#define __GNUC__ {}\n#define __STDC__ 1\n#define __x86_64__ 1\n#define EMPTY\n"
+GCC = "#define __GNUC__ {}\n#define F(x) x ## 1\n#define EMPTY \n#define NOTHING\n"
 CLANG = "#define __clang__ 1\n#define __GNUC__ 4\n#define __clang_major__ {}\n"
 
 
@@ -42,6 +43,12 @@ def test_other_compilers_are_refused_in_the_words_of_the_readme(build, macros, f
     assert build.unfit(macros) == f"{build.COMPILERS} {found}"
     readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text("utf-8"))
     assert build.COMPILERS in readme
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no compiler is called cc")
+def test_the_compiler_of_this_machine(build):
+    command = ["cc", "-dM", "-E", "-x", "c", "/dev/null"]
+    assert build.unfit(subprocess.run(command, capture_output=True, text=True).stdout) is None
 
 
 def test_the_build_stops_before_it_compiles(tmp_path, monkeypatch):
