@@ -55,6 +55,10 @@ class AssignmentError(AxoptError, ValueError):
     """An assignment file or value breaks its schema or does not fit the model or the library."""
 
 
+class InputsError(AxoptError, TypeError):
+    """A model cannot be called with the inputs of a batch; the message says how it was called."""
+
+
 class DatasetError(AxoptError, ValueError):
     """A data set is missing, damaged or inconsistent; the message names the file."""
 

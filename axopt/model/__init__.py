@@ -1,5 +1,6 @@
 """Prepare a model for emulation, assign multipliers to its layers, and cost them."""
 
+from axopt.model.adapter import Adapter
 from axopt.model.assign import assign_, current_assignment
 from axopt.model.assignment import Assignment, LayerAssignment
 from axopt.model.correct import (
@@ -17,6 +18,7 @@ from axopt.model.reestimation import Reestimator
 
 __all__ = [
     "WEIGHT_SCALES",
+    "Adapter",
     "Assignment",
     "Cost",
     "EmulatedModel",

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer
+from axopt.model.adapter import PLAIN, Adapter
 from axopt.model.coverage import Coverage
 
 
@@ -43,6 +43,7 @@ class EmulatedModel(nn.Module):
             that a module computes by calling a function ("module: function").
         folded: Name of the layer -> name of the batch norm folded into it.
         fused: Name of the layer -> name of the rectifier that the layer does itself.
+        adapter: How inputs are passed to the model, and which output is used.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class EmulatedModel(nn.Module):
         skipped: Mapping[str, str],
         folded: Mapping[str, str],
         fused: Mapping[str, str],
+        adapter: Adapter = PLAIN,
     ) -> None:
         super().__init__()
         self.module = module
@@ -62,6 +64,7 @@ class EmulatedModel(nn.Module):
         self.skipped = dict(skipped)
         self.folded = dict(folded)
         self.fused = dict(fused)
+        self.adapter = adapter
         self._names = tuple(emulated)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -140,20 +143,3 @@ class EmulatedModel(nn.Module):
                 digest.update(params.scale.cpu().numpy().tobytes())
                 digest.update(params.zero_point.cpu().numpy().tobytes())
         return digest.hexdigest()
-
-
-def input_of(batch: Any) -> Tensor:
-    """The input of a calibration batch, which may be (input, target).
-
-    Raises:
-        CalibrationError: If there is none.
-    """
-    if batch is None:
-        raise CalibrationError("`calibration` must hold at least one batch, got none.")
-    x = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-    if not isinstance(x, Tensor) or x.ndim == 0 or len(x) == 0:
-        raise CalibrationError(
-            "`calibration` must yield non-empty tensors or (tensor, target), got "
-            f"{type(x).__name__}{list(x.shape) if isinstance(x, Tensor) else ''}."
-        )
-    return x

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from axopt.model.adapter import PLAIN, Adapter
 from axopt.model.calls import product_name
 from axopt.model.running import watched
 from axopt.modules import ScaledDotProductAttention
@@ -24,19 +25,20 @@ from axopt.modules import ScaledDotProductAttention
 ATTENTION = "scaled_dot_product_attention"
 
 
-def product_calls(model: nn.Module, x: Tensor) -> dict[str, list[str]]:
+def product_calls(model: nn.Module, inputs: Any, adapter: Adapter = PLAIN) -> dict[str, list[str]]:
     """Run ``model`` once and watch which modules call functions that multiply.
 
     Args:
         model: In evaluation mode.
-        x: An input of it.
+        inputs: Inputs of it.
+        adapter: How they are passed.
 
     Returns:
         Name of the module that was running -> names of the functions, each once.
     """
     found: dict[str, list[str]] = {}
     with watched(model) as running, torch.no_grad(), _Watch(running, found):
-        model(x)
+        adapter.call(model, inputs)
     return found
 
 

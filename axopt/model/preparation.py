@@ -31,8 +31,9 @@ from axopt.layers import (
     EmulatedMatMul,
     LayerOptions,
 )
+from axopt.model.adapter import Adapter, Forward, head, inputs_of
 from axopt.model.coverage import Coverage
-from axopt.model.emulated_model import EmulatedModel, input_of
+from axopt.model.emulated_model import EmulatedModel
 from axopt.model.functional import product_calls, redirect_attention_, unredirected
 from axopt.model.patterns import matching
 from axopt.model.plain import plain_copy
@@ -67,6 +68,8 @@ def prepare(
     include: Sequence[str] | None = None,
     exclude: Sequence[str] = (),
     layer_options: LayerOptions | Mapping[str, LayerOptions] | None = None,
+    forward: Forward | None = None,
+    output: str | None = None,
 ) -> EmulatedModel:
     """Make an emulated copy of ``model``; the original is left as it is.
 
@@ -78,7 +81,9 @@ def prepare(
 
     Args:
         model: A trained module; it is copied and put in evaluation mode.
-        calibration: Batches of inputs, or of (input, target), from the training data.
+        calibration: Batches of inputs, or of (inputs, targets), from the training data. Inputs
+            that are a tuple or list are passed as ``model(*inputs)``, a mapping as
+            ``model(**inputs)``; see `axopt.model.adapter`.
         calibrator: "minmax", "percentile", "mse" or "entropy": how activation ranges follow
             from what calibration sees.
         weight_scales: "per-channel" or "per-tensor".
@@ -88,6 +93,10 @@ def prepare(
         layer_options: How layers are emulated: padded taps, accumulators, and quantisation where
             it differs from the arguments here. For all layers, or by names or patterns, of which
             the first that matches a layer is used.
+        forward: Called as ``forward(model, inputs)`` for models that are called in another way.
+            `evaluate`, `search` and `retrain` call the emulated model by it too.
+        output: Which output these use of a model that returns several: a path such as "logits",
+            "0" or "head.logits".
 
     Returns:
         The emulated model; layers that were not converted are in its ``skipped``, and so are
@@ -105,17 +114,18 @@ def prepare(
     _check_quantisation(usual)
     multiplier = multiplier or load_library().exact(signed=True)
     batches = iter(calibration)
-    first = input_of(next(batches, None))
+    adapter = Adapter(forward, output)
+    first = inputs_of(next(batches, None), adapter)
     module = plain_copy(model)
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
     _refuse(module, include, exclude)
-    calls = product_calls(module, first[:1])
+    calls = product_calls(module, head(first, 1), adapter)
     redirect_attention_(module, calls)
     chosen, skipped = _choose(module, include, exclude)
     skipped |= unredirected(module, calls, known={*chosen, *skipped})
     options = _options_by_layer(chosen, layer_options, usual)
-    seen = _trace_channels_last(module, chosen, first[:1], skipped)
+    seen = _trace_channels_last(module, chosen, head(first, 1), skipped, adapter)
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
     _fold_batch_norms(module, seen)
@@ -134,7 +144,8 @@ def prepare(
             accumulator=options[name].accumulator,
         )
     _replace(module, {id(chosen[name]): layer for name, layer in emulated.items()})
-    _calibrate(module, emulated, chain([first], map(input_of, batches)))
+    rest = (inputs_of(batch, adapter) for batch in batches)
+    _calibrate(module, emulated, chain([first], rest), adapter)
     coverage = Coverage(seen.macs, seen.left_out)
     return EmulatedModel(
         module,
@@ -143,6 +154,7 @@ def prepare(
         skipped=skipped,
         folded=seen.batch_norms,
         fused=seen.rectifiers,
+        adapter=adapter,
     ).eval()
 
 
@@ -183,7 +195,11 @@ def _options_by_layer(
 
 
 def _trace_channels_last(
-    module: nn.Module, layers: dict[str, nn.Module], x: Tensor, known: Collection[str]
+    module: nn.Module,
+    layers: dict[str, nn.Module],
+    x: Any,
+    known: Collection[str],
+    adapter: Adapter,
 ) -> Trace:
     """Trace with channels-last convolutions, which run faster, if the model can have them.
 
@@ -196,11 +212,11 @@ def _trace_channels_last(
     for layer in convolutions:
         layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
     try:
-        return trace(module, layers, x, known)
+        return trace(module, layers, x, known, adapter)
     except RuntimeError:
         for layer, data in zip(convolutions, before, strict=True):
             layer.weight.data = data
-        return trace(module, layers, x, known)
+        return trace(module, layers, x, known, adapter)
 
 
 def _take_over_rectifier(module: nn.Module, name: str | None) -> tuple[float, float] | None:
@@ -315,14 +331,17 @@ def _set_submodule(module: nn.Module, name: str, new: nn.Module) -> None:
 
 
 def _calibrate(
-    module: nn.Module, emulated: dict[str, EmulatedLayer], batches: Iterable[Tensor]
+    module: nn.Module,
+    emulated: dict[str, EmulatedLayer],
+    batches: Iterable[Any],
+    adapter: Adapter,
 ) -> None:
     """Run the float network over the batches while every emulated layer watches its input."""
     for layer in emulated.values():
         layer.observing = True
     with torch.no_grad():
-        for x in batches:
-            module(x)
+        for inputs in batches:
+            adapter.call(module, inputs)
     for name, layer in emulated.items():
         layer.observing = False
         if layer.histogram.empty:

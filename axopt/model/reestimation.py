@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer, Quantisation, rounded
-from axopt.model.emulated_model import EmulatedModel, input_of
+from axopt.model.adapter import Adapter, count, head, inputs_of, joined
+from axopt.model.emulated_model import EmulatedModel
 
 _MAX_SAMPLES = 512
 _GAINS = (0.5, 2.0)
@@ -41,7 +42,7 @@ class Reestimator:
 
     def __init__(self, emulated: EmulatedModel, data: Iterable[Any]) -> None:
         self._emulated = emulated
-        self._x = _first_samples(data)
+        self._inputs = _first_samples(data, emulated.adapter)
         self._moments: dict[EmulatedLayer, Moments | None] = {}  # None where there is no matching
         with torch.no_grad():
             self._target = self._run(self._record)
@@ -56,7 +57,7 @@ class Reestimator:
         layers = self._emulated.emulated_layers.values()
         before = {layer: layer.correction for layer in layers}
         with torch.no_grad():
-            error = _difference(self._emulated(self._x), self._target)
+            error = _difference(self._call(), self._target)
             helps = _difference(self._run(self._match), self._target) < error
         if not helps:
             for layer, correction in before.items():
@@ -76,7 +77,10 @@ class Reestimator:
         with ExitStack() as stack:
             for layer in self._emulated.emulated_layers.values():
                 stack.enter_context(layer.register_forward_hook(replaced, with_kwargs=True))
-            return self._emulated(self._x)
+            return self._call()
+
+    def _call(self) -> Any:
+        return self._emulated.adapter.call(self._emulated, self._inputs)
 
     def _record(self, layer: EmulatedLayer, *operands: Any, **options: Any) -> Tensor:
         """The float layer's results; what they are like is kept."""
@@ -109,15 +113,15 @@ def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:
     return Reestimator(emulated, data).apply_()
 
 
-def _first_samples(data: Iterable[Any]) -> Tensor:
-    batches: list[Tensor] = []
+def _first_samples(data: Iterable[Any], adapter: Adapter) -> Any:
+    batches: list[Any] = []
     for batch in data:
-        batches.append(input_of(batch))
-        if sum(map(len, batches)) >= _MAX_SAMPLES:
+        batches.append(inputs_of(batch, adapter, "data"))
+        if sum(map(count, batches)) >= _MAX_SAMPLES:
             break
     if not batches:
         raise CalibrationError("`data` must hold at least one batch, got none.")
-    return torch.cat(batches)[:_MAX_SAMPLES]
+    return head(joined(batches), _MAX_SAMPLES)
 
 
 def _adjusted(

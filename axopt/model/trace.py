@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from axopt.layers import transposed_products
+from axopt.model.adapter import PLAIN, Adapter, count
 from axopt.model.calls import multiplications, product_name
 from axopt.model.running import watched
 from axopt.modules import MatMul
@@ -66,23 +67,28 @@ class _Call:
 
 
 def trace(
-    model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor, known: Collection[str] = ()
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    x: Any,
+    known: Collection[str] = (),
+    adapter: Adapter = PLAIN,
 ) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
     Args:
         model: In evaluation mode.
         layers: Name -> convolution, linear module or `MatMul` to watch.
-        x: An input of the model, samples along its first dimension.
+        x: Inputs of the model, samples along their first dimension.
         known: Modules whose products, where they are not in a layer, go by the name of the module
             alone.
+        adapter: How ``x`` is passed.
     """
-    observer = _Observer(model, layers, max(len(x), 1), known)
+    observer = _Observer(model, layers, max(count(x), 1), known)
     with ExitStack() as stack:
         observer.watch(stack)
         stack.enter_context(torch.no_grad())
         stack.enter_context(observer)
-        observer.use(model(x))
+        observer.use(adapter.call(model, x))
     return observer.found()
 
 
