@@ -10,13 +10,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from axopt.errors import AssignmentError
-from axopt.files import write_text_atomically
+from axopt.files import read_bytes, write_text_atomically
 
 SCHEMA = 1
+
+_MAX_FILE_BYTES = 64 << 20
+"""Bound on what `Assignment.load` reads; a corrected layer takes some kilobytes."""
 
 _SECTIONS = ("model", "quantisation", "metrics", "cost")
 
@@ -107,10 +109,11 @@ class Assignment:
 
         Raises:
             AssignmentError: If it is not an assignment; the message names the file and field.
-            OSError: If it cannot be read.
+            OSError: If it cannot be read, is not a regular file or has more than 64 MiB.
         """
+        content = read_bytes(path, limit=_MAX_FILE_BYTES)
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            text = content.decode("utf-8")
         except UnicodeDecodeError as error:
             raise AssignmentError(f"{os.fspath(path)}: not UTF-8: {error}") from None
         return cls.from_json(text, os.fspath(path))

@@ -1,4 +1,6 @@
 import json
+import os
+import time
 
 import pytest
 import torch
@@ -96,6 +98,19 @@ def test_file_round_trip_reproduces_outputs_exactly(emulated, tmp_path):
     axopt.assign_(other, axopt.Assignment.from_json(json.dumps(document)))
     with torch.no_grad():
         assert not torch.equal(other(x), expected)
+
+
+def test_only_regular_files_of_bounded_size_are_loaded(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    start = time.monotonic()
+    for path in ("/dev/zero", tmp_path / "fifo"):
+        with pytest.raises(OSError, match="not a regular file"):
+            axopt.Assignment.load(path)
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(OSError, match="expected at most 67108864 bytes, got 1099511627776"):
+        axopt.Assignment.load(tmp_path / "a.json")
+    assert time.monotonic() - start < 5
 
 
 def test_file_is_stable_sorted_utf8(emulated, tmp_path):
