@@ -5,9 +5,12 @@
 """
 
 import gzip
+import os
 import tarfile
 import zlib
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import torch
@@ -15,9 +18,11 @@ from torch import Tensor
 
 from axopt.data.dataset import Dataset, Split
 from axopt.data.download import CIFAR10_ARCHIVE, download_cifar10
+from axopt.data.limits import BoundedGzip, largest_unpacked
 from axopt.data.registry import register_reader
 from axopt.data.splitting import hold_out
 from axopt.errors import DatasetError
+from axopt.files import open_regular
 
 CLASSES = (
     "airplane",
@@ -38,6 +43,7 @@ _TEST = "test_batch.bin"
 _FILES = (*_TRAIN, _TEST)
 _FOLDER_IN_ARCHIVE = "cifar-10-batches-bin"
 _CHUNK = 1 << 20
+_MAX_ARCHIVE_BYTES = 256 << 20  # the official archive unpacks to 176 MiB
 
 
 @register_reader("cifar10")
@@ -96,12 +102,16 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     contents = {}
     try:
         # "r|" reads members in order, once; the gzip checksum is verified at the very end.
-        with gzip.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with (
+            open_regular(path) as file,
+            BufferedReader(BoundedGzip(file, _archive_limit(file), path)) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as archive,
+        ):
             for member in archive:
                 name = PurePosixPath(member.name).name
-                if name in _FILES and (file := archive.extractfile(member)):
+                if name in _FILES and (batch := archive.extractfile(member)):
                     _check_size(path / name, member.size)
-                    contents[name] = file.read()
+                    contents[name] = batch.read()
             while stream.read(_CHUNK):
                 pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -110,6 +120,11 @@ def _read_archive(path: Path) -> dict[str, bytes]:
     if missing:
         raise DatasetError(f"{path}: the archive lacks {', '.join(missing)}.")
     return contents
+
+
+def _archive_limit(file: IO[bytes]) -> int:
+    """How many bytes an archive may unpack to, by its size on disk."""
+    return min(largest_unpacked(os.fstat(file.fileno()).st_size), _MAX_ARCHIVE_BYTES)
 
 
 def _check_size(path: Path, size: int) -> None:

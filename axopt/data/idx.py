@@ -7,24 +7,31 @@
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import IO, cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from axopt.data.dataset import Dataset, Split
-from axopt.data.limits import MAX_DECODED_BYTES
+from axopt.data.limits import (
+    BYTES_PER_SAMPLE,
+    MAX_DECODED_BYTES,
+    check_unpacked,
+    read_values,
+)
 from axopt.data.registry import register_reader
 from axopt.data.splitting import hold_out, split_three_ways
 from axopt.errors import DatasetError
+from axopt.files import open_regular
 
 CLASSES = tuple(str(label) for label in range(10))
 _UINT8 = 0x08
-_CHUNK = 1 << 20
 
 
 @register_reader("idx")
@@ -78,16 +85,18 @@ def _read_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels.astype(np.int64))
 
 
-def _read_array(path: Path, ndim: int) -> np.ndarray:
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    try:
-        with opened as stream:
-            return _parse(cast(BinaryIO, stream), path, ndim)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DatasetError(f"{path}: damaged gzip: {error}") from error
+def _read_array(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
+    with open_regular(path) as file:
+        packed = os.fstat(file.fileno()).st_size
+        try:
+            stream = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+            return _parse(stream, path, ndim, packed)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DatasetError(f"{path}: damaged gzip: {error}") from error
 
 
-def _parse(stream: BinaryIO, path: Path, ndim: int) -> np.ndarray:
+def _parse(stream: IO[bytes], path: Path, ndim: int, packed: int) -> npt.NDArray[np.uint8]:
+    """Read the array of a file that has ``packed`` bytes on disk."""
     header_bytes = 4 + 4 * ndim
     header = stream.read(header_bytes)
     if len(header) < header_bytes:
@@ -103,23 +112,14 @@ def _parse(stream: BinaryIO, path: Path, ndim: int) -> np.ndarray:
         raise DatasetError(
             f"{path}: sizes at offset 4 must hold 1..{MAX_DECODED_BYTES} values, got {shape}."
         )
-    content = _read_up_to(stream, size + 1)
-    if len(content) < size:
+    check_unpacked(path, packed=packed, unpacked=size + BYTES_PER_SAMPLE * shape[0])
+    values = np.empty(size, np.uint8)
+    count = read_values(stream, values)
+    if count < size:
         raise DatasetError(
-            f"{path}: truncated at offset {header_bytes + len(content)}, "
+            f"{path}: truncated at offset {header_bytes + count}, "
             f"{header_bytes + size} bytes are due."
         )
-    if len(content) > size:
+    if stream.read(1):
         raise DatasetError(f"{path}: goes on after offset {header_bytes + size}, its end.")
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _read_up_to(stream: BinaryIO, size: int) -> bytearray:
-    """Read in pieces: a false header then costs no more memory than the file has bytes."""
-    content = bytearray()
-    while len(content) < size:
-        piece = stream.read(min(_CHUNK, size - len(content)))
-        if not piece:
-            break
-        content += piece
-    return content
+    return values.reshape(shape)

@@ -1,17 +1,23 @@
 """Where the image files of a data set lie: in a folder or in a zip of one."""
 
+import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
 from axopt.data.limits import MAX_IMAGE_FILE_BYTES
 from axopt.errors import DatasetError
+from axopt.files import open_regular, read_bytes
 
 PARTS = ("train", "validation", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png")
+
+_MEMBER_BYTES = 1 << 20
+_MEMBER_RATIO = 16
+"""A member of a zip may have so many bytes more than its compressed ones: images hardly shrink."""
 
 
 class ImageFile(NamedTuple):
@@ -35,6 +41,9 @@ class ImageSource(Protocol):
             DatasetError: If something in a class folder is not an image file.
         """
 
+    def packed_bytes(self, files: Iterable[ImageFile]) -> int:
+        """Bytes that hold the contents of ``files`` on disk."""
+
     def read(self, file: ImageFile) -> bytes:
         """The content of one of `files`; any exception means that it cannot be read."""
 
@@ -51,12 +60,13 @@ def open_source(path: Path) -> Iterator[ImageSource]:
         return
     if not path.is_file():
         raise DatasetError(f"{path}: no such folder or .zip of images.")
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise DatasetError(f"{path}: not a readable .zip: {error}") from error
-    with archive:
-        yield _Zip(path, archive)
+    with open_regular(path) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            raise DatasetError(f"{path}: not a readable .zip: {error}") from error
+        with archive:
+            yield _Zip(path, archive, os.fstat(file.fileno()).st_size)
 
 
 def _image_file(source: Path, parts: tuple[str, ...], key: str) -> ImageFile:
@@ -96,15 +106,20 @@ class _Folder:
             for file in inside:
                 yield (part, entry.name, file.name, *(("",) if file.is_dir() else ()))
 
+    def packed_bytes(self, files: Iterable[ImageFile]) -> int:
+        return sum((self.path / file.key).stat().st_size for file in files)
+
     def read(self, file: ImageFile) -> bytes:
         path = self.path / file.key
-        _check_size(path, path.stat().st_size)
-        return path.read_bytes()
+        try:
+            return read_bytes(path, limit=MAX_IMAGE_FILE_BYTES)
+        except OSError as error:
+            raise DatasetError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 class _Zip:
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.path, self.archive = path, archive
+    def __init__(self, path: Path, archive: zipfile.ZipFile, packed: int) -> None:
+        self.path, self.archive, self.packed = path, archive, packed
 
     def files(self) -> list[ImageFile]:
         names = [name for name in self.archive.namelist() if not name.endswith("/")]
@@ -113,6 +128,7 @@ class _Zip:
             raise DatasetError(f"{self.path / twice[0]}: is in the .zip more than once.")
         placed = {name: PurePosixPath(name).parts for name in names}
         placed = {name: parts for name, parts in placed.items() if not _is_hidden(parts)}
+        placed = {name: parts for name, parts in placed.items() if parts}  # "." has none
         top = {parts[0] for parts in placed.values()}
         if len(top) == 1 and "train" not in top:  # the folder itself was zipped
             placed = {name: parts[1:] for name, parts in placed.items()}
@@ -122,13 +138,17 @@ class _Zip:
             if parts and parts[0] in PARTS
         )
 
+    def packed_bytes(self, files: Iterable[ImageFile]) -> int:
+        return self.packed
+
     def read(self, file: ImageFile) -> bytes:
-        _check_size(self.path / file.key, self.archive.getinfo(file.key).file_size)
+        info = self.archive.getinfo(file.key)
+        where = self.path / file.key
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DatasetError(f"{where}: must be stored or deflated in the .zip.")
+        limit = min(MAX_IMAGE_FILE_BYTES, _MEMBER_BYTES + _MEMBER_RATIO * info.compress_size)
+        if info.file_size > limit:
+            raise DatasetError(
+                f"{where}: has {info.file_size} bytes, more than {limit} are refused."
+            )
         return self.archive.read(file.key)
-
-
-def _check_size(path: Path, size: int) -> None:
-    if size > MAX_IMAGE_FILE_BYTES:
-        raise DatasetError(
-            f"{path}: has {size} bytes, more than {MAX_IMAGE_FILE_BYTES} are refused."
-        )

@@ -2,20 +2,27 @@
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from axopt.data.dataset import Dataset, Split
 from axopt.data.image_files import PARTS, ImageFile, ImageSource, open_source
-from axopt.data.limits import MAX_DECODED_BYTES, MAX_IMAGE_PIXELS
+from axopt.data.limits import (
+    BYTES_PER_SAMPLE,
+    MAX_IMAGE_PIXELS,
+    MAX_JPEG_SCANS,
+    check_unpacked,
+)
 from axopt.data.registry import register_reader
 from axopt.data.splitting import hold_out
 from axopt.errors import DatasetError
@@ -24,6 +31,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Pillow's 8-bit modes; the others would be clipped silently."""
 
 _FORMATS = ("JPEG", "PNG")
+_JPEG_SCAN = b"\xff\xda"  # starts a scan; inside one, 0xff is followed by another byte
 _FILES_PER_TASK = 256
 _MAX_THREADS = 8
 
@@ -47,7 +55,12 @@ def read_imagefolder(path: Path) -> Dataset:
         files = source.files()
         by_part = {part: [file for file in files if file.part == part] for part in PARTS}
         classes = _classes(path, by_part)
-        size = _decode(source, by_part["train"][0]).shape[:2]
+        size = _size(source, by_part["train"][0])
+        check_unpacked(
+            path,
+            packed=source.packed_bytes(files),
+            unpacked=len(files) * (3 * math.prod(size) + BYTES_PER_SAMPLE),
+        )
         splits = {
             part: (_images(source, of_part, size), _targets(of_part, classes))
             for part, of_part in by_part.items()
@@ -79,26 +92,13 @@ def _targets(files: Sequence[ImageFile], classes: Sequence[str]) -> Tensor:
     return torch.tensor([number[file.class_name] for file in files], dtype=torch.int64)
 
 
-def _images(source: ImageSource, files: Sequence[ImageFile], size: tuple[int, ...]) -> Tensor:
+def _images(source: ImageSource, files: Sequence[ImageFile], size: tuple[int, int]) -> Tensor:
     """Decode all ``files``, which must have ``size`` (H, W), into ``(N, 3, H, W)`` uint8."""
-    height, width = size
-    shape = (len(files), 3, height, width)
-    if math.prod(shape) > MAX_DECODED_BYTES:
-        raise DatasetError(
-            f"{source.path}: unpacks to {math.prod(shape)} bytes, "
-            f"more than {MAX_DECODED_BYTES} are refused."
-        )
-    images = np.empty(shape, np.uint8)
+    images = np.empty((len(files), 3, *size), np.uint8)
 
     def decode_from(start: int) -> None:
         for index in range(start, min(start + _FILES_PER_TASK, len(files))):
-            pixels = _decode(source, files[index])
-            if pixels.shape[:2] != size:
-                raise DatasetError(
-                    f"{source.path / files[index].key}: is {pixels.shape[1]} x {pixels.shape[0]}, "
-                    f"the images before are {width} x {height}."
-                )
-            images[index] = pixels.transpose(2, 0, 1)
+            images[index] = _decode(source, files[index], size).transpose(2, 0, 1)
 
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as executor:
         try:
@@ -109,11 +109,32 @@ def _images(source: ImageSource, files: Sequence[ImageFile], size: tuple[int, ..
     return torch.from_numpy(images)
 
 
-def _decode(source: ImageSource, file: ImageFile) -> np.ndarray:
-    """Pixels ``(H, W, 3)`` uint8."""
+def _size(source: ImageSource, file: ImageFile) -> tuple[int, int]:
+    """Height and width that an image declares."""
+    with _opened(source, file) as image:
+        return image.height, image.width
+
+
+def _decode(source: ImageSource, file: ImageFile, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Pixels ``(H, W, 3)`` uint8 of an image that must have ``size`` (H, W)."""
+    with _opened(source, file) as image:
+        if (image.height, image.width) != size:
+            raise DatasetError(
+                f"{source.path / file.key}: is {image.width} x {image.height}, "
+                f"the images before are {size[1]} x {size[0]}."
+            )
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def _opened(source: ImageSource, file: ImageFile) -> Iterator[Image.Image]:
+    """An image of at most `MAX_IMAGE_PIXELS`, not yet decoded; its failures as `DatasetError`."""
     where = source.path / file.key
     try:
-        with Image.open(BytesIO(source.read(file)), formats=_FORMATS) as image:
+        content = source.read(file)
+        if content.count(_JPEG_SCAN) > MAX_JPEG_SCANS:
+            raise DatasetError(f"{where}: more than {MAX_JPEG_SCANS} scans are refused.")
+        with Image.open(BytesIO(content), formats=_FORMATS) as image:
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise DatasetError(
                     f"{where}: is {image.width} x {image.height}, "
@@ -121,7 +142,7 @@ def _decode(source: ImageSource, file: ImageFile) -> np.ndarray:
                 )
             if image.mode not in _MODES:
                 raise DatasetError(f"{where}: must have 8 bits a channel, is {image.mode}.")
-            return np.asarray(image.convert("RGB"))
+            yield image
     except DatasetError:
         raise
     except Exception as error:  # zipfile and Pillow raise a dozen types for damaged files

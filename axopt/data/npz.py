@@ -1,16 +1,22 @@
 """Arrays of the user in one NumPy ``.npz`` file, read without pickle."""
 
+import math
+import os
 import zipfile
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from axopt.data.dataset import Dataset, Split
-from axopt.data.limits import MAX_CLASSES, MAX_DECODED_BYTES
+from axopt.data.limits import BYTES_PER_SAMPLE, MAX_CLASSES, check_unpacked, read_values
 from axopt.data.registry import register_reader
 from axopt.data.splitting import hold_out
 from axopt.errors import DatasetError
+from axopt.files import open_regular
+from axopt.npy import NpyHeader, read_npy_header
 
 _REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 _OPTIONAL = ("x_validation", "y_validation")
@@ -47,30 +53,78 @@ def read_npz(path: Path) -> Dataset:
     return Dataset(path.resolve().stem, f"npz:{path}", train, validation, splits["test"], classes)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     if not path.is_file():
         raise DatasetError(f"{path}: no such .npz file.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_DECODED_BYTES:
-            raise DatasetError(
-                f"{path}: unpacks to {size} bytes, more than {MAX_DECODED_BYTES} are refused."
-            )
-        with np.load(path, allow_pickle=False) as arrays:
-            names = set(arrays.files)
-            wanted = [*_REQUIRED, *(_OPTIONAL if names & set(_OPTIONAL) else ())]
-            missing = [name for name in wanted if name not in names]
-            if missing:
-                raise DatasetError(f"{path}: no array {', '.join(missing)} in it.")
-            return {name: arrays[name] for name in wanted}
-    except DatasetError:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            packed = os.fstat(file.fileno()).st_size
+            return _read_members(path, archive, packed)
+    except (DatasetError, MemoryError):
         raise
-    except Exception as error:  # numpy and zipfile raise a dozen types for damaged files
+    except Exception as error:  # zipfile raises a dozen types for damaged files
         raise DatasetError(f"{path}: cannot be read as .npz: {error}") from error
 
 
-def _check_pair(path: Path, arrays: dict[str, np.ndarray], part: str) -> None:
+def _read_members(
+    path: Path, archive: zipfile.ZipFile, packed: int
+) -> dict[str, npt.NDArray[Any]]:
+    """Read the arrays of an archive that has ``packed`` bytes on disk."""
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    wanted = [*_REQUIRED, *(_OPTIONAL if members.keys() & set(_OPTIONAL) else ())]
+    missing = [name for name in wanted if name not in members]
+    if missing:
+        raise DatasetError(f"{path}: no array {', '.join(missing)} in it.")
+    unpacked = 0
+    for name in wanted:
+        with _opened(path, archive, members[name]) as stream:
+            header = _header(path, name, stream, members[name])
+        unpacked += _memory_of(header)
+    check_unpacked(path, packed=packed, unpacked=unpacked)
+    arrays = {}
+    for name in wanted:
+        with _opened(path, archive, members[name]) as stream:
+            header = _header(path, name, stream, members[name])
+            values = np.empty(math.prod(header.shape), header.dtype)
+            if read_values(stream, values) < values.nbytes or stream.read(1):
+                raise DatasetError(f"{path}: `{name}` does not have the size that it declares.")
+        arrays[name] = values.reshape(header.shape, order="F" if header.fortran_order else "C")
+    return arrays
+
+
+def _opened(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DatasetError(f"{path}: {info.filename!r} must be stored or deflated.")
+    return archive.open(info)
+
+
+def _header(path: Path, name: str, stream: IO[bytes], info: zipfile.ZipInfo) -> NpyHeader:
+    """Read the header of an array of numbers whose data have the size that it declares."""
+    try:
+        header = read_npy_header(stream)
+    except ValueError as error:
+        raise DatasetError(f"{path}: `{name}`: {error}.") from error
+    if header.dtype.kind not in "biufc":
+        raise DatasetError(f"{path}: `{name}` must hold numbers, got dtype {header.dtype}.")
+    due = math.prod(header.shape) * header.dtype.itemsize
+    there = info.file_size - stream.tell()
+    if due != there:
+        raise DatasetError(
+            f"{path}: `{name}` of shape {header.shape} needs {due} bytes, has {there}."
+        )
+    return header
+
+
+def _memory_of(header: NpyHeader) -> int:
+    """Bytes that an array takes as samples or labels; samples of 16 bits become float32."""
+    count = math.prod(header.shape)
+    if len(header.shape) < 2:
+        return count * BYTES_PER_SAMPLE
+    widened = 4 if header.dtype.kind == "f" else 1
+    return count * max(header.dtype.itemsize, widened) + header.shape[0] * BYTES_PER_SAMPLE
+
+
+def _check_pair(path: Path, arrays: dict[str, npt.NDArray[Any]], part: str) -> None:
     x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if x.ndim < 2 or x.size == 0 or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
         raise DatasetError(
@@ -83,7 +137,7 @@ def _check_pair(path: Path, arrays: dict[str, np.ndarray], part: str) -> None:
         )
 
 
-def _class_count(path: Path, arrays: dict[str, np.ndarray]) -> int:
+def _class_count(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> int:
     highest = min(int(arrays["y_train"].max()), MAX_CLASSES - 1)
     for name, y in arrays.items():
         wrong = np.flatnonzero((y < 0) | (y > highest)) if name[0] == "y" else np.empty(0)
@@ -94,7 +148,7 @@ def _class_count(path: Path, arrays: dict[str, np.ndarray]) -> int:
     return highest + 1
 
 
-def _split(path: Path, arrays: dict[str, np.ndarray], part: str) -> Split:
+def _split(path: Path, arrays: dict[str, npt.NDArray[Any]], part: str) -> Split:
     x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):  # what leaves float32 is infinite and refused below

@@ -8,15 +8,19 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from axopt.data.dataset import Dataset
+from axopt.data.limits import BYTES_PER_SAMPLE, check_unpacked
 from axopt.data.registry import register_reader
 from axopt.data.splitting import split_three_ways
 from axopt.errors import DatasetError
+from axopt.files import read_bytes
 
 CLASSES = ("negative", "positive")
 LENGTH = 48
@@ -47,8 +51,11 @@ def read_polarity(path: Path) -> Dataset:
     """
     sentences, targets = read_sentences(path)
     words = vocabulary()
-    stored = torch.stack([encode(sentence, words) for sentence in sentences])
-    train, validation, test = split_three_ways(stored, targets, source=path, period=_PERIOD)
+    numbers = chain.from_iterable(_numbers(sentence, words) for sentence in sentences)
+    stored = np.fromiter(numbers, np.int64, len(sentences) * LENGTH).reshape(-1, LENGTH)
+    train, validation, test = split_three_ways(
+        torch.from_numpy(stored), targets, source=path, period=_PERIOD
+    )
     return Dataset("rt-polarity", f"polarity:{path}", train, validation, test, CLASSES)
 
 
@@ -60,20 +67,29 @@ def read_sentences(path: Path) -> tuple[list[list[str]], Tensor]:
     """
     if not path.is_dir():
         raise DatasetError(f"{path}: no such folder of {' and '.join(_FILES)}.")
-    by_class = [_read_lines(path / name) for name in _FILES]
+    contents = [_read_text(path / name) for name in _FILES]
+    lines = sum(content.count(b"\n") + 1 for content in contents)
+    check_unpacked(
+        path, packed=max(map(len, contents)), unpacked=lines * (8 * LENGTH + BYTES_PER_SAMPLE)
+    )
+    by_class = [
+        _split_words(path / name, content) for name, content in zip(_FILES, contents, strict=True)
+    ]
     targets = [torch.full((len(lines),), label) for label, lines in enumerate(by_class)]
     return [words for lines in by_class for words in lines], torch.cat(targets)
 
 
-def _read_lines(path: Path) -> list[list[str]]:
+def _read_text(path: Path) -> bytes:
     if not path.is_file():
         raise DatasetError(f"{path}: no such file of sentences.")
-    size = path.stat().st_size
-    if size > _MAX_BYTES:
-        raise DatasetError(f"{path}: has {size} bytes, more than {_MAX_BYTES} are refused.")
-    content = path.read_bytes()
+    content = read_bytes(path, limit=_MAX_BYTES)
     if b"\0" in content:  # every other byte is a character of Latin-1
         raise DatasetError(f"{path}: no text: a zero byte at offset {content.index(0)}.")
+    return content
+
+
+def _split_words(path: Path, content: bytes) -> list[list[str]]:
+    """The words of each line."""
     lines = content.decode("latin-1").removesuffix("\n").split("\n")
     sentences = [line.split() for line in lines]
     if [] in sentences:
@@ -96,5 +112,9 @@ def vocabulary() -> Mapping[str, int]:
 
 def encode(sentence: Sequence[str], words: Mapping[str, int]) -> Tensor:
     """A sentence as ``(48,)`` int64: the words' numbers, 1 for unknown ones, then zeros."""
+    return torch.tensor(_numbers(sentence, words))
+
+
+def _numbers(sentence: Sequence[str], words: Mapping[str, int]) -> list[int]:
     numbers = [words.get(word, UNKNOWN) for word in sentence[:LENGTH]]
-    return torch.tensor(numbers + [PADDING] * (LENGTH - len(numbers)))
+    return numbers + [PADDING] * (LENGTH - len(numbers))

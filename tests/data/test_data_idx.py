@@ -80,7 +80,8 @@ LABELS = idx_bytes(np.arange(4))
         (IMAGES, idx_bytes(np.array([0, 1, 10, 3])), "label 10 at offset 10 is not in 0..9"),
         (idx_bytes(np.zeros((0, 3, 2))), idx_bytes(np.zeros(0)), "sizes at offset 4"),
         (struct.pack(">4I", 0x803, *[2**32 - 1] * 3), LABELS, "sizes at offset 4"),
-        (struct.pack(">4I", 0x803, 2**32 - 1, 1, 2) + b"\0" * 9, LABELS, "truncated at offset 25"),
+        (struct.pack(">4I", 0x803, 999, 1, 2) + b"\0" * 9, LABELS, "truncated at offset 25"),
+        (struct.pack(">4I", 0x803, 2**32 - 1, 1, 2) + b"\0" * 9, LABELS, "that unpack to 1460288"),
     ],
 )
 @pytest.mark.parametrize("suffix", ["", ".gz"])

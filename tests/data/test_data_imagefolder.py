@@ -1,4 +1,5 @@
 import io
+import os
 import random
 import zipfile
 import zlib
@@ -8,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from axopt.data import image_files, imagefolder, load_data
+from axopt.data import image_files, imagefolder, limits, load_data
 from axopt.errors import DatasetError
 
 
@@ -123,7 +124,8 @@ def png_of_size(width, height):
 
 
 PIXELS = np.zeros((4, 5, 3), np.uint8)
-JPEG = image_bytes(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), "JPEG")
+JPEG = image_bytes(np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8), "JPEG")
+SCAN = b"\xff\xda"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,8 @@ JPEG = image_bytes(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uin
     [
         (b"", "damaged image"),
         (b"no image", "damaged image"),
-        (JPEG[: len(JPEG) // 2], "damaged image"),
+        (JPEG[:-30], "damaged image"),
+        (JPEG.replace(SCAN, 65 * SCAN), "more than 64 scans are refused"),
         (JPEG[:2] + bytes(100), "damaged image"),
         (image_bytes(PIXELS)[:-30], "damaged image"),
         (image_bytes(PIXELS, "GIF"), "damaged image"),
@@ -214,15 +217,39 @@ def test_huge_files_are_refused_before_they_are_read(contents, target, monkeypat
     monkeypatch.setattr(image_files, "MAX_IMAGE_FILE_BYTES", 5000)
     contents["train/cat/3.png"] = bytes(5001)
     write(contents, target)
-    with pytest.raises(DatasetError, match="train/cat/3.png: has 5001 bytes, more than 5000"):
+    with pytest.raises(DatasetError, match=r"train/cat/3\.png: .*5000.*5001|5001.*5000"):
         load_data(f"imagefolder:{target}")
 
 
 def test_huge_data_sets_are_refused(contents, target, monkeypatch):
-    monkeypatch.setattr(imagefolder, "MAX_DECODED_BYTES", 12 * 60 - 1)
+    monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 14 * (60 + 32) - 1)
     write(contents, target)
-    with pytest.raises(DatasetError, match="unpacks to 720 bytes, more than 719"):
+    with pytest.raises(DatasetError, match="that unpack to 1288; more than 1287 are refused"):
         load_data(f"imagefolder:{target}")
+
+
+def test_a_member_without_a_name_is_passed_over(contents, tmp_path):
+    path = tmp_path / "data.zip"
+    write({**contents, ".": b"x"}, path)
+    assert len(load_data(f"imagefolder:{path}").train) == 11
+
+
+def test_a_fifo_among_the_images_is_refused(contents, tmp_path):
+    write(contents, tmp_path)
+    os.mkfifo(tmp_path / "train" / "cat" / "7.png")
+    with pytest.raises(
+        DatasetError, match=r"train/cat/7\.png: cannot be read: not a regular file"
+    ):
+        load_data(f"imagefolder:{tmp_path}")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_packed_in_another_way_are_refused(method, contents, tmp_path):
+    write(contents, tmp_path / "data.zip")
+    with zipfile.ZipFile(tmp_path / "data.zip", "a", method) as archive:
+        archive.writestr("test/ant/1.png", contents["test/ant/0.png"])
+    with pytest.raises(DatasetError, match=r"test/ant/1\.png: must be stored or deflated"):
+        load_data(f"imagefolder:{tmp_path / 'data.zip'}")
 
 
 def test_real_zip_is_listed_in_the_order_of_the_documentation(shared_data):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from axopt.data import load_data, npz
+from axopt.data import limits, load_data, npz
 from axopt.errors import DatasetError
 
 
@@ -82,7 +82,7 @@ Y = arrays()["y_train"]
         ({"x_test": X[:5, :, :1]}, "samples of test are torch.uint8 (3, 1, 2)"),
         ({"x_test": X[:5] / 255}, "samples of test are torch.float32"),
         ({"x_train": X[:9], "y_train": Y[:9]}, "at least 10, got 9"),
-        ({"x_train": np.array([[{}]] * 20)}, "Object arrays cannot be loaded"),
+        ({"x_train": np.array([[{}]] * 20)}, "must hold numbers, got dtype object"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changes, message, path):
@@ -105,7 +105,7 @@ class Trap:
 def test_pickled_arrays_never_run(path, tmp_path):
     marker = tmp_path / "marker"
     np.savez(path, **arrays(x_train=np.array([[Trap(marker)]] * 20)))
-    with pytest.raises(DatasetError, match="Object arrays cannot be loaded"):
+    with pytest.raises(DatasetError, match="must hold numbers, got dtype object"):
         load_data(f"npz:{path}")
     assert not marker.exists()
 
@@ -119,8 +119,8 @@ def test_a_plain_array_is_refused(path):
 
 def test_a_bomb_is_refused_before_it_unpacks(path, monkeypatch):
     np.savez_compressed(path, **arrays(x_train=np.zeros((20, 10_000), np.uint8)))
-    monkeypatch.setattr(npz, "MAX_DECODED_BYTES", 200_000)
-    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked"))
+    monkeypatch.setattr(limits, "MAX_DECODED_BYTES", 200_000)
+    monkeypatch.setattr(npz, "read_values", lambda *_: pytest.fail("unpacked"))
     with pytest.raises(DatasetError, match="more than 200000 are refused"):
         load_data(f"npz:{path}")
 
