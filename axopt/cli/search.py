@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,8 +152,13 @@ def _as_json(result: SearchResult) -> dict[str, Any]:
         "cached": result.outcome.n_cached,
         "failed": result.outcome.n_failed,
         "stop_reason": result.outcome.stop_reason,
-        "front": result.front.to_dict("records"),
+        "front": [_without_nan(row) for row in result.front.to_dict("records")],
     }
+
+
+def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Replace the NaN of a figure that was not measured, which JSON does not have."""
+    return {str(name): None if value != value else value for name, value in row.items()}
 
 
 def _as_text(result: SearchResult) -> str:

@@ -1,21 +1,25 @@
-"""The front as files: a table, a picture, a page to explore, and exports of one assignment.
+"""The results of a search as files: a table, a picture and a page.
 
 Everything is made from a `RunRecord`, which holds plain values and knows neither models nor
 stores. pandas and matplotlib are imported by the functions that need them.
 """
 
+from axopt.report.example import example_record
 from axopt.report.record import Layer, LayerOption, LeftOut, Point, Quality, RunRecord, TrialRow
-from axopt.report.table import export_csv, front_table
+from axopt.report.table import assignment_csv, csv_text, export_csv, front_table
 from axopt.report.write import write_report
 
 __all__ = [
-    "LayerOption",
     "Layer",
+    "LayerOption",
     "LeftOut",
     "Point",
     "Quality",
     "RunRecord",
     "TrialRow",
+    "assignment_csv",
+    "csv_text",
+    "example_record",
     "export_csv",
     "front_table",
     "write_report",

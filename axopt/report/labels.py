@@ -19,9 +19,9 @@ def place_labels(
     frame: Box,
     gap: float,
 ) -> list[Position]:
-    """Find a place beside each anchor where its label covers nothing, nearest places first.
+    """Return a place beside each anchor where its label covers nothing, nearest places first.
 
-    Greedy: a label never moves again. Where no place is free, the least covered one is taken.
+    A label that is placed stays. Where no place is free, the least covered one is taken.
 
     Args:
         anchors: The points to label, in pixels.
@@ -37,13 +37,16 @@ def place_labels(
     centres = []
     for (x, y), (width, height) in zip(anchors, sizes, strict=True):
         best, least = (x, y), float("inf")
+        far_x, far_y = width + gap * DISTANCES[-1], height + gap * DISTANCES[-1]
+        reach = (x - far_x, y - far_y, x + far_x, y + far_y)
+        near = [box for box in taken if _overlap(box, reach) > 0]
         for distance in DISTANCES:
             for right, up in DIRECTIONS:
                 centre = (
                     x + right * (width / 2 + gap * distance),
                     y + up * (height / 2 + gap * distance),
                 )
-                covered = _covered(_box(centre, width, height), taken, frame)
+                covered = _covered(_box(centre, width, height), near, frame)
                 if covered < least:
                     best, least = centre, covered
             if least < ROUNDING:

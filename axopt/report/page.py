@@ -4,23 +4,26 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from importlib.resources import files
+from math import ceil, floor, log10
 from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from axopt.report import view
+from axopt.report import texts, view
 from axopt.report.record import Point, RunRecord
 from axopt.report.svg import pareto_svg
+from axopt.report.texts import escape
 
 # A page over this size opens slowly; it then links to the files beside it instead.
 MAX_EMBEDDED_CHARACTERS = 4_000_000
 
 LEGEND_MARKS = {
     "point": '<path class="line" d="M0 6h22"/><circle class="mark" cx="11" cy="6" r="5"/>',
-    "uniform": '<rect class="mark" x="7" y="2" width="8" height="8"/>',
+    "point dominated": '<circle class="mark" cx="11" cy="6" r="5"/>',
+    "uniform": '<rect class="mark" x="6" y="1" width="10" height="10"/>',
     "exact": '<path class="level" d="M0 6h22"/><path class="mark" d="M11 0l6 6l-6 6l-6 -6z"/>',
+    "exact hollow": '<path class="mark" d="M11 0l6 6l-6 6l-6 -6z"/>',
     "model": '<path class="float" d="M0 6h22"/>',
     "search": '<path class="trials" d="M4 6h0M11 8h0M18 4h0"/>',
 }
@@ -31,20 +34,26 @@ def report_html(record: RunRecord, assignments: Mapping[str, str]) -> str:
 
     Args:
         record: The run.
-        assignments: JSON text by file name, such as ``"assignments/point-00.json"``. They are
-            embedded unless they are too large together; the page links to the files of others.
+        assignments: File name, such as ``"assignments/point-00.json"`` -> JSON text. They are
+            embedded if they have at most `MAX_EMBEDDED_CHARACTERS` together; otherwise the page
+            links to the files beside it.
     """
     script = _asset("report.js")
     return Template(_asset("report.html")).substitute(
         policy=_policy(script),
-        title=escape(record.title),
-        subtitle=escape(view.run_line(record)),
+        title=escape(texts.one_line(record.title, texts.TITLE_CHARACTERS)),
+        subtitle=escape(texts.run_line(record)),
+        notices=_notices(record),
+        baseline=escape(texts.baseline_name(record)),
         style=_asset("report.css"),
         legend=_legend(record),
+        quality_axis=escape(texts.quality_axis(record)),
+        power_axis=escape(texts.power_axis(record)),
         plot=pareto_svg(record),
         front=_front_table(record),
         uniform=_uniform_table(record),
-        unit=escape(view.difference_unit(record)),
+        exact=_exact_table(record),
+        unit=escape(texts.difference_unit(record)),
         settings=_settings_table(record),
         data=_embed(_data(record, assignments)),
         script=script,
@@ -68,7 +77,7 @@ def _embed(data: object) -> str:
 
 
 def _data(record: RunRecord, assignments: Mapping[str, str]) -> dict[str, Any]:
-    keys = sorted({choice.multiplier for point in record.front for choice in point.layers})
+    keys = sorted({option.multiplier for point in record.front for option in point.layers})
     number = {key: i for i, key in enumerate(keys)}
     embedded = {
         point.assignment: assignments[point.assignment]
@@ -84,48 +93,76 @@ def _data(record: RunRecord, assignments: Mapping[str, str]) -> dict[str, Any]:
         "macs": sum(layer.macs for layer in record.layers),
         "multipliers": keys,
         "points": [_point_data(record, point, number) for point in record.front],
+        "filter": _filter_data(record),
         "assignments": embedded,
     }
 
 
+def _filter_data(record: RunRecord) -> dict[str, float]:
+    """Return the ends, the step and the first value of the filter by drop."""
+    drops = [0.0, *(record.drop(point) for point in record.front)]
+    if record.unit == "%":
+        low, high = floor(20 * min(drops)) / 20, ceil(20 * max(*drops, 1)) / 20
+        return {"low": low, "high": min(20.0, high), "step": 0.05, "value": 1.0}
+    scale = view.quality_scale(record)
+    step = 10.0 ** floor(log10(scale / 100))
+    most = min(4 * scale, max(*drops, scale / 10))
+    high = step * ceil(most / step)
+    return {"low": min(drops), "high": high, "step": step, "value": high}
+
+
 def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> dict[str, Any]:
-    drop = _drop(record, point)
-    quality = view.with_unit(f"{point.quality:.2f}", record.unit)
-    change = f"{point.quality - record.exact.quality:+z.2f}"
-    against = view.with_unit(change, view.difference_unit(record))
+    drop = texts.with_unit(texts.drop_interval(record, point), texts.difference_unit(record))
+    quality = texts.with_unit(texts.quality_interval(record, point), record.unit)
+    dominated = " Another point of the front dominates it on test." if point.dominated else ""
     return {
         "label": point.label,
-        "drop": drop,
-        "saved": f"{_percent_saved(point)} % power saved at {quality}",
+        "drop": record.drop(point),
+        "dominated": point.dominated,
+        "saved": (
+            f"{_percent_saved(point)} % of the power saved at "
+            f"{texts.quality_text(record, point.quality)}"
+        ),
         "text": (
-            f"{quality} [{point.quality_low:.2f}, {point.quality_high:.2f}] on {point.split}, "
-            f"{against} against the exact model. Relative power {point.rel_power:.3f}, "
-            f"area {point.rel_area:.3f}, delay {point.delay_ns:.2f} ns."
+            f"{quality} on {point.split}; drop {drop} against {texts.baseline_name(record)}. "
+            f"Relative power {texts.fixed(point.rel_power, 3)}, area "
+            f"{texts.fixed(point.rel_area, 3)}, delay {texts.fixed(point.delay_ns, 2)} ns."
+            f"{dominated}"
         ),
         "assignment": point.assignment,
         "href": quote(point.assignment),
-        "layers": [[number[choice.multiplier], int(choice.swap)] for choice in point.layers],
+        "layers": [[number[option.multiplier], int(option.swap)] for option in point.layers],
     }
 
 
-def _drop(record: RunRecord, point: Point) -> float:
-    return record.loss(point.quality)
-
-
 def _percent_saved(point: Point) -> str:
-    return f"{100 * (1 - point.rel_power):.1f}"
+    return texts.fixed(100 * (1 - point.rel_power), 1)
+
+
+def _notices(record: RunRecord) -> str:
+    return "\n".join(
+        f'<p class="notice" role="note">{escape(notice)}</p>' for notice in texts.notices(record)
+    )
 
 
 def _legend(record: RunRecord) -> str:
-    titles = {"exact": view.exact_title(record)}
+    titles = {}
+    if view.front_line(record):
+        titles["point"] = texts.FRONT_TITLE
+    if any(point.dominated for point in record.front):
+        titles["point dominated"] = texts.DOMINATED_TITLE
+    if compared := view.compared_points(record):
+        prefix, _ = view.short_names([point.label for point in compared])
+        titles["uniform"] = texts.uniform_title(prefix)
+    if record.baseline is None:
+        titles["exact"] = texts.exact_title(record)
+    else:
+        titles["exact"] = texts.baseline_title(record)
+        titles["exact hollow"] = texts.exact_title(record)
     if record.float_quality is not None:
-        titles["model"] = view.float_title(record)
-    if record.front:
-        titles["point"] = "front"
-    if view.compared_points(record):
-        titles["uniform"] = view.uniform_title(record)
+        titles["model"] = texts.float_title(record)
     if view.completed_trials(record):
-        titles["search"] = view.trials_title(record)
+        titles["search"] = texts.trials_title(record)
     return "\n".join(
         f'<li><svg class="{name}" viewBox="0 0 22 12" aria-hidden="true">{LEGEND_MARKS[name]}'
         f"</svg>{escape(title)}</li>"
@@ -135,11 +172,10 @@ def _legend(record: RunRecord) -> str:
 
 def _point_columns(record: RunRecord) -> list[str]:
     return [
-        view.titled(view.metric_title(record), record.unit),
-        "95 % interval",
-        view.titled("Drop", view.difference_unit(record)),
+        f"{texts.titled(texts.metric_title(record), record.unit)} [95 % interval]",
+        f"{texts.titled('Drop', texts.difference_unit(record))} [95 % interval]",
         "Relative power",
-        "Saved (%)",
+        "Power saved (%)",
         "Relative area",
         "Delay (ns)",
     ]
@@ -147,72 +183,104 @@ def _point_columns(record: RunRecord) -> list[str]:
 
 def _point_cells(record: RunRecord, point: Point) -> list[str]:
     return [
-        f"{point.quality:.2f}",
-        f"{point.quality_low:.2f} - {point.quality_high:.2f}",
-        f"{_drop(record, point):z.2f}",
-        f"{point.rel_power:.4f}",
+        texts.quality_interval(record, point),
+        texts.drop_interval(record, point),
+        texts.fixed(point.rel_power, 4),
         _percent_saved(point),
-        f"{point.rel_area:.4f}",
-        f"{point.delay_ns:.2f}",
+        texts.fixed(point.rel_area, 4),
+        texts.fixed(point.delay_ns, 2),
     ]
 
 
 def _front_table(record: RunRecord) -> str:
     if not record.front:
         return "<p>The front is empty.</p>"
-    rows = []
-    for point in record.front:
-        seen = "" if point.validation is None else f"{point.validation.value:.2f}"
-        link = ""
-        if point.assignment:
-            link = f'<a href="{escape(quote(point.assignment))}" download>JSON</a>'
-        numbers = _numbers([*_point_cells(record, point), seen])
-        rows.append(f'{_head(point.label)}{numbers}<td class="number">{link}</td>')
     columns = [
         "Point",
         *_point_columns(record),
-        view.titled("On validation", record.unit),
+        texts.titled("On validation", record.unit),
+        "On test",
         "Assignment",
     ]
-    return _table("front", columns, rows)
+    return _table("front", columns, [_front_row(record, point) for point in record.front])
+
+
+def _front_row(record: RunRecord, point: Point) -> str:
+    seen = point.validation
+    numbers = _point_cells(record, point)
+    numbers.append("" if seen is None else texts.quality_number(record, seen.value))
+    cells = f"{_head(point.label)}{_numbers(numbers)}"
+    cells += f'<td class="number">{"dominated" if point.dominated else "front"}</td>'
+    link = ""
+    if point.assignment:
+        link = f'<a href="{escape(quote(point.assignment))}" download>JSON</a>'
+    row = f'{cells}<td class="number">{link}</td>'
+    return f'<tr class="dominated">{row}</tr>' if point.dominated else f"<tr>{row}</tr>"
 
 
 def _uniform_table(record: RunRecord) -> str:
     if not record.uniform:
         return "<p>No uniform assignment was evaluated.</p>"
-    rows = [_head(point.label) + _numbers(_point_cells(record, point)) for point in record.uniform]
-    return _table("uniform", ["Multiplier", *_point_columns(record)], rows)
+    return _table(
+        "uniform",
+        ["Multiplier", *_point_columns(record)],
+        [_row(point.label, _point_cells(record, point)) for point in record.uniform],
+    )
+
+
+def _exact_table(record: RunRecord) -> str:
+    name = texts.one_line(record.reference, 60)
+    points = [(f"{name}, uncorrected", record.exact)]
+    if record.baseline is None:
+        points = [(f"{name} (baseline)", record.exact)]
+    else:
+        points.append((f"{name}, corrected (baseline)", record.baseline))
+    return _table(
+        "exact",
+        ["Exact multiplier", *_point_columns(record)],
+        [_row(label, _point_cells(record, point)) for label, point in points],
+    )
 
 
 def _settings_table(record: RunRecord) -> str:
     values = {
         "Model": record.model,
         "Data": record.data,
-        "Metric": view.titled(record.metric, record.unit),
+        "Metric": texts.titled(record.metric, record.unit),
         "Samples": f"validation {record.n_validation:,}, test {record.n_test:,}",
-        "Reference circuit": record.reference,
-        "Algorithm": record.algorithm,
+        "Emulated": texts.coverage_text(record),
+        "Products in float": texts.left_out_text(record) or "none known",
+        "Reference multiplier": record.reference,
+        "Algorithm": texts.algorithm_text(record),
+        "Options": ", ".join(f"{name} = {value}" for name, value in record.options.items()),
         "Seed": str(record.seed),
         "Budget": f"{record.budget:,}",
         "Evaluated": f"{record.n_evaluated:,}",
         "Answered from the store": f"{record.n_cached:,}",
         "Failed": f"{record.n_failed:,}",
         "Stopped because": record.stop_reason,
-        "Duration": f"{record.seconds:,.1f} s",
+        "Duration": f"{record.seconds:,.1f} s" if record.seconds < 1e9 else "unknown",
     }
+    if not record.options:
+        del values["Options"]
     body = "\n".join(
-        f"<tr>{_head(name)}<td>{escape(text)}</td></tr>" for name, text in values.items()
+        f"<tr>{_head(name)}<td>{escape(texts.one_line(text, texts.SETTING_CHARACTERS))}</td></tr>"
+        for name, text in values.items()
     )
     return f'<table class="settings"><tbody>\n{body}\n</tbody></table>'
 
 
 def _table(name: str, columns: Sequence[str], rows: Iterable[str]) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    body = "\n".join(rows)
     return (
         f'<div class="wide"><table id="{name}"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def _row(label: str, numbers: Iterable[str]) -> str:
+    return f"<tr>{_head(label)}{_numbers(numbers)}</tr>"
 
 
 def _head(text: str) -> str:

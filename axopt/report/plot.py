@@ -1,68 +1,126 @@
 """The front as a PNG, drawn without pyplot so that no global state is read or left behind."""
 
 import io
+import warnings
 from collections.abc import Sequence
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from axopt.report import labels, view
+from axopt.report import labels, texts, view
 from axopt.report.record import Point, RunRecord
 from axopt.report.view import Limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.container import ErrorbarContainer
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     Handle = Line2D | ErrorbarContainer  # what stands in the legend
 
 WIDTH_IN = 8.0
-HEIGHT_IN = 5.4
+HEIGHT_IN = 6.0
 DPI = 200
-LEFT = 0.085  # of the figure's width, where the axes and the titles begin
+LEFT, BOTTOM, WIDTH = 0.085, 0.09, 0.895  # of the axes, relative to the figure
+LEGEND_COLUMNS = 2
+LEGEND_ROW = 0.0285  # of the figure's height
 LABEL_PT = 7.5
 LABEL_GAP_PT = 5.5
 CHARACTER_WIDTH = 0.62  # of the font size, of DejaVu Sans digits and capitals
+TITLE_CHARACTERS = 72  # what fits the width
+NOTICE_CHARACTERS = 120
+NOTICE_COLOUR = "#A32A00"
+EDGE_WIDTH = 0.5
+BARS: dict[str, Any] = {
+    "markeredgecolor": "white",
+    "elinewidth": 0.8,
+    "capsize": 1.8,
+    "capthick": 0.8,
+}
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0}
 # a `$` in a name is a dollar, not the start of a formula
 PLAIN: dict[str, Any] = {"parse_math": False}
 
 
 def pareto_png(record: RunRecord) -> bytes:
-    """Draw the front, the uniform assignments, the exact model and the search's trials."""
+    """Draw the front, the uniform assignments, the exact multiplier and the search's trials.
+
+    Returns:
+        A PNG of 1600 x 1200 pixels.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((LEFT, 0.105, 0.895, 0.72))
+    axes = figure.add_axes((LEFT, BOTTOM, WIDTH, 0.5))
     limits = view.limits(record)
     axes.set_xlim(limits.x_low, limits.x_high)
     axes.set_ylim(limits.y_low, limits.y_high)
     handles = [
-        *_draw_front(axes, record.front, limits),
+        *_draw_front(axes, record, limits),
         *_draw_uniform(axes, record, limits),
-        *_draw_exact(axes, record),
         *_draw_trials(axes, record),
+        *_draw_exact(axes, record),
     ]
+    top = _head(figure, record) - LEGEND_ROW * ceil(len(handles) / LEGEND_COLUMNS)
+    axes.set_position((LEFT, BOTTOM, WIDTH, top - BOTTOM))
     _label_uniform(axes, record, limits)
     _dress(axes, record, handles)
-    figure.text(LEFT, 0.955, record.title, fontsize=12, fontweight="bold", **PLAIN)
-    figure.text(LEFT, 0.918, view.run_line(record), fontsize=8, color="#666666", **PLAIN)
     buffer = io.BytesIO()
-    canvas.print_png(buffer)  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():
+        # a character that the font lacks is drawn as a box
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        canvas.print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 
-def _draw_front(axes: "Axes", points: Sequence[Point], limits: Limits) -> "list[Handle]":
-    if not points:
-        return []
-    powers = [point.rel_power for point in points]
-    qualities = [point.quality for point in points]
-    axes.plot(powers, qualities, color=view.FRONT_COLOUR, linewidth=1.2, alpha=0.6, zorder=2.5)
-    style = {"marker": "o", "color": view.FRONT_COLOUR, "label": "front", "zorder": 3}
-    if len(points) < view.DENSE:
-        return [_draw_points(axes, points, limits, markersize=5, **style)]
+def _head(figure: "Figure", record: RunRecord) -> float:
+    """Write the title, the line below it and the first notice; return where they end."""
+    title = texts.one_line(record.title, TITLE_CHARACTERS)
+    figure.text(LEFT, 0.96, title, fontsize=12, fontweight="bold", **PLAIN)
+    figure.text(LEFT, 0.93, texts.run_line(record), fontsize=8, color="#666666", **PLAIN)
+    notices = texts.notices(record)
+    if not notices:
+        return 0.915
+    more = f" (and {len(notices) - 1} more, see report.html)" if len(notices) > 1 else ""
+    notice = texts.one_line(notices[0], NOTICE_CHARACTERS - len(more)) + more
+    figure.text(LEFT, 0.903, notice, fontsize=8, color=NOTICE_COLOUR, **PLAIN)
+    return 0.888
+
+
+def _draw_front(axes: "Axes", record: RunRecord, limits: Limits) -> "list[Handle]":
+    line = view.front_line(record)
+    dominated = [point for point in record.front if point.dominated]
+    axes.plot(
+        [point.rel_power for point in line],
+        [_shown_quality(point, limits) for point in line],
+        color=view.FRONT_COLOUR,
+        linewidth=1.2,
+        alpha=0.6,
+        zorder=4.5,
+    )
+    dense = len(record.front) >= view.DENSE
+    style: dict[str, Any] = {"marker": "o", "color": view.FRONT_COLOUR, "markersize": 4.5}
+    if dense:
+        style |= {"markersize": 3.5, "elinewidth": 0, "capsize": 0}
+        _draw_band(axes, line)
+    handles: list[Handle] = []
+    if line:
+        handles.append(
+            _draw_points(axes, line, limits, zorder=6, label=texts.FRONT_TITLE, **style)
+        )
+    if dominated:
+        style |= HOLLOW | {"markeredgecolor": view.FRONT_COLOUR}
+        title = texts.DOMINATED_TITLE
+        handles.append(_draw_points(axes, dominated, limits, zorder=5.5, label=title, **style))
+    return handles
+
+
+def _draw_band(axes: "Axes", points: Sequence[Point]) -> None:
+    """Draw the error bars of many points as one band."""
     axes.fill_between(
-        powers,
+        [point.rel_power for point in points],
         [point.quality_low for point in points],
         [point.quality_high for point in points],
         color=view.FRONT_COLOUR,
@@ -70,20 +128,16 @@ def _draw_front(axes: "Axes", points: Sequence[Point], limits: Limits) -> "list[
         linewidth=0,
         zorder=2,
     )
-    return [_draw_points(axes, points, limits, markersize=3.5, elinewidth=0, capsize=0, **style)]
 
 
 def _draw_uniform(axes: "Axes", record: RunRecord, limits: Limits) -> "list[Handle]":
     points = view.compared_points(record)
     if not points:
         return []
-    style = {
-        "marker": "s",
-        "markersize": 4.5,
-        "color": view.UNIFORM_COLOUR,
-        "label": view.uniform_title(record),
-    }
-    return [_draw_points(axes, points, limits, zorder=4, **style)]
+    prefix, _ = view.short_names([point.label for point in points])
+    style = {"marker": "s", "markersize": 6, "color": view.UNIFORM_COLOUR}
+    title = texts.uniform_title(prefix)
+    return [_draw_points(axes, points, limits, zorder=4, label=title, **style)]
 
 
 def _draw_points(
@@ -99,10 +153,9 @@ def _draw_points(
             [max(0.0, point.quality_high - point.quality) for point in shown],
         ],
         linestyle="none",
-        markeredgecolor="white",
-        markeredgewidth=0.5,
-        **{"elinewidth": 0.8, "capsize": 1.8, "capthick": 0.8, **style},
+        **{**BARS, **style, "markeredgewidth": BARS["capthick"]},  # caps are markers too
     )
+    bars[0].set_markeredgewidth(style.get("markeredgewidth", EDGE_WIDTH))
     below = [point.rel_power for point in points if limits.is_below(point)]
     axes.plot(
         below,
@@ -112,8 +165,9 @@ def _draw_points(
         linestyle="none",
         color=style["color"],
         zorder=style["zorder"],
-        markeredgecolor="white",
-        markeredgewidth=0.5,
+        markeredgecolor=style.get("markeredgecolor", "white"),
+        markerfacecolor=style.get("markerfacecolor", style["color"]),
+        markeredgewidth=style.get("markeredgewidth", EDGE_WIDTH),
     )
     return bars
 
@@ -122,29 +176,30 @@ def _edge(limits: Limits) -> float:
     return limits.y_low + 0.018 * (limits.y_high - limits.y_low)
 
 
+def _shown_quality(point: Point, limits: Limits) -> float:
+    """Return the height of a point's mark; points below the plane stand at its lower edge."""
+    return _edge(limits) if limits.is_below(point) else point.quality
+
+
 def _draw_exact(axes: "Axes", record: RunRecord) -> "list[Handle]":
-    axes.axhline(record.exact.quality, color=view.EXACT_COLOUR, linewidth=0.7, zorder=1)
+    """Draw the level and the interval of the baseline, the exact points and the float model."""
+    baseline = record.reference_point
+    axes.axhline(baseline.quality, color=view.EXACT_COLOUR, linewidth=0.7, zorder=1)
     axes.axhspan(
-        record.exact.quality_low,
-        record.exact.quality_high,
+        baseline.quality_low,
+        baseline.quality_high,
         color=view.EXACT_COLOUR,
         alpha=0.06,
         linewidth=0,
         zorder=0,
     )
     handles: list[Handle] = []
-    handles += axes.plot(
-        [record.exact.rel_power],
-        [record.exact.quality],
-        marker="D",
-        markersize=7,
-        linestyle="none",
-        color=view.EXACT_COLOUR,
-        markeredgecolor="white",
-        markeredgewidth=0.8,
-        zorder=6,
-        label=view.exact_title(record),
-    )
+    if record.baseline is None:
+        handles += _draw_diamond(axes, record.exact, texts.exact_title(record))
+    else:
+        handles += _draw_diamond(axes, record.baseline, texts.baseline_title(record))
+        hollow = HOLLOW | {"markeredgecolor": view.EXACT_COLOUR, "zorder": 4.9}
+        handles += _draw_diamond(axes, record.exact, texts.exact_title(record), **hollow)
     if record.float_quality is not None:
         line = axes.axhline(
             record.float_quality.value,
@@ -152,10 +207,23 @@ def _draw_exact(axes: "Axes", record: RunRecord) -> "list[Handle]":
             linewidth=1.0,
             linestyle=(0, (5, 3)),
             zorder=1,
-            label=view.float_title(record),
+            label=texts.float_title(record),
         )
         handles.append(line)
     return handles
+
+
+def _draw_diamond(axes: "Axes", point: Point, title: str, **style: Any) -> "list[Line2D]":
+    usual = {"markersize": 7, "markeredgecolor": "white", "markeredgewidth": 0.8, "zorder": 5}
+    return axes.plot(
+        [point.rel_power],
+        [point.quality],
+        marker="D",
+        linestyle="none",
+        color=view.EXACT_COLOUR,
+        label=title,
+        **{**usual, **style},
+    )
 
 
 def _draw_trials(axes: "Axes", record: RunRecord) -> "list[Handle]":
@@ -173,17 +241,18 @@ def _draw_trials(axes: "Axes", record: RunRecord) -> "list[Handle]":
         alpha=0.8,
         markeredgewidth=0,
         zorder=1,
-        label=view.trials_title(record),
+        label=texts.trials_title(record),
     )
     return [*lines]
 
 
 def _label_uniform(axes: "Axes", record: RunRecord, limits: Limits) -> None:
-    points = view.compared_points(record)
-    texts = view.uniform_labels(record, limits)
+    labelled = view.uniform_labels(record, limits)
     pixel = DPI / 72
-    anchors = [_pixels(axes, point, limits) for point in points]
-    sizes = [(len(text) * CHARACTER_WIDTH * LABEL_PT * pixel, LABEL_PT * pixel) for text in texts]
+    anchors = [_pixels(axes, point, limits) for point, _ in labelled]
+    sizes = [
+        (len(text) * CHARACTER_WIDTH * LABEL_PT * pixel, LABEL_PT * pixel) for _, text in labelled
+    ]
     box = axes.get_window_extent()
     centres = labels.place_labels(
         anchors,
@@ -192,7 +261,7 @@ def _label_uniform(axes: "Axes", record: RunRecord, limits: Limits) -> None:
         (box.x0, box.y0, box.x1, box.y1),
         LABEL_GAP_PT * pixel,
     )
-    for text, centre, anchor, size in zip(texts, centres, anchors, sizes, strict=True):
+    for (_, text), centre, anchor, size in zip(labelled, centres, anchors, sizes, strict=True):
         _write_label(axes, text, centre, anchor, size)
 
 
@@ -229,29 +298,32 @@ def _write_label(
 
 
 def _pixels(axes: "Axes", point: Point, limits: Limits) -> labels.Position:
-    quality = _edge(limits) if limits.is_below(point) else point.quality
-    x, y = axes.transData.transform((point.rel_power, quality))
+    x, y = axes.transData.transform((point.rel_power, _shown_quality(point, limits)))
     return float(x), float(y)
 
 
 def _obstacles(axes: "Axes", record: RunRecord, limits: Limits) -> list[labels.Box]:
-    """Return what labels must not cover: markers, error bars, and the front's line."""
+    """Return what labels must not cover: marks, error bars, and lines."""
     half = 3.5 * DPI / 72
     boxes = []
-    for point in [record.exact, *record.uniform, *record.front]:
+    for point in view.all_points(record):
         x, y = _pixels(axes, point, limits)
         boxes.append((x - half, y - half, x + half, y + half))
         if not limits.is_below(point):
             low = axes.transData.transform((point.rel_power, point.quality_low))[1]
             high = axes.transData.transform((point.rel_power, point.quality_high))[1]
             boxes.append((x - half / 2, float(low), x + half / 2, float(high)))
-    line = [_pixels(axes, point, limits) for point in record.front]
+    left, _, right, _ = axes.get_window_extent().extents
+    for quality in view.levels(record):
+        y = float(axes.transData.transform((0, quality))[1])
+        boxes.append((float(left), y - 2, float(right), y + 2))
+    line = [_pixels(axes, point, limits) for point in view.front_line(record)]
     return boxes + labels.line_obstacles(line, step=half)
 
 
 def _dress(axes: "Axes", record: RunRecord, handles: "list[Handle]") -> None:
-    axes.set_xlabel(view.power_axis(record), fontsize=9, **PLAIN)
-    axes.set_ylabel(view.quality_axis(record), fontsize=9, **PLAIN)
+    axes.set_xlabel(texts.power_axis(record), fontsize=9, **PLAIN)
+    axes.set_ylabel(texts.quality_axis(record), fontsize=9, **PLAIN)
     axes.tick_params(labelsize=8, length=3, color="#888888")
     axes.grid(True, color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -263,7 +335,7 @@ def _dress(axes: "Axes", record: RunRecord, handles: "list[Handle]") -> None:
         handles=handles,
         loc="lower left",
         bbox_to_anchor=(-0.008, 1.0),
-        ncols=3,
+        ncols=LEGEND_COLUMNS,
         frameon=False,
         fontsize=8,
         borderaxespad=0.2,

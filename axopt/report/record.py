@@ -258,9 +258,19 @@ class RunRecord:
                 f"got {len(point.layers)}."
             )
 
-    def loss(self, quality: float) -> float:
-        """How much worse ``quality`` is than that of the exact model."""
-        difference = self.exact.quality - quality
+    @property
+    def reference_point(self) -> Point:
+        """The point that drops are relative to: the baseline, or ``exact`` in old records."""
+        return self.exact if self.baseline is None else self.baseline
+
+    def drop(self, point: Point) -> float:
+        """Return how much worse a point's quality is than the baseline's; positive is worse.
+
+        It is the measured ``point.drop`` where there is one, else the difference of qualities.
+        """
+        if point.drop is not None:
+            return point.drop
+        difference = self.reference_point.quality - point.quality
         return difference if self.higher_is_better else -difference
 
     @property

@@ -1,18 +1,21 @@
-"""The front as inline SVG for the HTML report. Colours are classes of the report's style sheet."""
+"""The front as inline SVG for the page, whose style sheet has the colours of its classes.
+
+The titles of the axes stand in the page, where they wrap on a narrow screen.
+"""
 
 from collections.abc import Iterable
-from html import escape
 
-from axopt.report import labels, view
+from axopt.report import labels, texts, view
 from axopt.report.record import Point, RunRecord
+from axopt.report.texts import escape
 from axopt.report.view import Limits
 
 WIDTH = 760
-HEIGHT = 470
+HEIGHT = 450
 LEFT = 58
 RIGHT = 14
 TOP = 10
-BOTTOM = 46
+BOTTOM = 28
 LABEL_PX = 11
 LABEL_GAP = 7
 CHARACTER_WIDTH = 0.6  # of the font size, of a sans-serif font's digits and capitals
@@ -54,11 +57,11 @@ def pareto_svg(record: RunRecord) -> str:
         '<g clip-path="url(#inside)">',
         *_levels(record, plane),
         _trials(record, plane),
+        *(_uniform(record, point, plane) for point in view.compared_points(record)),
+        *_exact(record, plane),
         _line(record, plane),
-        *(_uniform(point, plane) for point in view.compared_points(record)),
-        _exact(record, plane),
         '</g><g role="radiogroup" aria-label="Points of the front">',
-        *(_point(i, point, plane, record.unit) for i, point in enumerate(record.front)),
+        *(_point(record, i, point, plane) for i, point in enumerate(record.front)),
         "</g>",
         *_labels(record, plane),
         "</svg>",
@@ -80,25 +83,16 @@ def _axes(record: RunRecord, plane: _Plane) -> Iterable[str]:
             f'<text class="tick" x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
         )
     yield f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>'
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    yield (
-        f'<text class="title" x="{middle:.1f}" y="{HEIGHT - 8}" text-anchor="middle">'
-        f"{escape(view.power_axis(record))}</text>"
-    )
-    yield (
-        f'<text class="title" transform="translate(14 {(TOP + bottom) / 2:.1f}) rotate(-90)" '
-        f'text-anchor="middle">{escape(view.quality_axis(record))}</text>'
-    )
 
 
 def _levels(record: RunRecord, plane: _Plane) -> Iterable[str]:
-    exact = record.exact
-    top, bottom = sorted((plane.y(exact.quality_low), plane.y(exact.quality_high)))
+    baseline = record.reference_point
+    top, bottom = sorted((plane.y(baseline.quality_low), plane.y(baseline.quality_high)))
     yield (
         f'<rect class="band" x="{LEFT}" y="{top:.1f}" width="{WIDTH - LEFT - RIGHT}" '
         f'height="{bottom - top:.1f}"/>'
     )
-    yield f'<path class="level" d="M{LEFT} {plane.y(exact.quality):.1f}H{WIDTH - RIGHT}"/>'
+    yield f'<path class="level" d="M{LEFT} {plane.y(baseline.quality):.1f}H{WIDTH - RIGHT}"/>'
     if record.float_quality is not None:
         y = plane.y(record.float_quality.value)
         yield f'<path class="float" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>'
@@ -115,7 +109,7 @@ def _trials(record: RunRecord, plane: _Plane) -> str:
 
 
 def _line(record: RunRecord, plane: _Plane) -> str:
-    places = [(plane.x(point.rel_power), plane.y(point.quality)) for point in record.front]
+    places = [plane.place(point) for point in view.front_line(record)]
     return f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
 
 
@@ -131,50 +125,59 @@ def _arrowhead(x: float, y: float) -> str:
     return f'<path class="mark" d="M{x - 5:.1f} {y - 4:.1f}h10l-5 8z"/>'
 
 
-def _uniform(point: Point, plane: _Plane) -> str:
+def _uniform(record: RunRecord, point: Point, plane: _Plane) -> str:
     x, y = plane.place(point)
     if plane.limits.is_below(point):
         mark = _arrowhead(x, y)
     else:
-        mark = f'<rect class="mark" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>'
+        mark = f'<rect class="mark" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>'
     title = (
-        f"{point.label} everywhere: {point.quality:.2f} "
-        f"[{point.quality_low:.2f}, {point.quality_high:.2f}], power {point.rel_power:.3f}"
+        f"{point.label} everywhere: {texts.quality_interval(record, point)}, "
+        f"relative power {texts.fixed(point.rel_power, 3)}"
     )
     return f'<g class="uniform"><title>{escape(title)}</title>{_bar(point, plane)}{mark}</g>'
 
 
-def _exact(record: RunRecord, plane: _Plane) -> str:
-    x, y = plane.place(record.exact)
-    return (
-        f'<g class="exact"><title>{escape(view.exact_title(record))}</title>'
-        f'<path class="mark" d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/></g>'
-    )
+def _exact(record: RunRecord, plane: _Plane) -> Iterable[str]:
+    """Draw a diamond for each exact point, hollow for the one that is not the baseline."""
+    for point in view.exact_points(record):
+        x, y = plane.place(point)
+        is_baseline = point is record.reference_point
+        title = texts.baseline_title(record) if is_baseline else texts.exact_title(record)
+        if record.baseline is None:
+            title = texts.exact_title(record)
+        yield (
+            f'<g class="{"exact" if is_baseline else "exact hollow"}">'
+            f"<title>{escape(title)}</title>"
+            f'<path class="mark" d="M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z"/></g>'
+        )
 
 
-def _point(index: int, point: Point, plane: _Plane, unit: str) -> str:
+def _point(record: RunRecord, index: int, point: Point, plane: _Plane) -> str:
     x, y = plane.place(point)
     if plane.limits.is_below(point):
         mark = _arrowhead(x, y)
     else:
-        mark = f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-    quality = view.with_unit(f"{point.quality:.2f}", unit)
-    name = f"{point.label}: {quality}, relative power {point.rel_power:.3f}"
+        mark = f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
+    quality = texts.quality_text(record, point.quality)
+    name = f"{point.label}: {quality}, relative power {texts.fixed(point.rel_power, 3)}"
+    kind = "point"
+    if point.dominated:
+        name, kind = f"{name}, dominated on test", "point dominated"
     return (
-        f'<g class="point" role="radio" aria-checked="false" aria-label="{escape(name)}" '
+        f'<g class="{kind}" role="radio" aria-checked="false" aria-label="{escape(name)}" '
         f'tabindex="-1" data-index="{index}" data-x="{x:.1f}" data-y="{y:.1f}">'
         f"{_bar(point, plane)}{mark}</g>"
     )
 
 
 def _labels(record: RunRecord, plane: _Plane) -> Iterable[str]:
-    points = view.compared_points(record)
-    texts = view.uniform_labels(record, plane.limits)
-    anchors = [plane.place(point) for point in points]
-    sizes = [(len(text) * CHARACTER_WIDTH * LABEL_PX, float(LABEL_PX)) for text in texts]
+    labelled = view.uniform_labels(record, plane.limits)
+    anchors = [plane.place(point) for point, _ in labelled]
+    sizes = [(len(text) * CHARACTER_WIDTH * LABEL_PX, float(LABEL_PX)) for _, text in labelled]
     frame = (float(LEFT), float(TOP), float(WIDTH - RIGHT), float(HEIGHT - BOTTOM))
     centres = labels.place_labels(anchors, sizes, _obstacles(record, plane), frame, LABEL_GAP)
-    for text, (x, y) in zip(texts, centres, strict=True):
+    for (_, text), (x, y) in zip(labelled, centres, strict=True):
         yield (
             f'<text class="label" x="{x:.1f}" y="{y + LABEL_PX / 3:.1f}" '
             f'text-anchor="middle">{escape(text)}</text>'
@@ -182,11 +185,16 @@ def _labels(record: RunRecord, plane: _Plane) -> Iterable[str]:
 
 
 def _obstacles(record: RunRecord, plane: _Plane) -> list[labels.Box]:
+    """Return what labels must not cover: marks, error bars, and lines."""
     boxes = []
-    for point in [record.exact, *record.uniform, *record.front]:
+    for point in view.all_points(record):
         x, y = plane.place(point)
-        boxes.append((x - 5, y - 5, x + 5, y + 5))
+        boxes.append((x - 6, y - 6, x + 6, y + 6))
         if not plane.limits.is_below(point):
             high, low = sorted((plane.y(point.quality_high), plane.y(point.quality_low)))
             boxes.append((x - 2, high, x + 2, low))
-    return boxes + labels.line_obstacles([plane.place(point) for point in record.front], 6)
+    for quality in view.levels(record):
+        y = plane.y(quality)
+        boxes.append((LEFT, y - 1, WIDTH - RIGHT, y + 1))
+    line = [plane.place(point) for point in view.front_line(record)]
+    return boxes + labels.line_obstacles(line, 6)

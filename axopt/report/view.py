@@ -1,20 +1,28 @@
-"""What both pictures of a front, PNG and SVG, have to say: limits, colours, names, titles."""
+"""What both pictures of a front, PNG and SVG, show: limits, points, labels, ticks, colours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 from os.path import commonprefix
+from statistics import median
 
 from axopt.report.record import Point, RunRecord
+from axopt.report.texts import one_line, quality_text
 
-# Nobody deploys a model that lost more than this, and a point at chance level would squeeze
-# the interesting ones into a line: points further below the best go to the lower edge.
+# A point at chance level would squeeze the interesting ones into a line. Points that are further
+# than this below the best one are marked at the lower edge.
 FOCUS_PP = 20.0
-WHOLE_RANGE_PP = 25.0
+FOCUS_RATIO = 4.0  # the same for qualities without a scale, times the baseline's quality
+WHOLE_RANGE = 1.25  # of the focus: a range up to this is shown whole
 MIN_SPAN_PP = 1.0
+MIN_SPAN_RATIO = 0.05
 MIN_SPAN_POWER = 0.2
 MARGIN = 0.06
+ROUNDING = 1e-9  # relative: float arithmetic cannot divide a smaller range
+
 DENSE = 60  # points of the front from which their error bars merge
+MAX_LABELS = 40  # more labels hide what they name
+LABEL_CHARACTERS = 24
 
 # Okabe and Ito's colours, distinct for every kind of colour vision
 FRONT_COLOUR = "#0072B2"
@@ -23,22 +31,16 @@ FLOAT_COLOUR = "#009E73"
 EXACT_COLOUR = "#222222"
 TRIAL_COLOUR = "#B8B8B8"
 
-METRIC_TITLES = {
-    "top1": "Top-1 accuracy",
-    "top5": "Top-5 accuracy",
-    "f1": "Macro F1",
-    "recognised": "Recognised digits",
-    "frechet": "Frechet distance",
-    "distance": "RMS distance to the float model",
-}
-
 
 @dataclass(frozen=True)
 class Limits:
-    """The part of the plane that is shown, better qualities higher up.
+    """The part of the plane that is shown; better qualities are higher up.
 
-    ``y_low`` and ``y_high`` are the qualities at the lower and at the upper edge, the smaller one
-    at the upper edge where smaller is better. Points below the plane stand at the lower edge.
+    Attributes:
+        x_low: Relative power at the left edge.
+        x_high: Relative power at the right edge.
+        y_low: Quality at the lower edge. It is larger than ``y_high`` where smaller is better.
+        y_high: Quality at the upper edge.
     """
 
     x_low: float
@@ -47,6 +49,7 @@ class Limits:
     y_high: float
 
     def is_below(self, point: Point) -> bool:
+        """Whether the point is worse than the lower edge, where it is then marked."""
         return not self.holds(point.quality)
 
     def holds(self, quality: float) -> bool:
@@ -55,8 +58,30 @@ class Limits:
 
 
 def limits(record: RunRecord) -> Limits:
-    """Choose what to show: every power, and the qualities near the best."""
-    points = [record.exact, *record.uniform, *record.front]
+    """Return the part of the plane to show: every power, and the qualities near the best."""
+    points = all_points(record)
+    scale = quality_scale(record)
+    percent = record.unit == "%"
+    focus = FOCUS_PP if percent else FOCUS_RATIO * scale
+    low, high = _quality_range(record, points, focus)
+    min_span = MIN_SPAN_PP if percent else MIN_SPAN_RATIO * scale
+    y_low, y_high = _padded(low, high, min_span)
+    powers = [point.rel_power for point in points]
+    x_low, x_high = _padded(min(powers), max(powers), MIN_SPAN_POWER)
+    sign = 1 if record.higher_is_better else -1
+    return Limits(x_low, x_high, sign * y_low, sign * y_high)
+
+
+def quality_scale(record: RunRecord) -> float:
+    """Return the size of a typical quality, for metrics that are no percentages."""
+    sizes = [abs(point.quality) for point in all_points(record)]
+    return abs(record.reference_point.quality) or median(sizes) or 1.0
+
+
+def _quality_range(
+    record: RunRecord, points: Sequence[Point], focus: float
+) -> tuple[float, float]:
+    """Return the lowest and the highest quality to show; where smaller is better, negated."""
     sign = 1 if record.higher_is_better else -1
     ranges = [
         (sign * p.quality, _sorted(sign * p.quality_low, sign * p.quality_high)) for p in points
@@ -66,16 +91,12 @@ def limits(record: RunRecord) -> Limits:
         shown.append(_sorted(sign * record.float_quality.low, sign * record.float_quality.high))
     low = min(ends[0] for ends in shown)
     high = max(ends[1] for ends in shown)
-    if high - low > WHOLE_RANGE_PP:
-        floor = max(quality for quality, _ in ranges) - FOCUS_PP
+    if high - low > WHOLE_RANGE * focus:
+        best = max(quality for quality, _ in ranges)
+        floor = best - focus
         low = max(floor, min(ends[0] for quality, ends in ranges if quality >= floor))
-    x_low, x_high = _padded(
-        min(point.rel_power for point in points),
-        max(point.rel_power for point in points),
-        MIN_SPAN_POWER,
-    )
-    y_low, y_high = _padded(low, high, MIN_SPAN_PP)
-    return Limits(x_low, x_high, sign * y_low, sign * y_high)
+        high = min(high, best + focus)
+    return low, high
 
 
 def _sorted(a: float, b: float) -> tuple[float, float]:
@@ -83,18 +104,40 @@ def _sorted(a: float, b: float) -> tuple[float, float]:
 
 
 def _padded(low: float, high: float, min_span: float) -> tuple[float, float]:
+    min_span = max(min_span, ROUNDING * abs(low), ROUNDING * abs(high))
     missing = max(0.0, min_span - (high - low)) / 2
     margin = MARGIN * max(high - low, min_span)
     return low - missing - margin, high + missing + margin
 
 
+def all_points(record: RunRecord) -> list[Point]:
+    """Return every point that is measured on the record's split."""
+    return [*exact_points(record), *record.uniform, *record.front]
+
+
+def exact_points(record: RunRecord) -> list[Point]:
+    """Return the points of the exact multiplier, the baseline last."""
+    return [record.exact] if record.baseline is None else [record.exact, record.baseline]
+
+
+def levels(record: RunRecord) -> list[float]:
+    """Return the qualities that horizontal lines mark: the baseline's and the float model's."""
+    found = [record.reference_point.quality]
+    return found if record.float_quality is None else [*found, record.float_quality.value]
+
+
+def front_line(record: RunRecord) -> list[Point]:
+    """Return the points of the front that its line runs through: those that are not dominated."""
+    return [point for point in record.front if not point.dominated]
+
+
 def compared_points(record: RunRecord) -> list[Point]:
-    """Return the uniform points less the reference's, which the exact model's marker shows."""
+    """Return the uniform points without the reference's, which the exact points show."""
     return [point for point in record.uniform if point.label != record.reference]
 
 
 def completed_trials(record: RunRecord) -> list[tuple[float, float]]:
-    """Return the relative power and the validation quality of each trial that has both."""
+    """Return relative power and validation quality of each trial that has both."""
     return [
         (trial.rel_power, trial.quality)
         for trial in record.trials
@@ -102,67 +145,37 @@ def completed_trials(record: RunRecord) -> list[tuple[float, float]]:
     ]
 
 
-def uniform_labels(record: RunRecord, limits: Limits) -> list[str]:
-    """Return the labels of `compared_points`; one at the lower edge states its quality."""
+def uniform_labels(record: RunRecord, limits: Limits) -> list[tuple[Point, str]]:
+    """Return the uniform points that get a label, at most `MAX_LABELS`, and the label of each.
+
+    The label of a point at the lower edge states its quality. Where there are too many points,
+    those that are not dominated come first, then those of the best quality.
+    """
     points = compared_points(record)
     _, names = short_names([point.label for point in points])
-    return [
-        f"{name}: {with_unit(f'{point.quality:.1f}', record.unit)}"
-        if limits.is_below(point)
-        else name
-        for name, point in zip(names, points, strict=True)
-    ]
+    sign = 1 if record.higher_is_better else -1
+    leading = _not_dominated(points, sign)
+    order = sorted(range(len(points)), key=lambda i: (i not in leading, -sign * points[i].quality))
+    texts = []
+    for i in sorted(order[:MAX_LABELS]):
+        name = one_line(names[i], LABEL_CHARACTERS)
+        if limits.is_below(points[i]):
+            name = f"{name}: {quality_text(record, points[i].quality, digits=1)}"
+        texts.append((points[i], name))
+    return texts
 
 
-def uniform_title(record: RunRecord) -> str:
-    prefix, _ = short_names([point.label for point in compared_points(record)])
-    return f"one multiplier everywhere ({prefix}...)" if prefix else "one multiplier everywhere"
-
-
-def exact_title(record: RunRecord) -> str:
-    return f"exact 8-bit model: {with_unit(f'{record.exact.quality:.2f}', record.unit)}"
-
-
-def float_title(record: RunRecord) -> str:
-    value = "unknown" if record.float_quality is None else f"{record.float_quality.value:.2f}"
-    return f"float model: {with_unit(value, record.unit)}"
-
-
-def trials_title(record: RunRecord) -> str:
-    return f"evaluated (validation, n = {record.n_validation:,})"
-
-
-def metric_title(record: RunRecord) -> str:
-    return METRIC_TITLES.get(record.metric, record.metric)
-
-
-def with_unit(number: str, unit: str) -> str:
-    return f"{number} {unit}" if unit else number
-
-
-def titled(title: str, unit: str) -> str:
-    return f"{title} ({unit})" if unit else title
-
-
-def quality_axis(record: RunRecord) -> str:
-    title = titled(metric_title(record), record.unit)
-    return f"{title}, {record.exact.split} split, n = {record.n_samples:,}"
-
-
-def difference_unit(record: RunRecord) -> str:
-    """Unit of the difference of two qualities, percentage points for percentages."""
-    return "pp" if record.unit == "%" else record.unit
-
-
-def run_line(record: RunRecord) -> str:
-    return (
-        f"{record.algorithm}, seed {record.seed}, {record.n_evaluated:,} evaluations on "
-        f"{record.n_validation:,} validation samples; bars: 95 % intervals"
-    )
-
-
-def power_axis(record: RunRecord) -> str:
-    return f"Power relative to {record.reference} (multipliers only, MAC-weighted)"
+def _not_dominated(points: Sequence[Point], sign: int) -> set[int]:
+    """Return the indices of the points of which no other needs less power for more quality."""
+    found = set()
+    best = float("-inf")
+    for i in sorted(
+        range(len(points)), key=lambda i: (points[i].rel_power, -sign * points[i].quality)
+    ):
+        if sign * points[i].quality > best:
+            best = sign * points[i].quality
+            found.add(i)
+    return found
 
 
 def short_names(keys: Sequence[str]) -> tuple[str, list[str]]:
@@ -177,7 +190,11 @@ def short_names(keys: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Return at most ``most`` round numbers between ``low`` and ``high``, evenly spaced."""
+    """Return at most ``most + 1`` round numbers between ``low`` and ``high``, evenly spaced.
+
+    >>> ticks(69.3, 82.4, 8)
+    [70.0, 72.0, 74.0, 76.0, 78.0, 80.0, 82.0]
+    """
     low, high = min(low, high), max(low, high)
     step = (high - low) / most
     scale: float = 10.0 ** ceil(log10(step) - 1)

@@ -1,15 +1,17 @@
-"""From a record to the files that a user sees."""
+"""Write table, picture and page of a record into a run folder."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from axopt.errors import ArgumentError
+from axopt.errors import ArgumentError, ReportError
 from axopt.files import write_atomically
-from axopt.report.page import report_html
+from axopt.report.page import MAX_EMBEDDED_CHARACTERS, report_html
 from axopt.report.plot import pareto_png
 from axopt.report.record import RunRecord
 from axopt.report.table import front_csv
+
+MAX_EMBEDDED_BYTES = 4 * MAX_EMBEDDED_CHARACTERS  # UTF-8 takes at most 4 bytes per character
 
 
 def write_report(
@@ -18,20 +20,29 @@ def write_report(
     *,
     assignments: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``front.csv``, ``pareto.png`` and ``report.html`` into the run folder.
+    """Write ``front.csv``, ``pareto.png`` and ``report.html`` into a run folder.
 
-    Everything is made before the first file is written, and each file is replaced atomically.
+    All contents are made before the first file is written, and each file is replaced atomically.
     The same record and assignments give the same CSV and HTML, byte for byte.
 
     Args:
         record: The run.
         out: The run folder, which must exist.
-        assignments: JSON text by file name relative to ``out``, for embedding in the page. By
-            default the assignment files of the front that lie under ``out`` are read.
+        assignments: File name relative to ``out`` -> JSON text, embedded in the page. By default
+            the assignment files of the front are read from ``out``.
 
     Raises:
         ArgumentError: If ``out`` is not a folder.
+        ReportError: If an assignment file is not UTF-8.
         OSError: If a file cannot be read or written.
+
+    Example:
+        >>> import os, tempfile
+        >>> from axopt.report import example_record
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_report(example_record(), folder)
+        ...     sorted(os.listdir(folder))
+        ['front.csv', 'pareto.png', 'report.html']
     """
     out = Path(out)
     if not out.is_dir():
@@ -48,5 +59,16 @@ def write_report(
 
 
 def _read_assignments(record: RunRecord, out: Path) -> dict[str, str]:
+    """Read the assignment files of the front, unless they are too large to be embedded."""
     names = [point.assignment for point in record.front if point.assignment]
-    return {name: (out / name).read_text("utf-8") for name in names if (out / name).is_file()}
+    files = {name: out / name for name in names if (out / name).is_file()}
+    if sum(file.stat().st_size for file in files.values()) > MAX_EMBEDDED_BYTES:
+        return {}
+    return {name: _read(file) for name, file in files.items()}
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ReportError(f"{file}: must be UTF-8, {error}.") from error

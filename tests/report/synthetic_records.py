@@ -1,8 +1,9 @@
 """A synthetic record in the manner of a ResNet-20 run, and smaller and larger ones."""
 
+from dataclasses import replace
 from math import sqrt
 
-from axopt.report.record import Layer, LayerOption, Point, Quality, RunRecord, TrialRow
+from axopt.report.record import Layer, LayerOption, LeftOut, Point, Quality, RunRecord, TrialRow
 
 N_TEST = 10_000
 EXACT = 81.65
@@ -126,3 +127,33 @@ def make_record(
         front=make_front(n_front, n_layers),
         trials=make_trials(n_trials),
     )
+
+
+def make_full_record() -> RunRecord:
+    """A record with every field: a baseline, drops, dominated points, coverage, notes."""
+    record = make_record()
+    baseline = make_point("exact", EXACT + 0.1, 1.0, record.exact.layers)
+    points = [with_drop(point, baseline.quality) for point in record.front]
+    best = [max((p.quality for p in points[i + 1 :]), default=0) for i in range(len(points))]
+    return replace(
+        record,
+        front=tuple(
+            replace(point, dominated=cheaper >= point.quality)
+            for point, cheaper in zip(points, best, strict=True)
+        ),
+        uniform=tuple(with_drop(point, baseline.quality) for point in record.uniform),
+        baseline=baseline,
+        metric_title="Share of right answers",
+        coverage=0.9749,
+        left_out=(LeftOut("head.matmul", 120_000), LeftOut("gate", 300)),
+        algorithm="exhaustive",
+        algorithm_asked="nsga2",
+        options={"crossover": 0.9, "elitist": True, "start": None, "mutation": "bit"},
+        notes=("The budget leaves no generation beyond the uniform and random points.",),
+        partial=True,
+    )
+
+
+def with_drop(point: Point, baseline: float) -> Point:
+    drop = baseline - point.quality
+    return replace(point, drop=drop, drop_low=drop - 0.3, drop_high=drop + 0.4)

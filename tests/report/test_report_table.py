@@ -1,11 +1,13 @@
 import csv
+import io
 import json
+from dataclasses import replace
 
 import pytest
 from synthetic_records import make_record
 
 from axopt.errors import AssignmentError
-from axopt.report import export_csv, front_table
+from axopt.report import assignment_csv, export_csv, front_table
 from axopt.report.table import front_csv
 
 COLUMNS = [
@@ -18,6 +20,11 @@ COLUMNS = [
     "delay_ns",
     "assignment",
     "split",
+    "drop",
+    "drop_low",
+    "drop_high",
+    "dominated",
+    "coverage",
 ]
 NUMBERS = COLUMNS[1:7]
 
@@ -28,6 +35,44 @@ def test_front_table_has_exactly_the_fixed_columns(record):
     assert len(table) == len(record.front)
     assert list(table["point"]) == [point.label for point in record.front]
     assert list(table["quality_low"]) == [point.quality_low for point in record.front]
+
+
+def test_front_table_says_what_was_measured(record, full_record):
+    table = front_table(full_record)
+    assert list(table["drop_high"]) == [point.drop_high for point in full_record.front]
+    assert list(table["dominated"]) == [point.dominated for point in full_record.front]
+    assert table["dominated"].dtype == "bool"
+    assert table["dominated"].any()
+    assert set(table["coverage"]) == {full_record.coverage}
+    assert front_table(record)[["drop", "drop_low", "coverage"]].isna().all(axis=None)
+
+
+def test_csv_leaves_what_was_not_measured_empty(record, full_record):
+    row = next(csv.DictReader(front_csv(record).splitlines()))
+    assert (row["drop"], row["drop_low"], row["coverage"]) == ("", "", "")
+    assert row["dominated"] == "false"
+    rows = list(csv.DictReader(front_csv(full_record).splitlines()))
+    assert [float(row["drop"]) for row in rows] == [point.drop for point in full_record.front]
+    assert {row["dominated"] for row in rows} == {"true", "false"}
+    assert {row["coverage"] for row in rows} == {"0.9749"}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_csv_holds_no_formulas(record, start):
+    text = f"{start}cmd|' /C calc'!A0"
+    point = replace(record.front[0], label=text)
+    (row,) = csv.DictReader(io.StringIO(front_csv(replace(record, front=(point,))), newline=""))
+    safe = "'" + text.replace("\r", "\n")
+    assert row["point"] == safe
+    layers = {text: {"multiplier": text, "digest": "-1", "swap": False}}
+    table = csv.reader(io.StringIO(assignment_csv({"layers": layers}), newline=""))
+    assert list(table)[1] == [safe, safe, "'-1", "false"]
+
+
+def test_csv_leaves_negative_numbers_alone(full_record):
+    point = replace(full_record.front[0], drop=-0.5, drop_low=-1.0, drop_high=0.0)
+    text = front_csv(replace(full_record, front=(point,)))
+    assert ",-0.5,-1.0,0.0," in text
 
 
 def test_empty_front_keeps_columns_and_types():

@@ -1,13 +1,14 @@
+import re
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
 from synthetic_records import EXACT, KEYS, make_record
 
-from axopt.evaluation import METRICS
 from axopt.report import view
 from axopt.report.labels import line_obstacles, place_labels
 from axopt.report.page import report_html
+from axopt.report.svg import pareto_svg
 
 
 def test_points_at_chance_level_do_not_squeeze_the_front(record):
@@ -41,7 +42,7 @@ def test_reference_is_not_drawn_twice(record):
 
 
 def test_labels_below_the_plane_state_their_quality(record):
-    labels = view.uniform_labels(record, view.limits(record))
+    labels = [text for _, text in view.uniform_labels(record, view.limits(record))]
     assert "1KR3: 10.0 %" in labels
     assert "1L2H" in labels
 
@@ -141,10 +142,11 @@ def upside_down(record):
 
 def test_where_smaller_is_better_the_same_points_are_shown(record):
     record = replace(record, float_quality=None)
-    usual, turned = view.limits(record), view.limits(upside_down(record))
+    turned_record = replace(upside_down(record), unit="%")
+    usual, turned = view.limits(record), view.limits(turned_record)
     assert turned.y_low == pytest.approx(100 - usual.y_low)
     assert turned.y_high == pytest.approx(100 - usual.y_high)
-    for before, after in zip(record.uniform, upside_down(record).uniform, strict=True):
+    for before, after in zip(record.uniform, turned_record.uniform, strict=True):
         assert usual.is_below(before) == turned.is_below(after)
     assert view.ticks(turned.y_low, turned.y_high, 9) == view.ticks(turned.y_high, turned.y_low, 9)
 
@@ -152,14 +154,89 @@ def test_where_smaller_is_better_the_same_points_are_shown(record):
 def test_where_smaller_is_better_the_page_says_how_much_worse(record):
     page = report_html(upside_down(record), {})
     assert "Frechet distance, test split" in page
-    assert '<th scope="col">Drop</th>' in page
+    assert "lower is better" in page
+    assert '<th scope="col">Drop [95 % interval]</th>' in page
     assert "(pp)" not in page
-    assert "(%)" not in page.replace("Saved (%)", "")
+    assert "(%)" not in page.replace("Power saved (%)", "")
     point = record.front[-1]
     turned = upside_down(record)
-    assert turned.loss(100 - point.quality) == pytest.approx(record.loss(point.quality))
-    assert record.loss(record.exact.quality) == 0
+    assert turned.drop(turned.front[-1]) == pytest.approx(record.drop(point))
+    assert record.drop(record.exact) == 0
 
 
-def test_every_metric_has_a_title():
-    assert view.METRIC_TITLES.keys() == METRICS.keys()
+def test_the_metric_has_the_title_that_its_record_states(record, full_record):
+    assert "Share of right answers (%), test split" in report_html(full_record, {})
+    assert "Top-1 accuracy (%), test split" in report_html(record, {})  # schema 1: by name
+    assert "my_metric (%), test split" in report_html(replace(record, metric="my_metric"), {})
+
+
+def test_the_line_runs_through_the_points_that_are_not_dominated(full_record):
+    line = view.front_line(full_record)
+    assert 0 < len(line) < len(full_record.front)
+    assert [point.label for point in line] == [
+        point.label for point in full_record.front if not point.dominated
+    ]
+    (places,) = re.findall('<polyline class="line" points="([^"]*)"', pareto_svg(full_record))
+    assert len(places.split()) == len(line)
+
+
+def test_at_most_so_many_points_are_labelled_the_best_ones_first(record):
+    qualities = [81.6, *(79 + i % 10 / 10 for i in range(399))]
+    uniform = tuple(
+        replace(
+            record.uniform[2],
+            label=f"user/m{i}",
+            rel_power=0.1 + i / 1000,
+            quality=quality,
+            quality_low=quality - 0.1,
+            quality_high=quality + 0.1,
+        )
+        for i, quality in enumerate(qualities)
+    )
+    crowded = replace(record, uniform=uniform)
+    labelled = view.uniform_labels(crowded, view.limits(crowded))
+    assert len(labelled) == view.MAX_LABELS
+    assert labelled[0] == (uniform[0], "m0")  # the best quality at the least power
+
+
+def test_labels_are_elided(record):
+    uniform = tuple(replace(p, label=f"{i}{p.label * 50}") for i, p in enumerate(record.uniform))
+    crowded = replace(record, uniform=uniform)
+    labels = view.uniform_labels(crowded, view.limits(crowded))
+    assert max(len(text) for _, text in labels) <= view.LABEL_CHARACTERS + len(": 55.1 %")
+
+
+def test_figures_without_a_scale_are_shown_at_their_own(record):
+    """Qualities of a thousandth, such as a root mean square error, must not be a flat line."""
+
+    def small(point):
+        return replace(
+            point,
+            quality=(100 - point.quality) / 1e5,
+            quality_low=(100 - point.quality_high) / 1e5,
+            quality_high=(100 - point.quality_low) / 1e5,
+            validation=None,
+        )
+
+    errors = replace(
+        record,
+        exact=small(record.exact),
+        uniform=tuple(map(small, record.uniform)),
+        front=tuple(map(small, record.front)),
+        float_quality=None,
+        unit="",
+        metric="rmse",
+        higher_is_better=False,
+    )
+    limits = view.limits(errors)
+    assert 0 < limits.y_low - limits.y_high < 0.01
+    page = report_html(errors, {})
+    assert f"{errors.exact.quality:.4g} [" in page
+
+
+@pytest.mark.parametrize("size", [1e12, 1e50, 1e100])
+def test_limits_of_huge_numbers_are_not_empty(record, size):
+    exact = replace(record.exact, quality=size, quality_low=-size, quality_high=size)
+    limits = view.limits(replace(record, exact=exact, uniform=(), front=(), float_quality=None))
+    assert limits.y_low < limits.y_high
+    assert len(view.ticks(limits.y_low, limits.y_high, 9)) > 2

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic_records import make_record
+from synthetic_records import make_full_record, make_record
 
-from axopt.errors import ArgumentError
-from axopt.report import page, view, write, write_report
+from axopt.errors import ArgumentError, ReportError
+from axopt.report import page, texts, view, write, write_report
 from axopt.report.page import report_html
 from axopt.report.plot import pareto_png
 
@@ -82,6 +83,7 @@ def all_equal(record):
 
 SHAPES = {
     "usual": make_record(),
+    "full": make_full_record(),
     "empty front": make_record(n_front=0),
     "nothing at all": make_record(n_front=0, n_trials=0, uniform=False),
     "one point": make_record(n_front=1, uniform=False),
@@ -97,10 +99,13 @@ def test_every_shape_of_run_gives_three_good_files(record, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     html = Page((tmp_path / "report.html").read_text("utf-8"))
     assert html.count("g", role="radio") == len(record.front)
+    assert html.count("g", **{"class": "point dominated"}) == sum(
+        point.dominated for point in record.front
+    )
     assert len(html.data()["points"]) == len(record.front)
     with Image.open(tmp_path / "pareto.png") as image:
         assert image.format == "PNG"
-        assert image.size == (1600, 1080)
+        assert image.size == (1600, 1200)
 
 
 def test_same_record_gives_the_same_bytes(tmp_path):
@@ -151,7 +156,7 @@ def test_picture_shows_front_uniform_exact_and_float(record):
 def test_picture_leaves_no_pyplot_behind(record):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from synthetic_records import make_record\n"
+        "from synthetic_records import make_full_record, make_record\n"
         "from axopt.report.plot import pareto_png\n"
         "pareto_png(make_record(n_front=2, n_trials=3))\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
@@ -227,7 +232,7 @@ def test_page_carries_layers_of_every_point(record):
     for found, point in zip(data["points"], record.front, strict=True):
         assert found["drop"] == record.exact.quality - point.quality
         assert [(data["multipliers"][k], bool(swap)) for k, swap in found["layers"]] == [
-            (choice.multiplier, choice.swap) for choice in point.layers
+            (option.multiplier, option.swap) for option in point.layers
         ]
 
 
@@ -269,3 +274,95 @@ def test_large_assignments_are_linked_instead(record, monkeypatch):
 
 def test_usual_page_is_small(record):
     assert len(report_html(record, assignments_of(record))) < 100_000
+
+
+def test_page_says_what_was_compared_with_what(record, full_record):
+    html = Page(report_html(full_record, {}))
+    legend = " ".join(html.content["li"])
+    assert "exact multiplier, corrected (baseline): 81.75 %" in legend
+    assert "exact multiplier, uncorrected: 81.65 %" in legend
+    assert "chosen on validation, dominated on test" in legend
+    first = full_record.front[0]
+    drop = f"{first.drop:.2f} [{first.drop_low:.2f}, {first.drop_high:.2f}]"
+    assert drop in html.content["td"]
+    assert html.count("tr", **{"class": "dominated"}) == html.content["td"].count("dominated") > 0
+    old = " ".join(Page(report_html(record, {})).content["li"])
+    assert "exact multiplier (baseline): 81.65 %" in old
+    assert "corrected" not in old
+
+
+def test_page_states_what_its_reader_must_know(full_record):
+    html = Page(report_html(full_record, {}))
+    notices = [text for text in html.content["p"] if text in texts.notices(full_record)]
+    assert len(notices) == html.count("p", **{"class": "notice"}) == 3
+    assert "interrupted" in notices[0]
+    assert "97.4 % of the multiplications" in notices[1]
+    assert "head.matmul (120,000), gate (300)" in notices[1]
+    assert notices[2] == full_record.notes[0]
+    assert "exhaustive (nsga2 was asked for)" in html.content["td"]
+    assert "crossover = 0.9, elitist = True, start = None, mutation = bit" in html.content["td"]
+
+
+def test_full_coverage_needs_no_notice(full_record):
+    whole = replace(full_record, coverage=1.0, left_out=(), partial=False, notes=())
+    assert texts.notices(whole) == []
+    assert "100.0 % of the multiplications" in report_html(whole, {})
+    almost = replace(whole, coverage=0.98999)
+    assert "Only 98.9 % of" in texts.notices(almost)[0]
+
+
+def test_picture_shows_the_baseline_and_dominated_points(record, full_record):
+    assert pareto_png(full_record) != pareto_png(replace(full_record, baseline=None))
+    front = tuple(replace(point, dominated=False) for point in full_record.front)
+    plain = replace(full_record, front=front)
+    assert pareto_png(full_record) != pareto_png(plain)
+
+
+def test_four_hundred_uniform_points_take_no_three_seconds(record, tmp_path):
+    uniform = tuple(
+        replace(
+            record.uniform[i % 12 + 1],
+            label=f"user/multiplier_{i:03d}",
+            rel_power=0.1 + (i * 37 % 400) / 450,
+        )
+        for i in range(400)
+    )
+    crowded = replace(record, uniform=uniform)
+    write_report(make_record(n_front=1), tmp_path)  # matplotlib and pandas are imported
+    started = time.process_time()
+    write_report(crowded, tmp_path)
+    assert time.process_time() - started < 3
+
+
+def test_endless_titles_are_elided(record, tmp_path):
+    long = replace(record, title="T" * 10_000, data="d" * 9_000, notes=("n" * 9_000,))
+    write_report(long, tmp_path)
+    html = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert html.content["h1"] == ["T" * (texts.TITLE_CHARACTERS - 1) + "…"]
+
+
+def test_characters_that_the_font_lacks_are_no_warning(record):
+    assert len(pareto_png(replace(record, title="数字 \U0001f600 \x00\n\t on digits"))) > 1000
+
+
+def test_control_characters_do_not_reach_the_page(record):
+    point = replace(record.front[0], label="a\x00\x1b\x9fb")
+    text = report_html(replace(record, title="t\x00\x08t", front=(point,)), {})
+    assert not [c for c in text if ord(c) < 32 and c != "\n" or 127 <= ord(c) < 160]
+    assert Page(text).data()["points"][0]["label"] == "a\x00\x1b\x9fb"
+
+
+def test_an_assignment_that_is_not_utf8_is_named(record, tmp_path):
+    (tmp_path / "assignments").mkdir()
+    (tmp_path / record.front[5].assignment).write_bytes(b"\xff\xfe")
+    with pytest.raises(ReportError, match="point-05.json: must be UTF-8"):
+        write_report(record, tmp_path)
+
+
+def test_huge_assignments_are_not_read(record, tmp_path):
+    (tmp_path / "assignments").mkdir()
+    with open(tmp_path / record.front[0].assignment, "wb") as file:
+        file.truncate(50_000_000_000)  # sparse
+    write_report(record, tmp_path)
+    html = Page((tmp_path / "report.html").read_text("utf-8"))
+    assert html.data()["assignments"] == {}

@@ -80,10 +80,13 @@
       mark.classList.toggle("out", !shown[i]);
       rows[i].hidden = !shown[i];
     }
-    const best = shown.lastIndexOf(true); // points are sorted by power, falling
+    let best = -1; // points are sorted by power, falling
+    for (const [i, point] of data.points.entries()) {
+      if (shown[i] && !point.dominated) best = i;
+    }
     const count = shown.filter(Boolean).length;
     element("best").textContent = best < 0
-      ? "No point of the front loses so little."
+      ? "No point of the front has so small a drop."
       : `${count} of ${shown.length} points; least power: ` +
         `${data.points[best].label}, ${data.points[best].saved}`;
     if (best >= 0 && !pinned) choose(best);
@@ -104,12 +107,12 @@
   }
 
   function startFilter() {
-    const drops = data.points.map((point) => point.drop);
     const slider = element("drop-slider");
     const number = element("drop");
-    slider.min = Math.min(0, Math.floor(20 * Math.min(...drops)) / 20);
-    slider.max = Math.min(20, Math.ceil(20 * Math.max(...drops, 1)) / 20);
-    slider.value = number.value = 1;
+    slider.min = data.filter.low;
+    slider.max = data.filter.high;
+    slider.step = number.step = data.filter.step;
+    slider.value = number.value = data.filter.value;
     slider.addEventListener("input", () => {
       number.value = slider.value;
       allow(slider.valueAsNumber);
@@ -120,7 +123,7 @@
       allow(number.valueAsNumber);
     });
     element("filter").hidden = false;
-    allow(1);
+    allow(data.filter.value);
   }
 
   function startPlot() {

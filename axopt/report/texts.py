@@ -1,0 +1,212 @@
+"""The texts of page and pictures: titles, figures with their units, notices."""
+
+from html import escape as escape_html
+
+from axopt.report.record import Point, RunRecord
+
+FULL_COVERAGE = 0.99  # from here on, no notice says how much is emulated
+FIXED_BELOW = 1e6  # larger numbers are written with an exponent
+MOST_LEFT_OUT = 5
+TITLE_CHARACTERS = 120
+SETTING_CHARACTERS = 500
+
+# HTML forbids them; browsers drop some and misread others
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+# Records of schema 1 do not hold the title of their metric.
+_TITLES_OF_SCHEMA_1 = {
+    "top1": "Top-1 accuracy",
+    "top5": "Top-5 accuracy",
+    "f1": "Macro F1",
+    "recognised": "Recognised digits",
+    "frechet": "Frechet distance",
+    "distance": "RMS distance to the float model",
+}
+
+
+def one_line(text: str, most: int) -> str:
+    r"""Return ``text`` on one line, elided to ``most`` characters.
+
+    >>> one_line("two\nlines and more", 12)
+    'two lines a…'
+    """
+    line = " ".join(text[: 4 * most].split())
+    line = "".join(c if c.isprintable() else "\ufffd" for c in line)
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def escape(text: str) -> str:
+    r"""Return ``text`` for HTML or SVG, control characters replaced.
+
+    >>> escape("a < b\x00")
+    'a &lt; b�'
+    """
+    return escape_html(text.translate(_CONTROLS))
+
+
+def fixed(number: float, digits: int) -> str:
+    """Return a number with ``digits`` decimals, or with an exponent if it is large.
+
+    >>> fixed(-0.001, 2), fixed(3e8, 2)
+    ('0.00', '3e+08')
+    """
+    return f"{number:z.{digits}f}" if abs(number) < FIXED_BELOW else f"{number:z.4g}"
+
+
+def quality_number(record: RunRecord, number: float, digits: int = 2) -> str:
+    """Return a quality or a drop without its unit.
+
+    Percentages have ``digits`` decimals; other qualities have no known scale and get four
+    significant digits.
+    """
+    return fixed(number, digits) if record.unit == "%" else f"{number:z.4g}"
+
+
+def quality_text(record: RunRecord, number: float, digits: int = 2) -> str:
+    """Return a quality with its unit."""
+    return with_unit(quality_number(record, number, digits), record.unit)
+
+
+def interval_text(record: RunRecord, value: float, low: float, high: float) -> str:
+    """Return a quality or a drop with its interval: ``99.16 [97.57, 99.72]``."""
+    numbers = [quality_number(record, number) for number in (value, low, high)]
+    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
+
+
+def quality_interval(record: RunRecord, point: Point) -> str:
+    """Return the quality of a point with its interval, without the unit."""
+    return interval_text(record, point.quality, point.quality_low, point.quality_high)
+
+
+def drop_interval(record: RunRecord, point: Point) -> str:
+    """Return the drop of a point, with its paired interval if that was measured."""
+    if point.drop is None or point.drop_low is None or point.drop_high is None:
+        return quality_number(record, record.drop(point))
+    return interval_text(record, point.drop, point.drop_low, point.drop_high)
+
+
+def with_unit(number: str, unit: str) -> str:
+    """Return a number and its unit, if it has one."""
+    return f"{number} {unit}" if unit else number
+
+
+def titled(title: str, unit: str) -> str:
+    """Return a title with the unit in parentheses, if there is one."""
+    return f"{title} ({unit})" if unit else title
+
+
+def difference_unit(record: RunRecord) -> str:
+    """Return the unit of a difference of two qualities: percentage points for percentages."""
+    return "pp" if record.unit == "%" else record.unit
+
+
+def metric_title(record: RunRecord) -> str:
+    """Return the title of the metric."""
+    title = record.metric_title or _TITLES_OF_SCHEMA_1.get(record.metric, record.metric)
+    return one_line(title, TITLE_CHARACTERS)
+
+
+def quality_axis(record: RunRecord) -> str:
+    """Return the title of the axis of qualities."""
+    title = titled(metric_title(record), record.unit)
+    better = "" if record.higher_is_better else ", lower is better"
+    return f"{title}, {record.exact.split} split, n = {record.n_samples:,}{better}"
+
+
+def power_axis(record: RunRecord) -> str:
+    """Return the title of the axis of relative powers."""
+    return f"Power of the multipliers relative to {one_line(record.reference, 40)}"
+
+
+def algorithm_text(record: RunRecord) -> str:
+    """Return the algorithm that ran, and the one that was asked for if that is another one."""
+    asked = record.algorithm_asked
+    if asked is None or asked == record.algorithm:
+        return record.algorithm
+    return f"{record.algorithm} ({asked} was asked for)"
+
+
+def run_line(record: RunRecord) -> str:
+    """Return the line below the title: the search, and what the bars mean."""
+    coverage = "" if record.coverage is None else f"; {coverage_text(record)} emulated"
+    return (
+        f"{one_line(algorithm_text(record), 60)}, seed {record.seed}, {record.n_evaluated:,} "
+        f"evaluations on {record.n_validation:,} validation samples{coverage}"
+    )
+
+
+def coverage_text(record: RunRecord) -> str:
+    """Return the emulated share of the multiplications, rounded down."""
+    if record.coverage is None:
+        return "unknown"
+    return f"{int(record.coverage * 1000) / 10:.1f} % of the multiplications"
+
+
+def left_out_text(record: RunRecord) -> str:
+    """Return the largest products that stay in float, each with its multiplications."""
+    shown = record.left_out[:MOST_LEFT_OUT]
+    texts = [f"{one_line(item.name, 60)} ({item.multiplications:,})" for item in shown]
+    more = len(record.left_out) - len(shown)
+    return ", ".join(texts) + (f" and {more:,} more" if more else "")
+
+
+def notices(record: RunRecord) -> list[str]:
+    """Return what a reader must know before the figures, most important first."""
+    found = []
+    if record.partial:
+        found.append("The run was interrupted. These are the results of a part of it.")
+    if record.coverage is not None and record.coverage < FULL_COVERAGE:
+        text = (
+            f"Only {coverage_text(record)} of one sample are emulated. "
+            "Power and area count the emulated ones alone."
+        )
+        if record.left_out:
+            text += f" Largest products in float: {left_out_text(record)}."
+        found.append(text)
+    return found + list(record.notes)
+
+
+def exact_title(record: RunRecord) -> str:
+    """Return the legend of the exact multiplier, which is the baseline if no other point is."""
+    kind = " (baseline)" if record.baseline is None else ", uncorrected"
+    return f"exact multiplier{kind}: {quality_text(record, record.exact.quality)}"
+
+
+def baseline_title(record: RunRecord) -> str:
+    """Return the legend of the baseline."""
+    quality = quality_text(record, record.reference_point.quality)
+    return f"exact multiplier, corrected (baseline): {quality}"
+
+
+def baseline_name(record: RunRecord) -> str:
+    """Return what drops are relative to, in a sentence."""
+    return (
+        "the exact multiplier"
+        if record.baseline is None
+        else "the exact multiplier, corrected as the front is"
+    )
+
+
+def float_title(record: RunRecord) -> str:
+    """Return the legend of the float model."""
+    if record.float_quality is None:
+        return "float model: unknown"
+    return f"float model: {quality_text(record, record.float_quality.value)}"
+
+
+def trials_title(record: RunRecord) -> str:
+    """Return the legend of the search's trials."""
+    return f"evaluated by the search (validation, n = {record.n_validation:,})"
+
+
+FRONT_TITLE = "front"
+DOMINATED_TITLE = "chosen on validation, dominated on test"
+
+
+def uniform_title(prefix: str) -> str:
+    """Return the legend of the uniform assignments, whose labels lack ``prefix``."""
+    return (
+        f"one multiplier everywhere ({one_line(prefix, 24)}...)"
+        if prefix
+        else ("one multiplier everywhere")
+    )
