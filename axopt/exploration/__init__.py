@@ -1,27 +1,41 @@
 """Search over genes: algorithms, the loop, the store. Knows objectives, never models.
 
-One gene a layer, an index among that layer's choices. A `Problem` turns genes into objectives
-(minimised), an `Algorithm` proposes genes, `run_search` brings them together and commits every
-evaluation to a `Store` before the algorithm hears of it.
+A point of the search space has one gene a layer or group of layers: the number of one of that
+gene's options. A `Problem` turns genes into objectives, which are minimised. An `Algorithm`
+proposes points. `run_search` brings them together and commits every evaluation to a `Store`
+before the algorithm learns it.
+
+The names below are imported on first use, so that the command line can list algorithms and look
+at locks without importing NumPy.
 """
 
-from axopt.exploration.algorithm import (
-    DEFAULT_POPULATION,
-    Algorithm,
-    create_algorithm,
-    list_algorithms,
-    register_algorithm,
-)
-from axopt.exploration.front import hypervolume, non_dominated
-from axopt.exploration.loop import SearchOutcome, run_search
-from axopt.exploration.space import Genes, SearchSpace
-from axopt.exploration.store import Store
-from axopt.exploration.trial import Outcome, Problem, State, Trial
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from axopt.exploration.algorithm import (
+        DEFAULT_POPULATION,
+        Algorithm,
+        algorithm_options,
+        create_algorithm,
+    )
+    from axopt.exploration.algorithms import ALGORITHMS, list_algorithms, register_algorithm
+    from axopt.exploration.evaluator import Evaluator, InProcess
+    from axopt.exploration.front import hypervolume, non_dominated
+    from axopt.exploration.loop import SearchOutcome, run_search
+    from axopt.exploration.space import Additive, Genes, SearchSpace
+    from axopt.exploration.store import Store
+    from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
 
 __all__ = [
+    "ALGORITHMS",
     "DEFAULT_POPULATION",
+    "Additive",
     "Algorithm",
+    "Evaluated",
+    "Evaluator",
     "Genes",
+    "InProcess",
     "Outcome",
     "Problem",
     "SearchOutcome",
@@ -29,6 +43,7 @@ __all__ = [
     "State",
     "Store",
     "Trial",
+    "algorithm_options",
     "create_algorithm",
     "hypervolume",
     "list_algorithms",
@@ -36,3 +51,40 @@ __all__ = [
     "register_algorithm",
     "run_search",
 ]
+
+_MODULE_OF = {
+    "ALGORITHMS": "algorithms",
+    "DEFAULT_POPULATION": "algorithm",
+    "Additive": "space",
+    "Algorithm": "algorithm",
+    "Evaluated": "trial",
+    "Evaluator": "evaluator",
+    "Genes": "space",
+    "InProcess": "evaluator",
+    "Outcome": "trial",
+    "Problem": "trial",
+    "SearchOutcome": "loop",
+    "SearchSpace": "space",
+    "State": "trial",
+    "Store": "store",
+    "Trial": "trial",
+    "algorithm_options": "algorithm",
+    "create_algorithm": "algorithm",
+    "hypervolume": "front",
+    "list_algorithms": "algorithms",
+    "non_dominated": "front",
+    "register_algorithm": "algorithms",
+    "run_search": "loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from axopt.exploration.algorithm import Algorithm, register_algorithm
+from axopt.errors import ArgumentError
+from axopt.exploration.algorithm import Algorithm
+from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.space import Genes, SearchSpace
 
 
@@ -21,12 +23,34 @@ class Nsga2(Algorithm):
     Points told before the first `ask` form the initial population together with random ones.
     Where mating finds nothing new, which happens in small spaces, random unseen points are
     proposed instead (pymoo alone would shrink its generations for ever).
+
+    Args:
+        space: The search space.
+        n_objectives: Number of objectives.
+        seed: Seeds every random decision.
+        population: Individuals that survive, and offspring, of each generation.
+        crossover: Probability that two parents exchange genes, 0..1.
+        step: Probability that a mutated gene moves to a neighbouring option rather than to any
+            other one, 0..1. Options are ordered by power.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule.
     """
 
     def __init__(
-        self, space: SearchSpace, *, n_objectives: int, seed: int, population: int
+        self,
+        space: SearchSpace,
+        *,
+        n_objectives: int,
+        seed: int,
+        population: int,
+        crossover: float = 0.9,  # pymoo's and Optuna's default
+        step: float = 0.5,
     ) -> None:
         super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+        for name, value in (("crossover", crossover), ("step", step)):
+            if not 0 <= value <= 1:
+                raise ArgumentError(f"`{name}` of nsga2 must be in 0..1, got {value}.")
         from axopt.exploration.pymoo_parts import build_nsga2  # pymoo takes a second to import
 
         self._values: dict[Genes, tuple[float, ...]] = {}
@@ -37,11 +61,17 @@ class Nsga2(Algorithm):
             population=population,
             sample=self._initial_points,
             is_unseen=self.unseen.__contains__,
+            crossover=crossover,
+            step=step,
         )
         self._offspring: Any = None
 
+    def learns_after(self, n_seeds: int) -> int:
+        """Return the size of the first generation: the seeds, and random points to fill it."""
+        return max(self.population, n_seeds)
+
     def ask(self) -> list[Genes]:
-        """The points of the next generation that are not known yet."""
+        """Return the points of the next generation that are not known yet."""
         while True:
             self._offspring = self._next_offspring()
             proposals = [g for g in _genes_of(self._offspring) if g not in self._values]
@@ -61,7 +91,7 @@ class Nsga2(Algorithm):
             self._advance()
 
     def _initial_points(self) -> list[Genes]:
-        """The told points, then random ones up to the population."""
+        """Return the told points, then random ones up to the population."""
         points = list(self._values)
         while len(points) < self.population and (drawn := self.unseen.draw()) is not None:
             points.append(drawn)

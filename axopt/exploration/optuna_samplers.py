@@ -1,8 +1,8 @@
 """Optuna's samplers behind the ask/tell interface.
 
 Optuna repeats points, a third to a half of its trials in small spaces, and does not remember
-what they were worth. Here a repeat is told its known values at once and another point is asked
-for; after `_MAX_REPEATS` in a row an unseen neighbour of the last one is proposed instead.
+their values. Here a repeated point is told its known values at once and another point is asked
+for. After `_MAX_REPEATS` repeats in a row an unseen neighbour of the last one is proposed.
 
 .. [Ozaki2022] Ozaki et al., "Multiobjective tree-structured Parzen estimator", JAIR 73, 2022.
 .. [Deb2002] Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II",
@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from axopt.exploration.algorithm import Algorithm, register_algorithm
+from axopt.errors import ArgumentError
+from axopt.exploration.algorithm import Algorithm
+from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.space import Genes, SearchSpace
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class OptunaSearch(Algorithm):
             )
 
     def ask(self) -> list[Genes]:
-        """One unseen point; none when the space is exhausted."""
+        """Return one unseen point; none when the space is exhausted."""
         with _quiet_optuna():
             self._drop_pending()
             for _ in range(_MAX_REPEATS):
@@ -79,10 +81,10 @@ class OptunaSearch(Algorithm):
 
     @abstractmethod
     def _make_sampler(self) -> optuna.samplers.BaseSampler:
-        """The sampler, seeded."""
+        """Return the sampler, seeded."""
 
     def _adopt(self, genes: Genes) -> optuna.Trial:
-        """A running trial at a point that the sampler did not choose."""
+        """Return a running trial at a point that the sampler did not choose."""
         self._study.enqueue_trial(dict(zip(self._distributions, genes, strict=True)))
         return self._study.ask(self._distributions)
 
@@ -103,28 +105,97 @@ class OptunaSearch(Algorithm):
 
 @register_algorithm("tpe")
 class Tpe(OptunaSearch):
-    """Tree-structured Parzen estimator [Ozaki2022]_ over all layers jointly; no generations."""
+    """Tree-structured Parzen estimator [Ozaki2022]_ over all layers jointly; no generations.
+
+    Args:
+        space: The search space.
+        n_objectives: Number of objectives.
+        seed: Seeds every random decision.
+        population: Not used.
+        startup: Number of points before the estimator is used, seeds included, at least 1.
+        candidates: Number of points that the estimator compares for each proposal, at least 1.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        n_objectives: int,
+        seed: int,
+        population: int,
+        startup: int = 10,  # Optuna's defaults
+        candidates: int = 24,
+    ) -> None:
+        for name, value in (("startup", startup), ("candidates", candidates)):
+            if value < 1:
+                raise ArgumentError(f"`{name}` of tpe must be >= 1, got {value}.")
+        self._startup = startup
+        self._candidates = candidates
+        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+
+    def learns_after(self, n_seeds: int) -> int:
+        """Return the number of points before the estimator is used."""
+        return max(self._startup, n_seeds)
 
     def _make_sampler(self) -> optuna.samplers.BaseSampler:
         import optuna
 
-        return optuna.samplers.TPESampler(seed=self.seed, multivariate=True)
+        return optuna.samplers.TPESampler(
+            seed=self.seed,
+            multivariate=True,
+            n_startup_trials=self._startup,
+            n_ei_candidates=self._candidates,
+        )
 
 
 @register_algorithm("optuna-nsga2")
 class OptunaNsga2(OptunaSearch):
-    """NSGA-II [Deb2002]_ as Optuna does it."""
+    """NSGA-II [Deb2002]_ as Optuna implements it.
+
+    Args:
+        space: The search space.
+        n_objectives: Number of objectives.
+        seed: Seeds every random decision.
+        population: Individuals of each generation.
+        crossover: Probability that two parents exchange genes, 0..1.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        n_objectives: int,
+        seed: int,
+        population: int,
+        crossover: float = 0.9,  # Optuna's default
+    ) -> None:
+        if not 0 <= crossover <= 1:
+            raise ArgumentError(f"`crossover` of optuna-nsga2 must be in 0..1, got {crossover}.")
+        self._crossover = crossover
+        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+
+    def learns_after(self, n_seeds: int) -> int:
+        """Return the size of the first generation: the seeds, and random points to fill it."""
+        return max(self.population, n_seeds)
 
     def _make_sampler(self) -> optuna.samplers.BaseSampler:
         import optuna
 
         self._sampler = optuna.samplers.NSGAIISampler(
-            seed=self.seed, population_size=self.population
+            seed=self.seed,
+            population_size=self.population,
+            crossover_prob=self._crossover,
         )
         return self._sampler
 
     def _adopt(self, genes: Genes) -> optuna.Trial:
-        """As above, and make it a member of the current generation.
+        """Return a running trial that is a member of the current generation.
 
         Optuna assigns the generation while it samples a parameter. With every parameter given
         it samples none, and the trial would never be a parent.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from axopt.exploration.algorithm import Algorithm, register_algorithm
+from axopt.exploration.algorithm import Algorithm
+from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.space import Genes, SearchSpace
 
 
@@ -15,12 +16,12 @@ class RandomSearch(Algorithm):
     """Uniform draws without repetition: the baseline that every other algorithm must beat."""
 
     def ask(self) -> list[Genes]:
-        """The next ``population`` points, fewer when fewer are left."""
+        """Return the next ``population`` points, fewer when fewer are left."""
         draws = (self.unseen.draw() for _ in range(self.population))
         return [genes for genes in draws if genes is not None]
 
     def tell(self, genes: Sequence[Genes], objectives: npt.NDArray[np.float64]) -> None:
-        """Only keep in mind what need not be drawn any more."""
+        """Mark the points as seen, so that they are not drawn again."""
         for point in genes:
             self.unseen.mark(point)
 
@@ -36,8 +37,8 @@ class ExhaustiveSearch(Algorithm):
         self._points = itertools.product(*(range(size) for size in space.sizes))
 
     def ask(self) -> list[Genes]:
-        """The next ``population`` points, fewer at the end."""
+        """Return the next ``population`` points, fewer at the end."""
         return list(itertools.islice(self._points, self.population))
 
     def tell(self, genes: Sequence[Genes], objectives: npt.NDArray[np.float64]) -> None:
-        """Nothing to learn: the order is fixed."""
+        """Do nothing: the order is fixed."""

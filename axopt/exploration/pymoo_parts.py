@@ -1,9 +1,9 @@
 """The pieces of pymoo that NSGA-II is built from. Importing this imports pymoo.
 
-Genes are categorical, their choices ordered by power: neighbours are near in power, but distances
-between indices mean nothing. So crossover swaps whole genes, and mutation steps to a neighbour
-or draws any other choice, each half of the time. Simulated binary crossover and polynomial
-mutation, pymoo's defaults, would average indices.
+Genes are categorical. Their options are ordered by power: neighbours are near in power, but
+distances between numbers of options mean nothing. So crossover swaps whole genes, and mutation
+steps to a neighbour or draws any other option. Simulated binary crossover and polynomial mutation,
+pymoo's defaults, would average the numbers.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,8 +25,6 @@ from pymoo.operators.selection.tournament import TournamentSelection
 
 from axopt.exploration.space import Genes, SearchSpace
 
-_CROSSOVER_PROBABILITY = 0.9  # pymoo's and Optuna's default
-_STEP_PROBABILITY = 0.5
 _MATING_ROUNDS = 100  # pymoo's default; each round tries to fill what is left of the generation
 
 
@@ -58,8 +56,10 @@ def build_nsga2(
     population: int,
     sample: Callable[[], list[Genes]],
     is_unseen: Callable[[Genes], bool],
+    crossover: float,
+    step: float,
 ) -> Engine:
-    """NSGA-II over the indices of ``space``, set up and waiting for its first ask.
+    """Set NSGA-II up over ``space``, waiting for its first ask.
 
     Args:
         space: Where to search.
@@ -68,6 +68,8 @@ def build_nsga2(
         population: Individuals that survive, and offspring, of each generation.
         sample: Gives the initial population.
         is_unseen: Whether a point may be proposed.
+        crossover: Probability that two parents exchange genes.
+        step: Probability that a mutated gene moves to a neighbouring option.
     """
     Config.show_compile_hint = False  # a library does not print
     algorithm = NSGA2(
@@ -75,8 +77,8 @@ def build_nsga2(
         sampling=_GivenSampling(sample),
         mating=Mating(
             TournamentSelection(func_comp=binary_tournament),
-            UX(prob=_CROSSOVER_PROBABILITY),
-            _StepOrReset(),
+            UX(prob=crossover),
+            _StepOrReset(step),
             eliminate_duplicates=_SeenElimination(is_unseen),
             n_max_iterations=_MATING_ROUNDS,
         ),
@@ -107,7 +109,11 @@ class _GivenSampling(Sampling):  # type: ignore[misc]  # pymoo is untyped
 
 
 class _StepOrReset(Mutation):  # type: ignore[misc]  # pymoo is untyped
-    """Each gene changes with probability 1 / genes: a step up or down, or any other choice."""
+    """Each gene changes with probability 1 / genes: a step up or down, or any other option."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self._step = step
 
     def _do(
         self,
@@ -120,7 +126,7 @@ class _StepOrReset(Mutation):  # type: ignore[misc]  # pymoo is untyped
         sizes = problem.xu + 1
         step = np.clip(X + random_state.choice([-1, 1], size=X.shape), 0, problem.xu)
         reset = (X + random_state.integers(1, np.maximum(sizes, 2), size=X.shape)) % sizes
-        change = np.where(random_state.random(X.shape) < _STEP_PROBABILITY, step, reset)
+        change = np.where(random_state.random(X.shape) < self._step, step, reset)
         return np.where(random_state.random(X.shape) < 1 / problem.n_var, change, X)
 
 

@@ -1,13 +1,18 @@
-"""Rows of the store: trials and notes to SQLite columns and back, each with a checksum."""
+"""Rows of the store: trials and notes to SQLite columns and back, each with a checksum.
+
+Schema 2 added the fidelity of a trial. A store of schema 1 is read and continued as it is, so that
+the axopt that made it can read it still; all its trials have the fidelity 1.
+"""
 
 import json
 import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from axopt.exploration.trial import State, Trial
+from axopt.exploration.trial import FULL, State, Trial
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_SCHEMAS = (1, 2)
 
 CREATE_TABLES = """
 CREATE TABLE meta (
@@ -23,6 +28,7 @@ CREATE TABLE evaluation (
     info TEXT NOT NULL,
     reason TEXT,
     seconds REAL NOT NULL,
+    fidelity REAL NOT NULL,
     crc INTEGER NOT NULL
 );
 CREATE TRIGGER evaluation_keeps BEFORE UPDATE ON evaluation
@@ -33,11 +39,20 @@ BEGIN SELECT RAISE(ABORT, 'a finished trial never goes'); END;
 
 SELECT_NOTE = "SELECT key, value, crc FROM meta WHERE key = ?"
 INSERT_NOTE = "INSERT INTO meta VALUES (?, ?, ?)"
-SELECT_TRIALS = (
-    "SELECT trial, genes, state, objectives, info, reason, seconds, crc "
-    "FROM evaluation ORDER BY trial"
-)
-INSERT_TRIAL = "INSERT INTO evaluation VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+_COLUMNS_OF_1 = "trial, genes, state, objectives, info, reason, seconds"
+_COLUMNS = {1: f"{_COLUMNS_OF_1}, crc", 2: f"{_COLUMNS_OF_1}, fidelity, crc"}
+
+
+def select_trials(schema: int) -> str:
+    """Return the statement that reads all trials of a store of that schema, by number."""
+    return f"SELECT {_COLUMNS[schema]} FROM evaluation ORDER BY trial"
+
+
+def insert_trial(schema: int) -> str:
+    """Return the statement that adds the row of `encode_trial`."""
+    places = ", ".join("?" * len(_COLUMNS[schema].split(",")))
+    return f"INSERT INTO evaluation ({_COLUMNS[schema]}) VALUES ({places})"
 
 
 class DamagedRowError(Exception):
@@ -45,7 +60,7 @@ class DamagedRowError(Exception):
 
 
 def to_json(value: Any) -> str:
-    """Canonical JSON: equal values give equal text; floats come back bit for bit.
+    """Return canonical JSON: equal values give equal text; floats come back bit for bit.
 
     Raises:
         ValueError: If ``value`` holds NaN or infinity.
@@ -55,12 +70,12 @@ def to_json(value: Any) -> str:
 
 
 def encode_note(key: str, value: Any) -> tuple[Any, ...]:
-    """The row of one key of the table ``meta``."""
+    """Return the row of one key of the table ``meta``."""
     return _signed((key, to_json(value)))
 
 
 def decode_note(row: Sequence[Any]) -> Any:
-    """The value in a row of ``meta``.
+    """Return the value in a row of ``meta``.
 
     Raises:
         DamagedRowError: If the row is not as it was written.
@@ -69,28 +84,35 @@ def decode_note(row: Sequence[Any]) -> Any:
     return json.loads(value)
 
 
-def encode_trial(trial: Trial) -> tuple[Any, ...]:
-    """The row of a trial in the table ``evaluation``."""
-    return _signed(
-        (
-            trial.number,
-            to_json(trial.genes),
-            trial.state.value,
-            to_json(trial.objectives),
-            to_json(dict(trial.info)),
-            trial.reason,
-            trial.seconds,
-        )
+def encode_trial(trial: Trial, schema: int = SCHEMA_VERSION) -> tuple[Any, ...]:
+    """Return the row of a trial in the table ``evaluation`` of a store of that schema.
+
+    Raises:
+        ValueError: If the schema has no column for what the trial holds.
+    """
+    columns = (
+        trial.number,
+        to_json(trial.genes),
+        trial.state.value,
+        to_json(trial.objectives),
+        to_json(dict(trial.info)),
+        trial.reason,
+        trial.seconds,
     )
+    if schema > 1:
+        return _signed((*columns, trial.fidelity))
+    if trial.fidelity != FULL or trial.state is State.PRUNED:
+        raise ValueError("a store of schema 1 cannot hold pruned trials; start a new search")
+    return _signed(columns)
 
 
-def decode_trial(row: Sequence[Any]) -> Trial:
-    """The trial in a row of ``evaluation``.
+def decode_trial(row: Sequence[Any], schema: int = SCHEMA_VERSION) -> Trial:
+    """Return the trial in a row of ``evaluation`` of a store of that schema.
 
     Raises:
         DamagedRowError: If the row is not as it was written.
     """
-    number, genes, state, objectives, info, reason, seconds = _verified(row)
+    number, genes, state, objectives, info, reason, seconds, *fidelity = _verified(row)
     return Trial(
         number=number,
         genes=tuple(json.loads(genes)),
@@ -99,6 +121,7 @@ def decode_trial(row: Sequence[Any]) -> Trial:
         info=json.loads(info),
         reason=reason,
         seconds=seconds,
+        fidelity=fidelity[0] if schema > 1 else FULL,
     )
 
 

@@ -1,31 +1,68 @@
 """The points that a search chooses from, and the bookkeeping of those not seen yet."""
 
+from __future__ import annotations
+
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from axopt.errors import ArgumentError
 
 Genes = tuple[int, ...]
-"""One gene a layer: the index of the layer's multiplier among its choices."""
+"""One gene a layer or group of layers: the number of one of its options."""
+
+
+@dataclass(frozen=True)
+class Additive:
+    """What each option of each gene adds to one objective, known before any evaluation.
+
+    Args:
+        objective: Position of the objective, 0 for the first.
+        values: One tuple a gene with one value an option: the objective of a point is the sum
+            over its genes.
+        exact: Whether that sum is the objective, as for power; otherwise it is an estimate.
+
+    Example:
+        >>> from axopt.exploration import Additive
+        >>> power = Additive(objective=1, values=((0.5, 0.3), (0.5, 0.1)), exact=True)
+        >>> round(power.estimate((1, 1)), 6)
+        0.4
+    """
+
+    objective: int
+    values: tuple[tuple[float, ...], ...]
+    exact: bool
+
+    def estimate(self, genes: Genes) -> float:
+        """Return the sum of the values of ``genes``."""
+        return math.fsum(of_gene[gene] for of_gene, gene in zip(self.values, genes, strict=True))
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A finite grid: layer ``names[i]`` has the choices ``0 .. sizes[i] - 1``.
+    """A finite grid: gene ``names[i]`` has the options ``0 .. sizes[i] - 1``.
 
     Args:
-        names: Layer names, in execution order, distinct.
-        sizes: Number of choices of each layer, at least 1.
+        names: Names of the genes, distinct; for layers in the order of execution.
+        sizes: Number of options of each gene, at least 1.
+        additive: What single options are known to add to objectives, at most once an objective.
+            Algorithms may use it; it is no part of what makes two spaces equal.
 
     Raises:
-        ArgumentError: If there is no layer, a name repeats, a size is below 1 or the two
-            tuples differ in length.
+        ArgumentError: If there is no gene, a name repeats, a size is below 1, the two tuples
+            differ in length, or ``additive`` does not have one finite value an option.
+
+    Example:
+        >>> from axopt.exploration import SearchSpace
+        >>> space = SearchSpace(("conv", "fc"), (13, 13))
+        >>> space.n_points, space.contains((0, 12)), space.contains((0, 13))
+        (169, True, False)
     """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    additive: tuple[Additive, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.sizes):
@@ -40,14 +77,23 @@ class SearchSpace:
         for name, size in zip(self.names, self.sizes, strict=True):
             if size < 1:
                 raise ArgumentError(f"`sizes` must be >= 1, got {size} for layer {name!r}.")
+        if len({known.objective for known in self.additive}) != len(self.additive):
+            raise ArgumentError("`additive` must hold each objective once.")
+        for known in self.additive:
+            fits = tuple(map(len, known.values)) == self.sizes
+            if not fits or not all(math.isfinite(v) for gene in known.values for v in gene):
+                raise ArgumentError(
+                    "`additive` must have one finite value an option of every gene, got "
+                    f"{known.values!r} for objective {known.objective}."
+                )
 
     @property
     def n_points(self) -> int:
-        """The number of points, exact however large."""
+        """Number of points, an exact integer however large."""
         return math.prod(self.sizes)
 
     def contains(self, genes: Genes) -> bool:
-        """Whether ``genes`` is a point of this space."""
+        """Return whether ``genes`` is a point of this space."""
         return len(genes) == len(self.sizes) and all(
             0 <= gene < size for gene, size in zip(genes, self.sizes, strict=True)
         )
@@ -67,7 +113,7 @@ class Unseen:
         self._seen: set[Genes] = set()
 
     def __contains__(self, genes: Genes) -> bool:
-        """Whether ``genes`` is still unseen."""
+        """Return whether ``genes`` is still unseen."""
         return genes not in self._seen
 
     def mark(self, genes: Genes) -> None:
@@ -75,10 +121,10 @@ class Unseen:
         self._seen.add(genes)
 
     def draw(self) -> Genes | None:
-        """A random unseen point; None when there is none.
+        """Return a random unseen point; None when there is none.
 
-        A seen draw moves on to the next unseen point in lexicographic order, so the draw ends
-        after at most as many steps as points were seen, even in an almost exhausted space.
+        If the point drawn was seen, the next unseen one in lexicographic order is taken. So a
+        draw takes at most as many steps as points were seen, even in an almost exhausted space.
         """
         if len(self._seen) >= self._space.n_points:
             return None
@@ -89,11 +135,11 @@ class Unseen:
         return genes
 
     def near(self, genes: Genes) -> Genes | None:
-        """A random unseen point with one gene changed, else `draw`."""
+        """Return a random unseen point with one gene changed; if there is none, `draw`."""
         neighbours = [
-            (*genes[:layer], choice, *genes[layer + 1 :])
+            (*genes[:layer], option, *genes[layer + 1 :])
             for layer, size in enumerate(self._space.sizes)
-            for choice in range(size)
+            for option in range(size)
         ]
         unseen = [point for point in neighbours if point in self]
         if not unseen:
@@ -103,7 +149,7 @@ class Unseen:
         return point
 
     def _successor(self, genes: Genes) -> Genes:
-        """The next point in lexicographic order, the first after the last."""
+        """Return the next point in lexicographic order; after the last one, the first."""
         following = list(genes)
         for layer in reversed(range(len(following))):
             following[layer] += 1

@@ -1,9 +1,14 @@
 """The evaluation store: one SQLite file a search, durable from `Store.commit` on.
 
 WAL with ``synchronous=FULL``: a committed trial survives kill -9 and power loss. Every row has
-a checksum, so a damaged file is refused and never gives a silently wrong number.
+a checksum, so a damaged file is refused and never gives a silently wrong number. SQLite drops the
+damaged end of a log without a word; how many trials were committed is therefore kept beside it
+(`axopt.exploration.lock`), and a loss is logged as a warning.
 """
 
+from __future__ import annotations
+
+import logging
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,18 +19,28 @@ from urllib.parse import quote
 
 from axopt.errors import ArgumentError, RunExistsError, StoreError
 from axopt.exploration import records
-from axopt.exploration.lock import WriterLock
+from axopt.exploration.lock import WriterLock, committed_before
 from axopt.exploration.trial import Trial
 from axopt.files import write_atomically
 
 _BUSY_TIMEOUT_MS = 60_000
 _IN_MEMORY = Path(":memory:")
 
+_logger = logging.getLogger(__name__)
+
 
 class Store:
     """The finished trials of one search; use `open`, `open_read_only` or `in_memory`.
 
     A context manager that closes itself. Belongs to the thread that opened it.
+
+    Example:
+        >>> from axopt.exploration import State, Store, Trial
+        >>> with Store.open("study.sqlite", {"seed": 0}) as store:
+        ...     store.commit(Trial(0, (1, 2), State.COMPLETE, (3.0,), {}, None, 0.1))
+        >>> with Store.open_read_only("study.sqlite") as store:
+        ...     store.identity, store.trials()[0].genes
+        ({'seed': 0}, (1, 2))
     """
 
     def __init__(
@@ -34,6 +49,8 @@ class Store:
         self.path = path
         self._connection = connection
         self._lock = lock
+        self._n_trials = 0
+        self._schema = records.SCHEMA_VERSION
 
     @classmethod
     def open(
@@ -43,6 +60,7 @@ class Store:
         *,
         resume: bool = False,
         overwrite: bool = False,
+        meaning: Mapping[str, str] | None = None,
     ) -> Self:
         """Open a store for writing; create it where there is none.
 
@@ -52,6 +70,12 @@ class Store:
                 (digests of model, data and library, quantiser, algorithm, seed, space, ...).
             resume: Go on with an existing store, which must have the same identity.
             overwrite: Delete an existing store first.
+            meaning: Field of the identity -> what it means that it differs, for fields whose
+                values are digests: "it was calibrated on other samples".
+
+        Returns:
+            The store. A warning is logged if it lost trials that were committed, because its
+            log was damaged or removed after its writer was killed.
 
         Raises:
             ArgumentError: If both ``resume`` and ``overwrite`` are set.
@@ -67,6 +91,7 @@ class Store:
         try:
             if overwrite:
                 _remove(path)
+                lock.note_committed(None)
             if not path.exists():
                 _remove(path)  # a log that outlived its database would be played into the new one
                 write_atomically(path, _new_database(identity))
@@ -76,14 +101,16 @@ class Store:
             try:
                 store = cls(path, connection, lock)
                 store._check_integrity()
-                store._check_identity(identity)
+                store._check_identity(identity, meaning or {})
                 store._prepare_for_writing()
             except BaseException:
                 connection.close()  # and nothing more: a refused file stays as it is
                 raise
         except BaseException:
-            lock.release()
+            lock.release(keep=lock.left_behind is not None and not overwrite)
             raise
+        store._warn_of_a_loss(None if overwrite else lock.left_behind)
+        lock.note_committed(store._n_trials)
         return store
 
     @classmethod
@@ -96,9 +123,11 @@ class Store:
         path = Path(path)
         if not path.is_file():
             raise StoreError(f"{path}: there is no such store.")
+        committed = committed_before(path)  # before the trials are read: a writer may add some
         store = cls(path, _connect(path, f"file:{quote(str(path))}?mode=ro"))
         try:
             store._check_integrity()
+            store._warn_of_a_loss(committed)
         except BaseException:
             store.close()
             raise
@@ -106,29 +135,30 @@ class Store:
 
     @classmethod
     def in_memory(cls, identity: Mapping[str, Any] | None = None) -> Self:
-        """A store that is gone with the process, for searches that nobody resumes."""
+        """Make a store that is gone with the process, for searches that nobody resumes."""
         connection = _connect(_IN_MEMORY, ":memory:")
         connection.deserialize(_new_database(identity or {}))
         return cls(_IN_MEMORY, connection)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The identity that the store was created with."""
+        """Identity that the store was created with."""
         identity: dict[str, Any] = self._note("identity")
         return identity
 
     def trials(self) -> list[Trial]:
-        """All finished trials, by number; numbers run from 0 without a gap.
+        """Return all finished trials, by number; numbers run from 0 without a gap.
 
         Raises:
             StoreError: If the file is damaged or unreadable.
         """
         with self._translated("read"):
-            rows = self._connection.execute(records.SELECT_TRIALS).fetchall()
-            trials = [records.decode_trial(row) for row in rows]
+            rows = self._connection.execute(records.select_trials(self._schema)).fetchall()
+            trials = [records.decode_trial(row, self._schema) for row in rows]
         for expected, trial in enumerate(trials):
             if trial.number != expected:
                 raise StoreError(f"{self.path}: is damaged: trial {expected} is missing.")
+        self._n_trials = len(trials)
         return trials
 
     def commit(self, trial: Trial) -> None:
@@ -138,9 +168,17 @@ class Store:
             StoreError: If the number or the genes are taken, or the file cannot be written
                 (disk full, ...): then ``trial`` is not in it and all earlier ones are.
         """
-        row = records.encode_trial(trial)
+        try:
+            row = records.encode_trial(trial, self._schema)
+        except ValueError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written with trial {trial.number}: {error}."
+            ) from error
         with self._translated(f"written with trial {trial.number}"), self._transaction():
-            self._connection.execute(records.INSERT_TRIAL, row)
+            self._connection.execute(records.insert_trial(self._schema), row)
+        self._n_trials = trial.number + 1
+        if self._lock is not None:
+            self._lock.note_committed(self._n_trials)
 
     def settle(self, key: str, value: Any) -> Any:
         """Write a note once: the first value given for ``key`` stays, and is returned.
@@ -157,11 +195,10 @@ class Store:
 
     def close(self) -> None:
         """Close the file and let the next writer in. Closing twice is allowed."""
-        if self._lock is not None:
-            self._leave_one_file()
+        whole = self._lock is None or self._leave_one_file()
         self._connection.close()
         if self._lock is not None:
-            self._lock.release()
+            self._lock.release(keep=not whole)
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -185,12 +222,18 @@ class Store:
                 "a run folder must be on a local file system."
             )
 
-    def _leave_one_file(self) -> None:
-        """Fold the log into the database, so that a closed store can be copied as one file."""
+    def _leave_one_file(self) -> bool:
+        """Fold the log into the database, so that a closed store can be copied as one file.
+
+        Returns:
+            Whether that was possible. While somebody reads, or if the file is damaged, the log
+            stays, and is valid.
+        """
         try:
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.Error:  # a reader is at it, or the file is damaged: the log stays, valid
-            pass
+            mode = self._connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
+        except sqlite3.Error:
+            return False
+        return bool(mode == "delete")
 
     def _check_integrity(self) -> None:
         with self._translated("read"):
@@ -201,14 +244,24 @@ class Store:
         if ("meta",) not in tables or ("evaluation",) not in tables:
             raise StoreError(f"{self.path}: is not a search store, or its tables are damaged.")
         schema = self._note("schema")
-        if schema != records.SCHEMA_VERSION:
-            raise StoreError(
-                f"{self.path}: has schema {schema}, this axopt reads {records.SCHEMA_VERSION}."
-            )
+        if type(schema) is not int or schema not in records.READABLE_SCHEMAS:
+            readable = " and ".join(map(str, records.READABLE_SCHEMAS))
+            raise StoreError(f"{self.path}: has schema {schema}, this axopt reads {readable}.")
+        self._schema = schema
         self._note("identity")
         self.trials()
 
-    def _check_identity(self, identity: Mapping[str, Any]) -> None:
+    def _warn_of_a_loss(self, committed: int | None) -> None:
+        if committed is not None and committed > self._n_trials:
+            _logger.warning(
+                "%s: %d of %d committed trials are lost: its write-ahead log was damaged or "
+                "removed. A resumed search evaluates them again.",
+                self.path,
+                committed - self._n_trials,
+                committed,
+            )
+
+    def _check_identity(self, identity: Mapping[str, Any], meaning: Mapping[str, str]) -> None:
         stored = _flatten(self.identity)
         given = _flatten(records.decode_note(records.encode_note("identity", dict(identity))))
         differing = [
@@ -216,12 +269,14 @@ class Store:
             for field in sorted(stored.keys() | given.keys())
             if (was := stored.get(field, "absent")) != (now := given.get(field, "absent"))
         ]
-        if differing:  # digests follow from other fields, and say less
-            field, was, now = min(differing, key=lambda d: max(len(str(d[1])), len(str(d[2]))))
-            raise StoreError(
-                f"{self.path}: belongs to another search: `{field}` is {was!r} in the store and "
-                f"{now!r} now."
-            )
+        if not differing:
+            return
+        # digests follow from other fields and say less
+        field, was, now = min(differing, key=lambda d: max(len(str(d[1])), len(str(d[2]))))
+        what = f"`{field}` is {was!r} in the store and {now!r} now"
+        if (name := field.split(".")[0]) in meaning:
+            what = meaning[name]
+        raise StoreError(f"{self.path}: belongs to another search: {what}.")
 
     def _note(self, key: str) -> Any:
         with self._translated("read"):
@@ -247,12 +302,14 @@ class Store:
             yield
         except records.DamagedRowError as error:
             raise StoreError(f"{self.path}: is damaged: {error}.") from error
+        except UnicodeDecodeError as error:  # from the text of a message, or of the schema
+            raise StoreError(f"{self.path}: is damaged: its schema is not UTF-8.") from error
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: cannot be {action}: {error}.") from error
 
 
 def _connect(path: Path, target: str) -> sqlite3.Connection:
-    """A connection in autocommit mode; transactions are opened by hand."""
+    """Open a connection in autocommit mode; transactions are begun by hand."""
     try:
         connection = sqlite3.connect(target, uri=target.startswith("file:"), isolation_level=None)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
@@ -262,7 +319,7 @@ def _connect(path: Path, target: str) -> sqlite3.Connection:
 
 
 def _new_database(identity: Mapping[str, Any]) -> bytes:
-    """An empty store as the bytes of its file, so that it can appear in one piece."""
+    """Return an empty store as the bytes of its file, so that it can appear in one piece."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     try:
         connection.executescript(records.CREATE_TABLES)
@@ -280,7 +337,7 @@ def _remove(path: Path) -> None:
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one level of dotted names."""
+    """Return nested mappings as one level of dotted names."""
     if not isinstance(value, dict) or not value:
         return {prefix: value}
     flat: dict[str, Any] = {}

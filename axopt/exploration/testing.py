@@ -1,45 +1,64 @@
-"""A problem with a known front, and the conformance check of algorithms, for plug-ins too."""
+"""Problems with a known front, and conformance checks of algorithms, stores and evaluators.
+
+The checks are for plug-ins too: a package that brings an algorithm calls `check_algorithm` in its
+tests.
+"""
+
+from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from axopt.exploration.algorithm import create_algorithm
+from axopt.errors import StoreError
+from axopt.exploration.algorithm import OptionValue, create_algorithm
+from axopt.exploration.evaluator import Evaluator
 from axopt.exploration.front import non_dominated
 from axopt.exploration.loop import SearchOutcome, run_search
-from axopt.exploration.space import Genes, SearchSpace
+from axopt.exploration.space import Additive, Genes, SearchSpace
 from axopt.exploration.store import Store
-from axopt.exploration.trial import Outcome, State, Trial
+from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
 
 _BUDGET = 60
 _SEED = 3
 
 
 class TinyProblem:
-    """Loss against power of a made-up network: choice 0 is exact, higher ones are cheaper.
+    """Loss against power of a made-up network: option 0 is exact, higher ones are cheaper.
 
-    The loss of a layer grows with its choice, is larger in every second layer, and two cheap
-    neighbours cost extra, so that the front is not made of independent layers.
+    The loss of a layer grows with its option, is larger in every second layer, and two cheap
+    neighbours cost extra, so that the front is not made of independent layers. The power is
+    additive, which the space says.
 
     Args:
-        sizes: Choices of each layer; the default has 256 points.
+        sizes: Number of options of each layer; the default has 256 points.
+
+    Example:
+        >>> from axopt.exploration.testing import TinyProblem
+        >>> TinyProblem((4, 4)).evaluate((0, 3)).objectives
+        (18.0, 2.25)
     """
 
     objective_names = ("loss", "power")
 
     def __init__(self, sizes: Sequence[int] = (4, 4, 4, 4)) -> None:
         names = tuple(f"layer{index}" for index in range(len(sizes)))
-        self.space = SearchSpace(names, tuple(sizes))
+        power = tuple(
+            tuple((layer + 1) * (1 - option / 8) for option in range(size))
+            for layer, size in enumerate(sizes)
+        )
+        additive = (Additive(objective=1, values=power, exact=True),)
+        self.space = SearchSpace(names, tuple(sizes), additive)
 
     def evaluate(self, genes: Genes) -> Outcome:
-        """Loss and power of ``genes``, exact in binary floating point."""
+        """Return loss and power of ``genes``, exact in binary floating point."""
         loss = float(sum(gene**2 * (1 + layer % 2) for layer, gene in enumerate(genes)))
         loss += sum(2.0 for a, b in itertools.pairwise(genes) if a >= 2 and b >= 2)
         power = sum((layer + 1) * (1 - gene / 8) for layer, gene in enumerate(genes))
         return Outcome((loss, power), {"loss": loss})
 
     def true_front(self) -> set[tuple[float, ...]]:
-        """The objectives of the Pareto-optimal points, by looking at every point."""
+        """Return the objectives of the Pareto-optimal points, by looking at every point."""
         points = itertools.product(*(range(size) for size in self.space.sizes))
         objectives = [self.evaluate(genes).objectives for genes in points]
         mask = non_dominated(objectives)
@@ -58,7 +77,7 @@ class FlakyProblem(TinyProblem):
         self._fails = fails or (lambda genes: sum(genes) % 5 == 2)
 
     def evaluate(self, genes: Genes) -> Outcome:
-        """As `TinyProblem`, with faults."""
+        """Evaluate as `TinyProblem` does, with faults."""
         if self._fails(genes):
             raise RuntimeError(f"cannot evaluate {genes}")
         outcome = super().evaluate(genes)
@@ -67,68 +86,198 @@ class FlakyProblem(TinyProblem):
         return outcome
 
 
-def check_algorithm(name: str) -> None:
+class StagedProblem(TinyProblem):
+    """`TinyProblem` where points of a high loss are stopped after a quarter of their evaluation.
+
+    Args:
+        limit: Loss above which a point is pruned.
+    """
+
+    def __init__(self, limit: float = 20.0) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def evaluate(self, genes: Genes) -> Outcome:
+        """Evaluate as `TinyProblem` does; estimates where the evaluation stops early."""
+        outcome = super().evaluate(genes)
+        if outcome.objectives[0] <= self._limit:
+            return outcome
+        return replace(outcome, fidelity=0.25)
+
+
+def check_algorithm(name: str, **options: OptionValue) -> None:
     """Check that a registered algorithm keeps the contract of `Algorithm`.
 
-    The same seed gives the same trials; a search resumed from any half-filled store goes on as
-    if never stopped; seeds come first; no proposal lies outside the space; failing evaluations,
-    even all of them, do no harm; and the search of a small space ends.
+    The same seed gives the same trials. A search resumed from any half-filled store continues as
+    if it was never stopped. Seeds come first. No proposal lies outside the space. Evaluations
+    that fail, even all of them, or that are stopped early do no harm. The search of a small space
+    ends.
+
+    Args:
+        name: A name of `axopt.exploration.list_algorithms`.
+        **options: Options of the algorithm.
 
     Raises:
         AssertionError: Naming the rule that the algorithm breaks.
-        ArgumentError: If ``name`` is not registered, or it proposes a point out of the space.
+        ArgumentError: If ``name`` is not registered, an option is wrong, or the algorithm
+            proposes a point out of the space.
+
+    Example:
+        >>> from axopt.exploration.testing import check_algorithm
+        >>> check_algorithm("random")
     """
-    full = _search(name, TinyProblem(), Store.in_memory())
+    full = _search(name, TinyProblem(), Store.in_memory(), options)
     _require(name, len(full.trials) == _BUDGET, f"spends a budget of {_BUDGET}")
     _require(name, [t.genes for t in full.trials[:4]] == _seeds(4), "evaluates the seeds first")
-    again = _search(name, TinyProblem(), Store.in_memory())
+    again = _search(name, TinyProblem(), Store.in_memory(), options)
     _require(name, timeless(again.trials) == timeless(full.trials), "repeats with its seed")
     for already in (1, 4, _BUDGET // 2, _BUDGET - 1):
-        resumed = _search(name, TinyProblem(), _store_with(full.trials[:already]))
+        resumed = _search(name, TinyProblem(), _store_with(full.trials[:already]), options)
         _require(
             name,
             timeless(resumed.trials) == timeless(full.trials)
             and resumed.n_evaluated == _BUDGET - already,
             f"goes on from {already} stored trials as if never stopped",
         )
-    _check_failures(name)
-    _check_end(name)
+    _check_failures(name, options)
+    _check_pruning(name, options)
+    _check_end(name, options)
+
+
+def check_store(create: Callable[[], Store]) -> None:
+    """Check that a store keeps trials of every state, in order, and changes none.
+
+    Args:
+        create: Makes an empty store, open for writing.
+
+    Raises:
+        AssertionError: Naming the rule that the store breaks.
+
+    Example:
+        >>> from axopt.exploration import Store
+        >>> from axopt.exploration.testing import check_store
+        >>> check_store(Store.in_memory)
+    """
+    trials = [
+        Trial(0, (0, 1), State.COMPLETE, (0.1, 1 / 3), {"text": "\u00e9"}, None, 0.5),
+        Trial(1, (1, 1), State.FAILED, (), {"traceback": "..."}, "ValueError('x')", 0.25),
+        Trial(2, (2, 0), State.PRUNED, (7.5, 0.2), {}, None, 0.125, 0.3),
+    ]
+    with create() as store:
+        _require("store", store.trials() == [], "begins empty")
+        for number, trial in enumerate(trials):
+            store.commit(trial)
+            _require("store", store.trials() == trials[: number + 1], "returns what it committed")
+        for taken in (replace(trials[0], genes=(3, 3)), replace(trials[0], number=3)):
+            try:
+                store.commit(taken)
+            except StoreError:
+                continue
+            _require("store", False, "refuses a number or genes that are taken")
+        _require("store", store.trials() == trials, "is unchanged by a commit that it refuses")
+        _require("store", store.settle("note", [1]) == [1], "returns a note that it settles")
+        _require("store", store.settle("note", [2]) == [1], "keeps the first value of a note")
+
+
+def check_evaluator(create: Callable[[Problem], Evaluator]) -> None:
+    """Check that an evaluator keeps the contract of `Evaluator`.
+
+    Args:
+        create: Makes the evaluator of a problem.
+
+    Raises:
+        AssertionError: Naming the rule that the evaluator breaks.
+
+    Example:
+        >>> from axopt.exploration import InProcess
+        >>> from axopt.exploration.testing import check_evaluator
+        >>> check_evaluator(InProcess)
+    """
+    batch = [(3, 3, 3, 3), (0, 0, 0, 0), (0, 0, 1, 1), (0, 1, 0, 0), (1, 1, 1, 1)]
+    _require("evaluator", list(create(TinyProblem()).evaluate([])) == [], "takes an empty batch")
+    problem = TinyProblem()
+    results = list(create(problem).evaluate(batch))
+    expected = [problem.evaluate(genes).objectives for genes in batch]
+    _require("evaluator", [r.objectives for r in results] == expected, "keeps the order of asking")
+    _require("evaluator", {r.state for r in results} == {State.COMPLETE}, "completes evaluations")
+    flaky = list(create(FlakyProblem()).evaluate(batch))
+    states = [State.FAILED if sum(genes) % 5 in (2, 4) else State.COMPLETE for genes in batch]
+    _require("evaluator", [r.state for r in flaky] == states, "returns faults as failed results")
+    for result in flaky:
+        told = (result.objectives == ()) == (result.reason is not None)
+        _require("evaluator", told, "gives failed results a reason and no objectives")
+    staged = list(create(StagedProblem()).evaluate(batch))
+    pruned = [r.state for r in staged].count(State.PRUNED)
+    _require("evaluator", 0 < pruned < len(batch), "prunes what was stopped early")
+    _check_results_are_lazy(create, batch)
+
+
+def _check_results_are_lazy(
+    create: Callable[[Problem], Evaluator], batch: Sequence[Genes]
+) -> None:
+    """Check that the first result can be committed before the last one is there."""
+    results = create(TinyProblem()).evaluate(batch)
+    first: Evaluated = next(results)
+    results.close()
+    same = first.objectives == TinyProblem().evaluate(batch[0]).objectives
+    _require("evaluator", same, "yields the first result on its own")
+    _require("evaluator", next(results, None) is None, "yields nothing after it was closed")
 
 
 def timeless(trials: Sequence[Trial]) -> list[Trial]:
-    """``trials`` without their durations, the one part of them that may differ."""
+    """Return ``trials`` without durations, the only part that differs between two runs."""
     return [replace(trial, seconds=0.0) for trial in trials]
 
 
-def _check_failures(name: str) -> None:
-    flaky = _search(name, FlakyProblem(), Store.in_memory())
+def _check_failures(name: str, options: dict[str, OptionValue]) -> None:
+    flaky = _search(name, FlakyProblem(), Store.in_memory(), options)
     _require(name, len(flaky.trials) == _BUDGET, "goes on when some evaluations fail")
     _require(name, 0 < flaky.n_failed < _BUDGET, "meets both kinds of points")
     complete = all(trial.state is State.COMPLETE for trial in flaky.front)
     _require(name, complete, "has no failed trial in the front")
-    hopeless = _search(name, FlakyProblem(lambda genes: True), Store.in_memory())
+    all_fail = FlakyProblem(lambda genes: True)
+    hopeless = _search(name, all_fail, Store.in_memory(), options)
     _require(name, hopeless.n_failed == _BUDGET, "goes on when all evaluations fail")
 
 
-def _check_end(name: str) -> None:
+def _check_pruning(name: str, options: dict[str, OptionValue]) -> None:
+    store = Store.in_memory()
+    staged = _search(name, StagedProblem(), store, options)
+    _require(name, len(staged.trials) == _BUDGET, "goes on when evaluations are stopped early")
+    complete = all(trial.state is State.COMPLETE for trial in staged.front)
+    _require(name, complete, "has no pruned trial in the front")
+    resumed = _search(name, StagedProblem(), _store_with(staged.trials[:30]), options)
+    same = timeless(resumed.trials) == timeless(staged.trials)
+    _require(name, same, "goes on from stored pruned trials as if never stopped")
+
+
+def _check_end(name: str, options: dict[str, OptionValue]) -> None:
     for sizes in ((2, 2, 2), (1, 3, 1), (1,)):
         problem = TinyProblem(sizes)
-        outcome = _search(name, problem, Store.in_memory(), budget=1000, n_seeds=1)
+        outcome = _search(name, problem, Store.in_memory(), options, budget=1000, n_seeds=1)
         ended = outcome.stop_reason in ("exhausted", "nothing new")
         _require(name, ended, f"ends in a space of {problem.space.n_points} points")
 
 
 def _search(
-    name: str, problem: TinyProblem, store: Store, *, budget: int = _BUDGET, n_seeds: int = 4
+    name: str,
+    problem: TinyProblem,
+    store: Store,
+    options: dict[str, OptionValue],
+    *,
+    budget: int = _BUDGET,
+    n_seeds: int = 4,
 ) -> SearchOutcome:
     store.settle("order", "algorithm")  # else a small space is searched exhaustively
-    algorithm = create_algorithm(name, problem.space, n_objectives=2, seed=_SEED, population=10)
+    algorithm = create_algorithm(
+        name, problem.space, n_objectives=2, seed=_SEED, population=10, **options
+    )
     seeds = _seeds(n_seeds, len(problem.space.sizes))
     return run_search(problem, algorithm, store, budget=budget, seeds=seeds)
 
 
 def _seeds(count: int, layers: int = 4) -> list[Genes]:
-    return [(choice,) * layers for choice in range(count)]
+    return [(option,) * layers for option in range(count)]
 
 
 def _store_with(trials: Sequence[Trial]) -> Store:
@@ -140,4 +289,5 @@ def _store_with(trials: Sequence[Trial]) -> Store:
 
 def _require(name: str, kept: bool, rule: str) -> None:
     if not kept:
-        raise AssertionError(f"algorithm {name!r} breaks a rule: it {rule}.")
+        what = name if name in ("store", "evaluator") else f"algorithm {name!r}"
+        raise AssertionError(f"{what} breaks a rule: it {rule}.")

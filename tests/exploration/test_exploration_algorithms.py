@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,18 @@ import pytest
 import axopt
 from axopt.errors import ArgumentError
 from axopt.exploration import (
+    ALGORITHMS,
+    Additive,
     Algorithm,
     SearchSpace,
     Store,
+    algorithm_options,
     create_algorithm,
     hypervolume,
     list_algorithms,
     register_algorithm,
     run_search,
 )
-from axopt.exploration import algorithm as registry
 from axopt.exploration.testing import TinyProblem, check_algorithm
 
 SPACE = SearchSpace(tuple("abcdef"), (50,) * 6)
@@ -52,12 +55,14 @@ def test_bad_arguments_are_refused(argument, value):
 
 
 @pytest.fixture
-def own_registry(monkeypatch):
-    list_algorithms()
-    monkeypatch.setattr(registry, "_registry", dict(registry._registry))
+def own_algorithms():
+    before = list_algorithms()
+    yield
+    for name in set(list_algorithms()) - set(before):
+        ALGORITHMS.remove(name)
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_algorithms")
 def test_plug_in_is_registered_and_checked():
     @register_algorithm("stuck")
     class Stuck(Algorithm):
@@ -70,11 +75,11 @@ def test_plug_in_is_registered_and_checked():
     assert "stuck" in list_algorithms()
     with pytest.raises(AssertionError, match="'stuck' breaks a rule: it spends a budget"):
         check_algorithm("stuck")
-    with pytest.raises(ArgumentError, match="must not be registered already, got 'tpe'"):
+    with pytest.raises(ArgumentError, match="must be a new algorithm, got 'tpe'"):
         register_algorithm("tpe")(Stuck)
 
 
-@pytest.mark.usefixtures("own_registry")
+@pytest.mark.usefixtures("own_algorithms")
 def test_contract_finds_an_algorithm_that_does_not_repeat():
     @register_algorithm("unseeded")
     class Unseeded(create_algorithm("random", SPACE, n_objectives=2).__class__):
@@ -84,6 +89,89 @@ def test_contract_finds_an_algorithm_that_does_not_repeat():
 
     with pytest.raises(AssertionError, match="repeats with its seed"):
         check_algorithm("unseeded")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("nsga2", {"crossover": 0.5, "step": 1}),
+        ("tpe", {"startup": 5, "candidates": 8}),
+        ("optuna-nsga2", {"crossover": 0.2}),
+    ],
+)
+def test_options_change_proposals_and_keep_the_contract(name, options):
+    check_algorithm(name, **options)
+    problem = TinyProblem()
+    trials = []
+    for given in ({}, options):
+        made = create_algorithm(name, problem.space, n_objectives=2, population=8, **given)
+        trials.append(run_search(problem, made, Store.in_memory(), budget=60).trials)
+    assert [trial.genes for trial in trials[0]] != [trial.genes for trial in trials[1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nsga2", {"crosover": 0.5}, "options of 'nsga2', got 'crosover'; did you mean 'cross"),
+        ("random", {"speed": 1}, "options of 'random', got 'speed'; it has none"),
+        ("nsga2", {"step": "1"}, r"\['step'\]` of 'nsga2' must be of type float, got '1'"),
+        ("tpe", {"startup": 2.5}, r"must be of type int, got 2.5"),
+        ("tpe", {"startup": True}, r"must be of type int, got True"),
+        ("nsga2", {"step": 2.0}, "`step` of nsga2 must be in 0..1, got 2.0"),
+        ("nsga2", {"crossover": float("nan")}, "`crossover` of nsga2 must be in 0..1, got nan"),
+        ("tpe", {"candidates": 0}, "`candidates` of tpe must be >= 1, got 0"),
+        ("optuna-nsga2", {"crossover": -1}, "`crossover` of optuna-nsga2 must be in 0..1"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(name, options, message):
+    with pytest.raises(ArgumentError, match=message):
+        create_algorithm(name, SPACE, n_objectives=2, **options)
+
+
+@pytest.mark.usefixtures("own_algorithms")
+def test_options_without_kind_or_default_are_refused():
+    @register_algorithm("vague")
+    class Vague(type(create_algorithm("random", SPACE, n_objectives=2))):
+        def __init__(self, space, *, n_objectives, seed, population, speed=None):
+            super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+
+    with pytest.raises(ArgumentError, match="'vague' must annotate its option 'speed' as bool"):
+        algorithm_options("vague")
+
+
+@pytest.mark.parametrize("name", list_algorithms())
+def test_proposals_depend_on_objectives_after_the_points_that_an_algorithm_names(name):
+    """Objectives are turned round; up to `learns_after` the trials are the same."""
+
+    class Reversed(TinyProblem):
+        def evaluate(self, genes):
+            outcome = super().evaluate(genes)
+            return replace(outcome, objectives=(-outcome.objectives[0], outcome.objectives[1]))
+
+    seeds = [(option,) * 4 for option in range(4)]
+    trials, after = [], 0
+    for problem in (TinyProblem(), Reversed()):
+        made = create_algorithm(name, problem.space, n_objectives=2, population=12)
+        after = made.learns_after(len(seeds))
+        outcome = run_search(problem, made, Store.in_memory(), budget=80, seeds=seeds)
+        assert outcome.learns_after == after
+        trials.append([trial.genes for trial in outcome.trials])
+    assert trials[0][:after] == trials[1][:after]
+    assert (trials[0] != trials[1]) == (after > 0)
+
+
+def test_what_is_known_of_options_is_in_the_space():
+    problem = TinyProblem()
+    (power,) = problem.space.additive
+    for genes in [(0, 0, 0, 0), (3, 1, 2, 0)]:
+        assert power.estimate(genes) == problem.evaluate(genes).objectives[power.objective]
+    assert problem.space == SearchSpace(problem.space.names, problem.space.sizes)
+    for values in (((1.0, 2.0),), ((1.0,), (2.0,)), ((1.0, float("nan")), (1.0, 1.0))):
+        with pytest.raises(ArgumentError, match="one finite value an option of every gene"):
+            SearchSpace(("a", "b"), (2, 2), (Additive(objective=0, values=values, exact=False),))
+    twice = (Additive(objective=0, values=((1.0,),), exact=True),) * 2
+    with pytest.raises(ArgumentError, match="each objective once"):
+        SearchSpace(("a",), (1,), twice)
 
 
 def objectives_of(points):
@@ -176,7 +264,11 @@ def test_search_prints_and_logs_nothing_and_leaves_settings(name, capfd, caplog)
 
 def test_pymoo_and_optuna_are_imported_when_used_only():
     code = (
-        "import sys, axopt.exploration as s, axopt.exploration.testing\n"
+        "import sys, axopt.exploration as s\n"
+        "s.list_algorithms()\n"
+        "import axopt.exploration.lock\n"
+        "assert 'numpy' not in sys.modules\n"
+        "import axopt.exploration.testing\n"
         "space = s.SearchSpace(('a',), (2,))\n"
         "s.create_algorithm('random', space, n_objectives=1)\n"
         "s.list_algorithms()\n"

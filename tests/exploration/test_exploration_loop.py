@@ -6,6 +6,7 @@ import pytest
 from axopt.errors import ArgumentError, StoreError
 from axopt.exploration import (
     Algorithm,
+    InProcess,
     Outcome,
     SearchSpace,
     State,
@@ -15,7 +16,13 @@ from axopt.exploration import (
     run_search,
 )
 from axopt.exploration.loop import MAX_STALE_ASKS
-from axopt.exploration.testing import FlakyProblem, TinyProblem, timeless
+from axopt.exploration.testing import (
+    FlakyProblem,
+    StagedProblem,
+    TinyProblem,
+    check_evaluator,
+    timeless,
+)
 
 SEEDS = [(choice,) * 4 for choice in range(4)]
 
@@ -307,3 +314,81 @@ def test_space_of_one_point():
     problem.space = SearchSpace(("only",), (1,))
     outcome = search(problem, Store.in_memory(), budget=1)
     assert (outcome.stop_reason, len(outcome.trials)) == ("exhausted", 1)
+
+
+def test_evaluators_keep_the_contract():
+    check_evaluator(InProcess)
+
+
+class Backwards:
+    """Evaluates the last point of a batch first, as parallel workers may."""
+
+    def __init__(self, problem):
+        self.inner = InProcess(problem)
+        self.batches = []
+
+    def evaluate(self, batch):
+        self.batches.append(list(batch))
+        results = {genes: next(self.inner.evaluate([genes])) for genes in reversed(batch)}
+        yield from (results[genes] for genes in batch)
+
+
+@pytest.mark.parametrize("name", list_algorithms())
+def test_trials_do_not_depend_on_the_evaluator(name):
+    problem = TinyProblem()
+    evaluator = Backwards(problem)
+    outcome = search(problem, Store.in_memory(), name, seeds=SEEDS, evaluator=evaluator)
+    assert timeless(outcome.trials) == timeless(
+        search(problem, Store.in_memory(), name, seeds=SEEDS).trials
+    )
+    assert evaluator.batches[0] == SEEDS
+    assert sum(map(len, evaluator.batches)) == 50
+
+
+def test_an_evaluator_that_loses_results_is_an_error():
+    class Lossy(InProcess):
+        def evaluate(self, batch):
+            return super().evaluate(list(batch)[:-1])
+
+    problem = TinyProblem()
+    with pytest.raises(ValueError, match="shorter"):
+        search(problem, Store.in_memory(), seeds=SEEDS, evaluator=Lossy(problem))
+
+
+def test_an_evaluator_that_lies_about_the_order_of_asking_is_found_by_the_contract():
+    class Unordered(InProcess):
+        def evaluate(self, batch):
+            return super().evaluate(list(reversed(batch)))
+
+    with pytest.raises(AssertionError, match="evaluator breaks a rule: it keeps the order"):
+        check_evaluator(Unordered)
+
+
+def test_pruned_trials_are_stored_told_and_never_in_the_front():
+    store = Store.in_memory()
+    problem = StagedProblem(limit=6)
+    outcome, algorithm = scripted_search([SEEDS], problem=problem, budget=4)
+    states = [trial.state for trial in outcome.trials]
+    assert states == [State.COMPLETE, State.COMPLETE, State.PRUNED, State.PRUNED]
+    assert [trial.fidelity for trial in outcome.trials] == [1.0, 1.0, 0.25, 0.25]
+    assert len(algorithm.told) == 1  # the search ended with these
+    outcome = search(problem, store, budget=60, seeds=SEEDS)
+    assert store.trials() == list(outcome.trials)
+    assert {trial.state for trial in outcome.front} == {State.COMPLETE}
+    assert outcome.n_failed == 0
+    again = search(problem, store, budget=60, seeds=SEEDS)
+    assert again.trials == outcome.trials
+
+
+@pytest.mark.parametrize("fidelity", [0.0, -1.0, 1.5, float("nan")])
+def test_fidelity_is_a_share(fidelity):
+    outcome = search(Returning(Outcome((1.0, 2.0), {}, fidelity)), Store.in_memory(), budget=1)
+    assert outcome.trials[0].reason.startswith("fidelity must be above 0 and at most 1")
+
+
+def test_an_exhaustive_search_says_so():
+    problem = TinyProblem((2, 2))
+    for budget, exhaustive in ((4, True), (3, False)):
+        made = create_algorithm("nsga2", problem.space, n_objectives=2, population=2)
+        outcome = run_search(problem, made, Store.in_memory(), budget=budget)
+        assert outcome.exhaustive is exhaustive

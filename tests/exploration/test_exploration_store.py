@@ -5,13 +5,15 @@ import resource
 import shutil
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from axopt.errors import ArgumentError, RunExistsError, StoreError
 from axopt.exploration import State, Store, Trial, create_algorithm, run_search
-from axopt.exploration.records import INSERT_TRIAL, encode_note, encode_trial
-from axopt.exploration.testing import TinyProblem, timeless
+from axopt.exploration.lock import check_unlocked
+from axopt.exploration.records import encode_note, encode_trial, insert_trial
+from axopt.exploration.testing import FlakyProblem, TinyProblem, check_store, timeless
 
 IDENTITY = {
     "model": "aa11",
@@ -41,6 +43,9 @@ TRIALS = [make_trial(number) for number in range(40)]
 TRIALS[7] = make_trial(
     7, state=State.FAILED, objectives=(), info={"traceback": "..."}, reason="ValueError('x')"
 )
+TRIALS[9] = make_trial(9, state=State.PRUNED, fidelity=0.1)
+OLD = Path(__file__).parent / "assets" / "store_schema1.sqlite"  # made by axopt 0.1.0
+OLD_IDENTITY = {"model": "aa11", "algorithm": "nsga2", "seed": 3, "space": [4, 4, 4, 4]}
 
 
 @pytest.fixture
@@ -180,16 +185,16 @@ def open_both_ways(path):
 
 
 def test_store_of_the_future_is_refused(filled):
-    _, value, crc = encode_note("schema", 2)
+    _, value, crc = encode_note("schema", 3)
     edit(filled, "UPDATE meta SET value = ?, crc = ? WHERE key = 'schema'", (value, crc))
-    with pytest.raises(StoreError, match="has schema 2, this axopt reads 1"):
+    with pytest.raises(StoreError, match="has schema 3, this axopt reads 1 and 2"):
         open_both_ways(filled)
 
 
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE meta SET value = '2' WHERE key = 'schema'",
+        "UPDATE meta SET value = '3' WHERE key = 'schema'",
         "UPDATE meta SET value = replace(value, 'aa11', 'aa12') WHERE key = 'identity'",
         "DELETE FROM meta WHERE key = 'identity'",
     ],
@@ -210,6 +215,7 @@ def test_edited_note_is_refused(filled, statement):
         "info = CAST(info AS BLOB)",
         "reason = 'none'",
         "seconds = 9e999",
+        "fidelity = 0.5",
         "trial = 40",
     ],
 )
@@ -232,7 +238,7 @@ def test_row_of_another_trial_is_refused(path):
         store.commit(TRIALS[0])
         row = list(encode_trial(TRIALS[1]))
     row[1] = encode_trial(TRIALS[2])[1]
-    edit(path, INSERT_TRIAL, row)
+    edit(path, insert_trial(2), row)
     with pytest.raises(StoreError, match="is damaged: row 1 does not have its checksum"):
         open_both_ways(path)
 
@@ -294,7 +300,7 @@ def test_cut_file_is_refused(filled, rng):
         assert read_or_refused(filled) is None
 
 
-def test_damaged_log_loses_at_most_its_tail(path, rng):
+def test_damaged_log_loses_at_most_its_tail(path, rng, caplog):
     """A commit that the log no longer proves is, to SQLite, one that never happened."""
     copy = path.with_name("copy.sqlite")
     copied_log = copy.with_name(copy.name + "-wal")
@@ -302,6 +308,7 @@ def test_damaged_log_loses_at_most_its_tail(path, rng):
         for trial in TRIALS:
             store.commit(trial)
         shutil.copy(path, copy)
+        shutil.copy(f"{path}.lock", f"{copy}.lock")
         content = path.with_name(path.name + "-wal").read_bytes()
     lengths = set()
     for _ in range(100):
@@ -310,11 +317,124 @@ def test_damaged_log_loses_at_most_its_tail(path, rng):
             damaged = bytearray(content)
             damaged[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
         copied_log.write_bytes(damaged)
+        caplog.clear()
         trials = read_or_refused(copy)
         assert trials is not None
         assert trials == TRIALS[: len(trials)]
         lengths.add(len(trials))
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == (len(trials) < 40)
+        assert all(f"{40 - len(trials)} of 40 committed trials are lost" in text for text in said)
     assert len(lengths) > 10
+
+
+def kill_after(path, trials):
+    """Leave what a writer leaves that is killed after these commits."""
+    with Store.open(path, IDENTITY) as store:
+        for trial in trials:
+            store.commit(trial)
+        left = {name: name.read_bytes() for name in path.parent.iterdir()}
+    path.unlink()
+    for name, content in left.items():
+        name.write_bytes(content)
+
+
+def test_lost_trials_are_said_once_and_then_evaluated_again(path, caplog):
+    kill_after(path, TRIALS[:8])
+    path.with_name(path.name + "-wal").unlink()
+    with pytest.raises(StoreError, match="another search"):  # a refusal forgets nothing
+        Store.open(path, IDENTITY | {"seed": 9}, resume=True)
+    assert caplog.records == []
+    with Store.open(path, IDENTITY, resume=True) as store:
+        assert "8 of 8 committed trials are lost" in caplog.text
+        assert store.trials() == []
+    caplog.clear()
+    Store.open(path, IDENTITY, resume=True).close()
+    assert caplog.records == []
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_killed_writer_whose_log_is_whole_lost_nothing(path, caplog):
+    kill_after(path, TRIALS[:8])
+    with Store.open(path, IDENTITY, resume=True) as store:
+        assert store.trials() == TRIALS[:8]
+    assert caplog.records == []
+
+
+def test_overwriting_forgets_what_was_lost(path, caplog):
+    kill_after(path, TRIALS[:8])
+    Store.open(path, IDENTITY, overwrite=True).close()
+    assert caplog.records == []
+
+
+def test_a_lock_is_seen_without_opening_the_store(path):
+    check_unlocked(path)
+    with Store.open(path, IDENTITY):
+        with pytest.raises(StoreError, match=f"process {os.getpid()} on host"):
+            check_unlocked(path)
+    check_unlocked(path)
+
+
+def test_schema_text_that_is_not_utf8_is_refused(filled):
+    content = filled.read_bytes()
+    at = content.index(b"CREATE TABLE")
+    for offset in range(at, at + 60):
+        damaged = bytearray(content)
+        damaged[offset] = 0xFF
+        filled.write_bytes(damaged)
+        with pytest.raises(StoreError, match=r"study\.sqlite: "):
+            open_both_ways(filled)
+
+
+def test_digests_are_explained_where_their_meaning_is_given(filled):
+    meaning = {"model": "its model has other weights"}
+    with pytest.raises(StoreError, match="to another search: its model has other weights.$"):
+        Store.open(filled, IDENTITY | {"model": "bb22"}, resume=True, meaning=meaning)
+
+
+def continued(store, budget):
+    """Go on with the search of the old store."""
+    problem = FlakyProblem()
+    algorithm = create_algorithm("nsga2", problem.space, n_objectives=2, seed=3, population=8)
+    seeds = [(option,) * 4 for option in range(4)]
+    return run_search(problem, algorithm, store, budget=budget, seeds=seeds)
+
+
+def lasting(trials):
+    """Trials without durations and tracebacks, whose files and lines differ."""
+    return [
+        replace(trial, info={k: v for k, v in trial.info.items() if k != "traceback"})
+        for trial in timeless(trials)
+    ]
+
+
+def test_store_of_schema_1_opens_resumes_and_gives_the_same_front(path):
+    shutil.copy(OLD, path)
+    with Store.open_read_only(path) as store:
+        assert len(store.trials()) == 30
+        assert {trial.fidelity for trial in store.trials()} == {1.0}
+    with Store.open(path, OLD_IDENTITY, resume=True) as store:
+        outcome = continued(store, budget=50)
+    assert (outcome.n_evaluated, outcome.n_cached >= 30) == (20, True)
+    whole = continued(Store.in_memory(), budget=50)
+    assert lasting(outcome.trials) == lasting(whole.trials)
+    assert lasting(outcome.front) == lasting(whole.front)
+    with Store.open(path, OLD_IDENTITY, resume=True) as store:
+        assert lasting(store.trials()) == lasting(whole.trials)
+
+
+def test_store_of_schema_1_has_no_place_for_pruned_trials(path):
+    shutil.copy(OLD, path)
+    with Store.open(path, OLD_IDENTITY, resume=True) as store:
+        trial = make_trial(30, genes=(3, 3, 3, 0), state=State.PRUNED, fidelity=0.5)
+        with pytest.raises(StoreError, match="schema 1 cannot hold pruned trials"):
+            store.commit(trial)
+        assert len(store.trials()) == 30
+
+
+def test_stores_keep_the_contract(path):
+    check_store(Store.in_memory)
+    check_store(lambda: Store.open(path, IDENTITY))
 
 
 def test_full_disk_loses_nothing_reported(path):

@@ -1,0 +1,69 @@
+"""The registry of search algorithms; listing their names imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from axopt.registry import Registry
+
+if TYPE_CHECKING:
+    from axopt.exploration.algorithm import Algorithm
+
+AlgorithmType = TypeVar("AlgorithmType", bound="type[Algorithm]")
+
+ALGORITHMS: Registry[type[Algorithm]] = Registry(
+    "algorithm",
+    group="axopt.algorithms",
+    built_in={
+        "exhaustive": "axopt.exploration.plain",
+        "nsga2": "axopt.exploration.nsga2",
+        "optuna-nsga2": "axopt.exploration.optuna_samplers",
+        "random": "axopt.exploration.plain",
+        "tpe": "axopt.exploration.optuna_samplers",
+    },
+)
+"""Classes of algorithms by name; packages offer more by the entry point ``axopt.algorithms``."""
+
+
+def register_algorithm(name: str) -> Callable[[AlgorithmType], AlgorithmType]:
+    """Return a class decorator that makes an `Algorithm` known to `create_algorithm`.
+
+    Args:
+        name: The algorithm's name, for ``axopt.search(algorithm=name)`` and the command line.
+
+    Returns:
+        The decorator, which returns the class unchanged.
+
+    Raises:
+        ArgumentError: By the decorator, if another algorithm has that name.
+
+    Example:
+        >>> from axopt.exploration import Algorithm, list_algorithms, register_algorithm
+        >>> @register_algorithm("diagonal")
+        ... class Diagonal(Algorithm):
+        ...     def ask(self):
+        ...         steps = range(min(self.space.sizes))
+        ...         return [(step,) * len(self.space.sizes) for step in steps]
+        ...
+        ...     def tell(self, genes, objectives):
+        ...         pass
+        >>> "diagonal" in list_algorithms()
+        True
+        >>> ALGORITHMS.remove("diagonal")
+    """
+    return ALGORITHMS.register(name)
+
+
+def list_algorithms() -> list[str]:
+    """Return the names that `create_algorithm` knows, sorted.
+
+    Returns:
+        The names of the built-in algorithms, of registered ones, and of installed packages' ones.
+
+    Example:
+        >>> from axopt.exploration import list_algorithms
+        >>> list_algorithms()
+        ['exhaustive', 'nsga2', 'optuna-nsga2', 'random', 'tpe']
+    """
+    return ALGORITHMS.names()
