@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from axopt.data import load_data
     from axopt.errors import AxoptError
     from axopt.evaluation import Evaluation, evaluate, register_metric
+    from axopt.export import register_exporter
     from axopt.kernels import lut_gemm
     from axopt.layers import Accumulator, LayerOptions
     from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
@@ -45,6 +46,7 @@ __all__ = [
     "load_retrained_",
     "lut_gemm",
     "prepare",
+    "register_exporter",
     "register_metric",
     "retrain",
     "save_retrained",
@@ -75,6 +77,7 @@ _ROOM_OF = {
     "load_retrained_": "retraining",
     "lut_gemm": "kernels",
     "prepare": "model",
+    "register_exporter": "export",
     "register_metric": "evaluation",
     "retrain": "retraining",
     "save_retrained": "retraining",

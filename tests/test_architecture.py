@@ -11,7 +11,7 @@ MAX_LINES = 500
 
 _BASE = {"errors", "files", "npy", "registry"}
 _EMULATION = _BASE | {"multipliers", "kernels", "layers", "corrections", "modules", "model"}
-_ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report"}
+_ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report", "export"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "evaluation": _EMULATION | {"data", "zoo"},
     "retraining": _EMULATION | {"data", "zoo", "evaluation"},
     "exploration": _BASE,  # knows genes, objectives and the store, never models
-    "report": _ALL_BUT_CLI - {"report"},
-    "study": _ALL_BUT_CLI,
+    "report": _BASE,
+    "export": _BASE | {"report", "model"},
+    "study": _ALL_BUT_CLI - {"export"},
     "cli": _ALL_BUT_CLI | {"bench", "retraining", "study", "axopt", "_lut_gemm"},
     "__init__": _ALL_BUT_CLI | {"retraining", "study"},
     "__main__": {"cli"},

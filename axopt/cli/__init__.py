@@ -25,7 +25,7 @@ COMMANDS = {
     "search": "search the multipliers of a model's layers, write the Pareto front",
     "retrain": "train a model with its multipliers, write weights and assignment",
     "evaluate": "measure one assignment on the test split",
-    "export": "write a point of a front as json or csv",
+    "export": "write a point of a front in a format of another program",
     "report": "rebuild the table, plot and page of a run",
     "multipliers": "list, show, import, check and export multipliers",
     "bench": "measure the speed and memory of emulation on this machine",

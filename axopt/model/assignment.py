@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from axopt.errors import AssignmentError
@@ -65,6 +66,7 @@ class Assignment:
             name: {"multiplier": a.multiplier, "digest": a.digest, "swap": a.swap}
             for name, a in self.layers.items()
         }
+        _check_finite(document, "assignment")
         return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
@@ -93,6 +95,7 @@ class Assignment:
         unknown = set(document) - {"schema", "layers", *_SECTIONS}
         if unknown:
             raise AssignmentError(f"{source}: unknown field {sorted(unknown)[0]!r}.")
+        _check_finite(document, source)
         layers = _object(document, "layers", source)
         return cls(
             {name: _parse_layer(name, entry, source) for name, entry in layers.items()},
@@ -133,6 +136,19 @@ def _parse_layer(name: str, entry: Any, source: str) -> LayerAssignment:
     if not isinstance(swap, bool):
         raise AssignmentError(f"{where}.swap must be true or false, got {_short(swap)}.")
     return LayerAssignment(entry["multiplier"], entry["digest"], swap)
+
+
+def _check_finite(document: Mapping[str, Any], source: str) -> None:
+    """Refuse NaN and infinity, which JSON has no number for but `1e999` reads as."""
+    pending: list[tuple[str, Any]] = list(document.items())
+    while pending:
+        name, value = pending.pop()
+        if isinstance(value, float) and not isfinite(value):
+            raise AssignmentError(f"{source}: `{name}` must be a finite number, got {value}.")
+        if isinstance(value, Mapping):
+            pending += [(f"{name}.{key}", part) for key, part in value.items()]
+        elif isinstance(value, list | tuple):
+            pending += [(f"{name}[{i}]", part) for i, part in enumerate(value)]
 
 
 def _object(document: dict[str, Any], key: str, source: str, default: Any = None) -> Any:
