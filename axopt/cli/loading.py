@@ -119,7 +119,7 @@ def add_partial(group: Any) -> None:
     group.add_argument(
         "--allow-partial",
         action="store_true",
-        help=f"go on where less than {100 * LEAST_COVERAGE:.0f} % of the multiplications are "
+        help=f"go on where less than {100 * LEAST_COVERAGE:.0f} %% of the multiplications are "
         "emulated",
     )
 
