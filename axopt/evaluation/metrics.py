@@ -20,7 +20,7 @@ OfAll = Callable[[Tensor], float]
 IntervalOf = Callable[[Tensor], tuple[float, float]]
 
 TARGETS = ("any", "classes", "reference")
-OUTPUTS = ("any", "logits")
+OUTPUTS = ("tensor", "logits", "anything")
 INTERVALS = ("jackknife", "wilson")
 
 
@@ -47,8 +47,8 @@ class Metric:
         higher_is_better: Whether larger values are better.
         targets: "classes" (int64 class numbers ``(N,)``), "reference" (the outputs of a reference
             model, see `against`), or "any".
-        outputs: "logits" (floats ``(N, classes)``) or "any". For "logits" retraining uses cross
-            entropy by default.
+        outputs: "logits" (floats ``(N, classes)``, for which retraining uses cross entropy by
+            default), "tensor", or "anything" (all that the model returns, such as a dictionary).
         interval: How the 95 % interval is computed: "jackknife", "wilson" (for kept booleans
             ``(N,)``, whose share is the value), a function of the kept numbers that returns the
             lower and upper bound, or None for no interval (both bounds equal the value).
@@ -75,7 +75,7 @@ class Metric:
     unit: str = ""
     higher_is_better: bool
     targets: str = "any"
-    outputs: str = "any"
+    outputs: str = "tensor"
     interval: str | IntervalOf | None = "jackknife"
     best: float | None = None
 
@@ -251,7 +251,7 @@ def register_metric(
     title: str = "",
     unit: str = "",
     targets: str = "any",
-    outputs: str = "any",
+    outputs: str = "tensor",
     interval: str | IntervalOf | None = "jackknife",
     best: float | None = None,
 ) -> Metric:
@@ -266,7 +266,7 @@ def register_metric(
         title: Its name in tables and plots; ``name`` by default.
         unit: "%", another unit, or "" for a plain number.
         targets: "classes", "reference" or "any"; see `Metric`.
-        outputs: "logits" or "any"; see `Metric`.
+        outputs: "logits", "tensor" or "anything"; see `Metric`.
         interval: "jackknife", "wilson", a function of the kept numbers, or None; see `Metric`.
         best: The best possible value; see `Metric`.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError, DatasetError
 from axopt.evaluation.metrics import Metric, OfSamples, as_metric
+from axopt.model import Forward, adapter_of
+from axopt.model.adapter import device_of, moved, only_tensor, parts_of
 
 BATCH_SIZE = 64
 """Samples at a time by default.
@@ -58,6 +62,8 @@ def measure(
     *,
     split: str = "test",
     batch_size: int = BATCH_SIZE,
+    forward: Forward | None = None,
+    output: str | None = None,
 ) -> Measurement:
     """Measure a model as `evaluate` does, and keep the metric's numbers of each sample.
 
@@ -67,6 +73,8 @@ def measure(
         metric: As for `evaluate`.
         split: As for `evaluate`.
         batch_size: As for `evaluate`.
+        forward: As for `evaluate`.
+        output: As for `evaluate`.
 
     Returns:
         The evaluation and the samples' numbers, which `paired_drop` compares.
@@ -82,18 +90,15 @@ def measure(
         (75.0, [True, True, True, False])
     """
     chosen = as_metric(metric, directed=False)
+    adapter = adapter_of(model, forward, output)
     kept: list[Tensor] = []
-    device = next((value.device for value in model.parameters()), torch.device("cpu"))
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.no_grad():
-            for inputs, targets in _batches(data, split, batch_size):
-                outputs, targets = model(inputs.to(device)), targets.to(device)
-                kept.append(chosen.kept(outputs, targets))
-    finally:
-        for module in training:
-            module.training = True
+    device = device_of(model)
+    with evaluation_mode(model), torch.no_grad():
+        for inputs, targets in labelled(batches_of(data, split, batch_size), "data"):
+            outputs = adapter(model, moved(inputs, device))
+            if chosen.outputs != "anything":
+                outputs = only_tensor(outputs)
+            kept.append(chosen.kept(outputs, moved(targets, device)))
     if sum(map(len, kept)) == 0:
         raise DatasetError("`data` holds no samples to evaluate on.")
     samples = torch.cat(kept)
@@ -108,24 +113,34 @@ def evaluate(
     *,
     split: str = "test",
     batch_size: int = BATCH_SIZE,
+    forward: Forward | None = None,
+    output: str | None = None,
 ) -> Evaluation:
     """Measure a model, emulated or float, in evaluation mode.
 
     Args:
         model: Maps a batch of inputs to logits ``(N, classes)``, or to what else the metric takes;
-            inputs are moved to its device.
-        data: A data set with splits, one split, or an iterable of (inputs, targets).
+            inputs are moved to its device. The modes of its modules are restored.
+        data: A data set with splits, one split, or a DataLoader or another iterable of batches
+            (inputs, targets). Inputs that are a tuple or list are passed as ``model(*inputs)``,
+            a mapping as ``model(**inputs)``.
         metric: A name of `METRICS`, a `Metric`, or a function of outputs and targets that returns
             one number per sample, ``(N,)``, whose mean is the value.
         split: Which split of a data set to use: "train", "validation" or "test".
-        batch_size: Samples at a time; emulated results do not depend on it.
+        batch_size: Samples at a time from a split; emulated results do not depend on it.
+        forward: Called as ``forward(model, inputs)`` in place of the model. By default what
+            `prepare` was given, for an emulated model.
+        output: Which output is measured, for models that return several: a path such as
+            "logits", "0" or "head.logits". By default what `prepare` was given.
 
     Returns:
         The value with its 95 % interval.
 
     Raises:
-        ArgumentError: If the metric, the split or the batch size breaks its rule.
+        ArgumentError: If an argument breaks its rule, or the model returns several outputs and
+            none is chosen.
         DatasetError: If there is no sample, or targets and outputs do not fit each other.
+        InputsError: If the model cannot be called with the inputs.
 
     Example:
         >>> logits = torch.eye(4)
@@ -133,17 +148,64 @@ def evaluate(
         >>> print(f"{result.value} % of {result.n}, {result.low:.1f}..{result.high:.1f}")
         75.0 % of 4, 30.1..95.4
     """
-    return measure(model, data, metric, split=split, batch_size=batch_size).evaluation
+    return measure(
+        model,
+        data,
+        metric,
+        split=split,
+        batch_size=batch_size,
+        forward=forward,
+        output=output,
+    ).evaluation
 
 
-def _batches(data: Any, split: str, batch_size: int) -> Iterable[tuple[Tensor, Tensor]]:
+@contextlib.contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set evaluation mode, and restore the mode of every module at the end."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def batches_of(data: Any, split: str = "test", batch_size: int = BATCH_SIZE) -> Iterable[Any]:
+    """Return the batches of a data set's split, of a split, or of an iterable of batches.
+
+    Raises:
+        ArgumentError: If ``data`` is none of these, or ``split`` or ``batch_size`` breaks its
+            rule.
+    """
     if batch_size < 1:
         raise ArgumentError(f"`batch_size` must be >= 1, got {batch_size}.")
-    if hasattr(data, "test"):
+    if isinstance(data, Dataset):
         if split not in ("train", "validation", "test"):
             raise ArgumentError(f"`split` must be train, validation or test, got {split!r}.")
         data = getattr(data, split)
-    if hasattr(data, "batches"):
-        batches: Iterable[tuple[Tensor, Tensor]] = data.batches(batch_size)
-        return batches
-    return data  # type: ignore[no-any-return]
+    if isinstance(data, Split):
+        return data.batches(batch_size)
+    single = isinstance(data, (Tensor, Mapping, str, torch.utils.data.Dataset))
+    if single or not isinstance(data, Iterable):
+        hint = " (wrap it in a DataLoader)" if isinstance(data, torch.utils.data.Dataset) else ""
+        raise ArgumentError(
+            "`data` must be a data set, a split, or batches of (inputs, targets), got "
+            f"{type(data).__name__}{hint}."
+        )
+    return data
+
+
+def labelled(batches: Iterable[Any], argument: str) -> Iterator[tuple[Any, Any]]:
+    """Yield inputs and targets of batches.
+
+    Raises:
+        DatasetError: If a batch has no targets; blames ``argument``.
+    """
+    for batch in batches:
+        inputs, targets = parts_of(batch)
+        if targets is None:
+            raise DatasetError(
+                f"`{argument}` must yield (inputs, targets), got {type(batch).__name__}."
+            )
+        yield inputs, targets

@@ -1,6 +1,6 @@
 """Prepare a model for emulation, assign multipliers to its layers, and cost them."""
 
-from axopt.model.adapter import Adapter
+from axopt.model.adapter import Adapter, Forward, adapter_of
 from axopt.model.assign import assign_, current_assignment
 from axopt.model.assignment import Assignment, LayerAssignment
 from axopt.model.correct import (
@@ -23,9 +23,11 @@ __all__ = [
     "Cost",
     "EmulatedModel",
     "Explanation",
+    "Forward",
     "LayerAssignment",
     "LayerInfo",
     "Reestimator",
+    "adapter_of",
     "allowed_corrections",
     "assign_",
     "correct_",

@@ -115,6 +115,23 @@ PLAIN = Adapter()
 """For models that are called by the rule of this module and return one tensor."""
 
 
+def adapter_of(
+    model: nn.Module, forward: Forward | None = None, output: str | None = None
+) -> Adapter:
+    """Return how a model is called: as the arguments say, else as `prepare` was told.
+
+    Args:
+        model: A model, emulated or float.
+        forward: See `Adapter`.
+        output: See `Adapter`.
+    """
+    own = getattr(model, "adapter", None)
+    own = own if isinstance(own, Adapter) else PLAIN
+    return Adapter(
+        own.forward if forward is None else forward, own.output if output is None else output
+    )
+
+
 def only_tensor(outputs: Any) -> Tensor:
     """Return outputs that must be one tensor.
 
