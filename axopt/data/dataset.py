@@ -37,7 +37,7 @@ def map_inputs(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     """
     if isinstance(inputs, Mapping):
         return {name: change(tensor) for name, tensor in inputs.items()}
-    if isinstance(inputs, (tuple, list)):
+    if isinstance(inputs, (tuple, list)) and not hasattr(inputs, "_fields"):
         return tuple(change(tensor) for tensor in inputs)
     return change(inputs)
 
@@ -52,7 +52,11 @@ def to_float(samples: Inputs) -> Inputs:
         >>> to_float(torch.tensor([0, 255], dtype=torch.uint8))
         tensor([0., 1.])
     """
-    return map_inputs(samples, lambda x: x.float() / 255 if x.dtype == torch.uint8 else x)
+    return map_inputs(samples, _scaled)
+
+
+def _scaled(x: Any) -> Any:
+    return x.float() / 255 if isinstance(x, Tensor) and x.dtype == torch.uint8 else x
 
 
 @dataclass(frozen=True, eq=False, init=False)

@@ -6,36 +6,47 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from axopt.data import Split, to_float
+from axopt.data.dataset import map_inputs
 from axopt.errors import ArgumentError, DatasetError
+from axopt.model.adapter import count, parts_of
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
-Batch = tuple[Tensor, Tensor]
+Augment = Callable[[Any, torch.Generator], Any]
+"""Inputs of a batch as they are stored, and a source of randomness -> other inputs."""
+
+Batch = tuple[Any, Any]
 
 
 class Batches:
     """Passes over training data.
 
     Args:
-        data: A `Split`, which is shuffled, or anything that can be iterated again and again and
-            yields (inputs, targets) in batches of any size: a DataLoader, a list. Inputs are
-            uint8, which is divided by 255, or what the model takes.
+        data: A `Split`, which is shuffled, or anything that can be iterated once per epoch and
+            yields batches (inputs, targets) of any size: a DataLoader, a list. uint8 inputs are
+            divided by 255.
         epochs: How many passes there will be.
         batch_size: Samples of a batch of a `Split`.
         augment: Varies inputs as they are stored.
-        seed: Of order and variations; each pass has its own randomness, which depends on nothing
-            but the seed and its number.
+        seed: Of order and variations; the randomness of each pass depends only on the seed and
+            the number of the pass.
 
     Raises:
-        ArgumentError: If ``data`` cannot be iterated, or only once for several epochs.
+        ArgumentError: If ``data`` cannot be iterated, or only once for several epochs, or
+            ``augment`` is no function.
     """
 
     def __init__(
         self, data: Any, *, epochs: int, batch_size: int, augment: Augment | None, seed: int
     ) -> None:
+        if augment is not None and not callable(augment):
+            raise ArgumentError(
+                f"`augment` must be a function of inputs and a generator, such as "
+                f"axopt.data.AUGMENTATIONS['crop'], got {augment!r}."
+            )
         if not isinstance(data, (Split, Iterable)):
             raise ArgumentError(
                 "`train` must be a data set, a split or yield (inputs, targets), got "
@@ -52,7 +63,7 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Batches of a pass; data without a length is run through once to count them."""
+        """Number of batches of a pass; data without a length is iterated once to count them."""
         if self._steps is None:
             if isinstance(self._data, Split):
                 self._steps = -(-len(self._data) // self._batch_size)
@@ -63,10 +74,10 @@ class Batches:
         return max(self._steps, 1)
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of a pass, inputs as `to_float` gives them."""
+        """Yield the batches of a pass, inputs as `to_float` gives them."""
         generator = torch.Generator().manual_seed(_mixed(self._seed, number))
         for inputs, targets in self._raw(number, generator):
-            if len(inputs) == 0:
+            if _is_empty(inputs, targets):
                 continue
             if self._augment is not None:
                 inputs = self._augment(inputs, generator)
@@ -76,7 +87,8 @@ class Batches:
         if isinstance(self._data, Split):
             order = torch.randperm(len(self._data), generator=generator)
             for index in torch.split(order, self._batch_size):
-                yield self._data.stored[index], self._data.targets[index]
+                part = self._data.select(index)
+                yield part.stored, part.targets
             return
         own = getattr(self._data, "generator", None)
         if isinstance(own, torch.Generator):
@@ -86,7 +98,7 @@ class Batches:
 
 
 def _with_own_randomness(data: Iterable[Any], seed: int) -> Iterator[Any]:
-    """What ``data`` yields, drawing from torch's global generator as if seeded with ``seed``.
+    """Yield what ``data`` yields while torch's global generator is as if seeded with ``seed``.
 
     A DataLoader takes its order from there, and the transforms of a data set may. What runs
     between batches neither sees nor changes that.
@@ -110,17 +122,31 @@ def _mixed(seed: int, number: int) -> int:
 
 
 def _checked(batch: Any) -> Batch:
-    """The tensors of a batch of the user's.
+    """Inputs and targets of a batch of the user's, arrays and lists of numbers as tensors.
 
     Raises:
-        DatasetError: If it is no pair, or targets are not one class number a sample.
+        DatasetError: If the batch has no targets, or not one for each sample.
     """
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+    inputs, targets = parts_of(batch)
+    if targets is None:
         raise DatasetError(f"`train` must yield (inputs, targets), got {type(batch).__name__}.")
-    inputs, targets = (torch.as_tensor(part) for part in batch)
-    if targets.shape != inputs.shape[:1] or targets.is_floating_point():
-        raise DatasetError(
-            f"`train`: targets must be {len(inputs) if inputs.ndim else 0} class numbers, got "
-            f"{targets.dtype} of shape {tuple(targets.shape)}."
-        )
-    return inputs, targets.long()
+    inputs, targets = map_inputs(inputs, _tensor), _tensor(targets)
+    if isinstance(targets, Tensor):
+        n = count(inputs)
+        if targets.ndim == 0 or (n and len(targets) != n):
+            raise DatasetError(
+                f"`train`: targets must be of {n or 'N'} samples, got {targets.dtype} of shape "
+                f"{tuple(targets.shape)}."
+            )
+        targets = targets if targets.is_floating_point() else targets.long()
+    return inputs, targets
+
+
+def _tensor(value: Any) -> Any:
+    return torch.as_tensor(value) if isinstance(value, (np.ndarray, list, int, float)) else value
+
+
+def _is_empty(inputs: Any, targets: Any) -> bool:
+    if isinstance(targets, Tensor) and targets.ndim:
+        return len(targets) == 0
+    return isinstance(inputs, Tensor) and len(inputs) == 0

@@ -14,7 +14,7 @@ from axopt.data import Augmentation, Split
 from axopt.errors import ArgumentError, CheckpointError, DatasetError
 from axopt.layers import Gradient, Shares
 from axopt.model import current_assignment
-from axopt.retraining import Recipe, loop, retrain
+from axopt.retraining import Recipe, retrain, trainer
 from axopt.retraining.state import ModelState
 
 
@@ -123,8 +123,8 @@ def test_a_resumed_run_ends_as_one_never_stopped(
         if len(saved) == killed_after:
             raise KilledError
 
-    save = loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", save_then_die)
+    save = trainer.save_checkpoint
+    monkeypatch.setattr(trainer, "save_checkpoint", save_then_die)
     file = tmp_path / "c.pt"
     with pytest.raises(KilledError):
         retrain(emulated, train, checkpoint=file, **options)
