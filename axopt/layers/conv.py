@@ -229,8 +229,8 @@ class ConvolutionLayer(WeightedLayer):
         n, channels, *kernel = windows.shape
         if channels == 1:
             windows = windows.expand(n, self.filters.shape[1], *kernel)
-            return windows.reshape(n, 1, -1)
-        return windows.reshape(n, self.groups, -1)
+            return windows.flatten(1)[:, None]
+        return windows.unflatten(1, (self.groups, -1)).flatten(2)
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, *(1,) * self.dims) if values.ndim else values

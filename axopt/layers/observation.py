@@ -53,29 +53,30 @@ class ChannelHistograms:
             return
         x = x.detach()[:, :: _stride(x)].float().cpu()
         channels = len(x)
+        largest = float(x.abs().max())
+        while largest > self.limit:
+            self._double()
         if len(self.counts) == 0:
             self.counts = torch.zeros(channels, BINS, dtype=torch.int64)
             self.zeros = torch.zeros(channels, dtype=torch.int64)
             self.sums = torch.zeros(channels, dtype=torch.float64)
             self.squares = torch.zeros(channels, dtype=torch.float64)
-        largest = float(x.abs().max())
-        while largest > self.limit:
-            self._double()
         bins = ((x / self.limit + 1) * (BINS // 2)).long().clamp_(max=BINS - 1)
-        bins.masked_fill_(x == 0, BINS)
-        bins += torch.arange(channels)[:, None] * (BINS + 1)
-        counted = torch.bincount(bins.flatten(), minlength=channels * (BINS + 1))
-        counted = counted.view(channels, BINS + 1)
-        self.counts += counted[:, :BINS]
-        self.zeros += counted[:, BINS]
+        bins += torch.arange(channels)[:, None] * BINS
+        counted = x != 0
+        # in place: a histogram of this batch alone would be as large for a few values
+        self.counts.view(-1).scatter_add_(0, bins.flatten(), counted.flatten().long())
+        self.zeros += x.shape[1] - counted.sum(1)
         self.sums += x.sum(1, dtype=torch.float64)
         self.squares += x.double().square().sum(1)
 
     def _double(self) -> None:
+        self.limit *= 2
+        if len(self.counts) == 0:
+            return
         merged = self.counts.view(-1, BINS // 2, 2).sum(2)
         self.counts = torch.zeros_like(self.counts)
         self.counts[:, BINS // 4 : -BINS // 4] = merged
-        self.limit *= 2
 
     @property
     def totals(self) -> Tensor:

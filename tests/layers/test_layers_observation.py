@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,20 @@ def test_counts_zeros_and_sums_of_every_channel():
     torch.testing.assert_close(found.means(), x.double().mean(1))
     torch.testing.assert_close(found.mean_squares(), x.double().square().mean(1))
     torch.testing.assert_close(found.zero_shares(), (x == 0).double().mean(1))
+
+
+def test_a_wide_layer_is_counted_in_time_linear_in_its_input():
+    """Neither a batch nor a larger value costs a pass over all bins of 16,384 channels."""
+    x = torch.linspace(-1000, 1000, 16384 * 2).view(16384, 2)
+    bins = torch.zeros(16384, BINS, dtype=torch.int64)
+    bins += 1  # its memory is there
+    started = time.perf_counter()
+    for _ in range(3):
+        bins += 1
+    three_passes = time.perf_counter() - started
+    started = time.perf_counter()
+    observed(x, x, x, x)
+    assert time.perf_counter() - started < 10 * three_passes
 
 
 @pytest.mark.parametrize("backwards", [False, True])
