@@ -59,6 +59,10 @@ class InputsError(AxoptError, TypeError):
     """A model cannot be called with the inputs of a batch; the message says how it was called."""
 
 
+class TracingError(AxoptError, RuntimeError):
+    """An emulated model was to be traced, scripted or exported; the message says what to do."""
+
+
 class DatasetError(AxoptError, ValueError):
     """A data set is missing, damaged or inconsistent; the message names the file."""
 

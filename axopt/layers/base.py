@@ -6,16 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
 from axopt.layers.calibrators import activation_params
 from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
-from axopt.layers.native import (
-    Version,
-    plan_of,
-)
+from axopt.layers.native import Version, plan_of, version_of
 from axopt.layers.observation import ChannelHistograms, WindowSample
 from axopt.layers.options import Accumulator
 from axopt.layers.quantisation import (
@@ -137,7 +135,8 @@ class EmulatedLayer(nn.Module, ABC):
         version = self.weight_version()
         cached = self._calibrated.get(signed)
         if cached is None or cached[0] != version:
-            params = self._activation_params(signed), self._weight_params(signed)
+            with torch.inference_mode(False):  # they may be in a backward pass later
+                params = self._activation_params(signed), self._weight_params(signed)
             cached = (version, Quantisation(*params))
             self._calibrated[signed] = cached
         return cached[1]
@@ -188,12 +187,12 @@ class EmulatedLayer(nn.Module, ABC):
     def weight_version(self) -> Version:
         """Differs from any earlier one if the weight was changed or replaced."""
         weight = self.weight  # a look-up of a module's takes a microsecond
-        return (weight._version, weight.data_ptr(), weight.device)
+        return (version_of(weight), weight.data_ptr(), weight.device)
 
     def version(self) -> Version:
         """Differs from any earlier one if the weight or the bias was changed or replaced."""
         bias = self.bias
-        of_bias = () if bias is None else (bias._version, bias.data_ptr())
+        of_bias = () if bias is None else (version_of(bias), bias.data_ptr())
         return (*self.weight_version(), *of_bias)
 
     def bounded(self, y: Tensor) -> Tensor:

@@ -230,7 +230,7 @@ class ConvolutionLayer(WeightedLayer):
         if channels == 1:
             windows = windows.expand(n, self.filters.shape[1], *kernel)
             return windows.flatten(1)[:, None]
-        return windows.unflatten(1, (self.groups, -1)).flatten(2)
+        return windows.reshape(n, self.groups, channels // self.groups * math.prod(kernel))
 
     def _per_output(self, values: Tensor) -> Tensor:
         return values.view(-1, *(1,) * self.dims) if values.ndim else values

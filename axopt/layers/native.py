@@ -21,6 +21,18 @@ Convolutions = tuple[Convolution | Tensor, ...]
 """Of the parts of a layer; for a part without any tap, its results of all output channels."""
 
 
+def version_of(tensor: Tensor) -> object:
+    """Something that differs from any earlier version of ``tensor``.
+
+    A tensor made in inference mode counts no changes: every call returns another version, so that
+    nothing that follows from it is kept.
+    """
+    try:
+        return tensor._version
+    except RuntimeError:
+        return object()
+
+
 @dataclass(frozen=True, eq=False)
 class _Kernel:
     """The native operations of a layer and what they were made from."""

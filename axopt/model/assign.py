@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from axopt.corrections import Corrections
 from axopt.errors import ArgumentError, AssignmentError, UnknownLayerError
 from axopt.layers import EmulatedLayer, Quantisation
 from axopt.model.assignment import Assignment, LayerAssignment
 from axopt.model.correct import allowed_corrections, correct_layer
-from axopt.model.emulated_model import EmulatedModel
+from axopt.model.emulated_model import EmulatedModel, check_emulated
 from axopt.model.formats import formats_entry, parse_formats
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
@@ -20,6 +22,7 @@ OptionSpec = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
 """A multiplier or its name, alone or with the operand order: what one layer may get."""
 
 
+@torch.inference_mode(False)
 def assign_(
     emulated: EmulatedModel,
     spec: OptionSpec | Mapping[str, OptionSpec] | Assignment,
@@ -47,6 +50,7 @@ def assign_(
         AssignmentError: If a digest differs from the library's table, the assignment was made
             for another model or leaves a layer out, or its quantisation is malformed.
     """
+    check_emulated(emulated)
     library = load_library() if library is None else library
     layers = emulated.emulated_layers
     allowed = allowed_corrections(correct)
@@ -81,6 +85,7 @@ def current_assignment(
         metrics: Measured quality to keep with it.
         cost: Cost figures to keep with it.
     """
+    check_emulated(emulated)
     layers = emulated.emulated_layers
     options = {"options": emulated.options} if emulated.options else {}
     return Assignment(

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from axopt.corrections import ALL, NONE, Corrections, LayerCorrector
 from axopt.errors import ArgumentError
 from axopt.layers import EmulatedLayer
-from axopt.model.emulated_model import EmulatedModel
+from axopt.model.emulated_model import EmulatedModel, check_emulated
 from axopt.model.reestimation import reestimate_
 
 
+@torch.inference_mode(False)
 def correct_(
     emulated: EmulatedModel,
     *,
@@ -36,6 +39,7 @@ def correct_(
     Raises:
         CalibrationError: If ``data`` holds no batch.
     """
+    check_emulated(emulated)
     for layer in emulated.emulated_layers.values():
         correct_layer(layer, layer.swap, allowed)
     if data is not None:
@@ -106,8 +110,10 @@ class Explanation:
     alternatives: tuple[tuple[tuple[str, ...], float], ...]
 
 
+@torch.inference_mode(False)
 def explain_corrections(emulated: EmulatedModel) -> list[Explanation]:
     """Measure each layer as it is, without corrections, and with others."""
+    check_emulated(emulated)
     return [_explain(name, layer) for name, layer in emulated.emulated_layers.items()]
 
 

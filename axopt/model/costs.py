@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from axopt.errors import ArgumentError
-from axopt.model.emulated_model import EmulatedModel
+from axopt.model.emulated_model import EmulatedModel, check_emulated
 from axopt.multipliers import Multiplier, load_library
 
 
@@ -54,6 +54,7 @@ def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cos
     Raises:
         ArgumentError: If the reference has no power or area.
     """
+    check_emulated(emulated)
     infos = emulated.layers()
     used = [layer.multiplier for layer in emulated.emulated_layers.values()]
     if reference is None:

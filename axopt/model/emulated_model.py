@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
+from axopt.errors import ArgumentError, TracingError
 from axopt.layers import EmulatedLayer
 from axopt.model.adapter import PLAIN, Adapter
 from axopt.model.coverage import Coverage
+
+_is_tracing: Callable[[], bool] = getattr(torch.jit, "is_tracing")  # noqa: B009 untyped in torch
+_is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", lambda: False)
+
+
+def _refuse_tracing() -> NoReturn:
+    raise TracingError(
+        "an emulated model cannot be traced, scripted or exported: TorchScript and ONNX have no "
+        "operator for products from a table. Export the original model, and write the multiplier "
+        "of each layer with current_assignment(emulated)."
+    )
+
+
+def check_emulated(emulated: object) -> None:
+    """Check the argument ``emulated`` of a function.
+
+    Raises:
+        ArgumentError: If it was not made by `prepare`.
+    """
+    if not isinstance(emulated, EmulatedModel):
+        raise ArgumentError(
+            f"`emulated` must be a model made by axopt.prepare, got {type(emulated).__name__}."
+        )
 
 
 @dataclass(frozen=True)
@@ -68,7 +92,18 @@ class EmulatedModel(nn.Module):
         self._names = tuple(emulated)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the module.
+
+        Raises:
+            TracingError: If ``torch.jit.trace``, ``torch.export`` or an ONNX export calls it.
+        """
+        if _is_tracing() or _is_exporting():
+            _refuse_tracing()
         return self.module(*args, **kwargs)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """Called by ``torch.jit.script``."""
+        _refuse_tracing()
 
     @property
     def coverage(self) -> float:

@@ -31,7 +31,14 @@ from axopt.layers import (
     EmulatedMatMul,
     LayerOptions,
 )
-from axopt.model.adapter import Adapter, Forward, head, inputs_of
+from axopt.model.adapter import Adapter, Forward
+from axopt.model.calibration import (
+    calibration_inputs,
+    check_float_model,
+    check_parameters,
+    check_weights,
+    patterns_of,
+)
 from axopt.model.coverage import Coverage
 from axopt.model.emulated_model import EmulatedModel
 from axopt.model.functional import product_calls, redirect_attention_, unredirected
@@ -60,13 +67,13 @@ _EMULATED: dict[type[nn.Module], Callable[..., EmulatedLayer]] = {
 
 def prepare(
     model: nn.Module,
-    calibration: Iterable[Any],
+    calibration: Any,
     *,
     calibrator: str = "mse",
     weight_scales: str = "per-channel",
     multiplier: Multiplier | None = None,
-    include: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
+    include: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] = (),
     layer_options: LayerOptions | Mapping[str, LayerOptions] | None = None,
     forward: Forward | None = None,
     output: str | None = None,
@@ -81,15 +88,17 @@ def prepare(
 
     Args:
         model: A trained module; it is copied and put in evaluation mode.
-        calibration: Batches of inputs, or of (inputs, targets), from the training data. Inputs
-            that are a tuple or list are passed as ``model(*inputs)``, a mapping as
-            ``model(**inputs)``; see `axopt.model.adapter`.
+        calibration: Batches of inputs, or of (inputs, targets), from the training data; a `Split`
+            or the training split of a `Dataset`, which are read in batches of 64; or one tensor,
+            which is one batch. Inputs that are a tuple or list are passed as ``model(*inputs)``,
+            a mapping as ``model(**inputs)``; see `axopt.model.adapter`.
         calibrator: "minmax", "percentile", "mse" or "entropy": how activation ranges follow
             from what calibration sees.
         weight_scales: "per-channel" or "per-tensor".
         multiplier: What every layer starts with; the bundled exact signed circuit by default.
-        include: Names or patterns (``layer1.*``) of the layers to emulate; all by default.
-        exclude: Names or patterns of the layers that stay in float.
+        include: Name or pattern (``layer1.*``), or several, of the layers to emulate; all by
+            default.
+        exclude: Name or pattern, or several, of the layers that stay in float.
         layer_options: How layers are emulated: padded taps, accumulators, and quantisation where
             it differs from the arguments here. For all layers, or by names or patterns, of which
             the first that matches a layer is used.
@@ -103,29 +112,53 @@ def prepare(
         products that a module computes by calling a function, as "module: function".
 
     Raises:
-        ArgumentError: If an option has an unknown value.
+        ArgumentError: If an option has an unknown value, or if the model is emulated already or
+            holds NaN or infinite weights.
         CalibrationError: If calibration holds no batch, NaN or infinite values, or never reaches
             a layer.
         UnknownLayerError: If a name or pattern matches no module.
         UnsupportedLayerError: If a layer that ``include`` names cannot be emulated, or if the
             model has no layer that can.
     """
-    usual = LayerOptions(calibrator=calibrator, weight_scales=weight_scales)
+    with torch.inference_mode(False):  # whose tensors could neither be trained nor watched
+        return _prepared(
+            model,
+            calibration,
+            LayerOptions(calibrator=calibrator, weight_scales=weight_scales),
+            multiplier or load_library().exact(signed=True),
+            patterns_of(include),
+            patterns_of(exclude) or (),
+            layer_options,
+            Adapter(forward, output),
+        )
+
+
+def _prepared(
+    model: nn.Module,
+    calibration: Any,
+    usual: LayerOptions,
+    multiplier: Multiplier,
+    include: Sequence[str] | None,
+    exclude: Sequence[str],
+    layer_options: LayerOptions | Mapping[str, LayerOptions] | None,
+    adapter: Adapter,
+) -> EmulatedModel:
     _check_quantisation(usual)
-    multiplier = multiplier or load_library().exact(signed=True)
-    batches = iter(calibration)
-    adapter = Adapter(forward, output)
-    first = inputs_of(next(batches, None), adapter)
+    check_float_model(model)
+    batches = calibration_inputs(calibration, adapter)
+    first = next(batches)
     module = plain_copy(model)
     if type(module) in _EMULATED:  # a bare layer has no name of its own
         module = nn.Sequential(module)
+    check_parameters(module)
     _refuse(module, include, exclude)
-    calls = product_calls(module, head(first, 1), adapter)
+    calls = product_calls(module, first, adapter)
     redirect_attention_(module, calls)
     chosen, skipped = _choose(module, include, exclude)
     skipped |= unredirected(module, calls, known={*chosen, *skipped})
     options = _options_by_layer(chosen, layer_options, usual)
-    seen = _trace_channels_last(module, chosen, head(first, 1), skipped, adapter)
+    check_weights(chosen)
+    seen = _trace_channels_last(module, chosen, first, skipped, adapter)
     for name in set(chosen) - set(seen.order):
         skipped[name] = "not reached by the first calibration batch"
     _fold_batch_norms(module, seen)
@@ -144,8 +177,7 @@ def prepare(
             accumulator=options[name].accumulator,
         )
     _replace(module, {id(chosen[name]): layer for name, layer in emulated.items()})
-    rest = (inputs_of(batch, adapter) for batch in batches)
-    _calibrate(module, emulated, chain([first], rest), adapter)
+    _calibrate(module, emulated, chain([first], batches), adapter)
     coverage = Coverage(seen.macs, seen.left_out)
     return EmulatedModel(
         module,
@@ -287,7 +319,7 @@ def _refuse(module: nn.Module, include: Sequence[str] | None, exclude: Sequence[
         wanted = include is None or any(fnmatch.fnmatch(name, p) for p in include)
         if refusal and wanted and not any(fnmatch.fnmatch(name, p) for p in exclude):
             raise UnsupportedLayerError(
-                f"layer {name!r} cannot be emulated: {refusal}, or exclude it."
+                f"layer {name!r} cannot be emulated: {refusal}, or exclude this layer."
             )
 
 
@@ -305,8 +337,10 @@ def _choose(
             skipped[name] = "excluded by the user"
         elif name not in included:
             skipped[name] = "not included by the user"
-        elif type(layer) in _EMULATED:
+        elif type(layer) in _EMULATED and all(p.numel() for p in layer.parameters()):
             chosen[name] = layer
+        elif type(layer) in _EMULATED:
+            skipped[name] = "has no products: its weight is empty"
         else:
             skipped[name] = why_float(layer, _EMULATED)
             if include is not None and name in include:

@@ -13,29 +13,35 @@ from torch.nn.utils import parametrize
 
 _FLOAT: tuple[tuple[tuple[type[nn.Module], ...], str], ...] = (
     ((_BatchNorm,), "stays in float unless it directly follows a layer"),
-    ((nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _InstanceNorm), "stays in float as all norms do"),
-    ((nn.Embedding, nn.EmbeddingBag), "looks rows up, without products to emulate"),
-    ((nn.PReLU,), "stays in float as all activations do"),
+    ((nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, _InstanceNorm), "stays in float, as all norms do"),
+    ((nn.Embedding, nn.EmbeddingBag), "looks up rows and has no products"),
+    ((nn.PReLU,), "stays in float, as all activations do"),
 )
 
 
 def why_refused(module: nn.Module) -> str | None:
-    """Why a model with this module is refused unless the module is left out; None if it is not.
+    """Return why a model with this module is refused unless the module is excluded.
 
     Its products would otherwise stay exact although it looks like a layer to emulate.
+
+    Returns:
+        A reason and what to do about it, without a full stop; None if the module is not refused.
     """
     kind = type(module).__name__
     if isinstance(module, torch.jit.ScriptModule):
-        return "it is a ScriptModule, whose layers are compiled; give the module it was made from"
+        return "it is a compiled ScriptModule; pass the module that it was made from"
     if parametrize.is_parametrized(module):
-        return f"the parametrisation of this {kind} gives other weights in each call"
+        return (
+            f"the parametrisation of this {kind} computes other weights in each call; "
+            "remove the parametrisation"
+        )
     if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
-        return f"this {kind} has no weights before the model was run once"
+        return f"this {kind} has no weights yet; run the model once before `prepare`"
     return None
 
 
 def why_float(module: nn.Module, emulated: Collection[type[nn.Module]]) -> str:
-    """Why a module that has weights and is not refused stays in float.
+    """Return why a module that has weights and is not refused stays in float.
 
     Args:
         module: Of a type that is not in ``emulated``.
@@ -49,4 +55,4 @@ def why_float(module: nn.Module, emulated: Collection[type[nn.Module]]) -> str:
         if isinstance(module, base):
             return f"{kind} is not emulated: as a subclass of {base.__name__} it may differ"
     names = ", ".join(name for name, _ in module.named_parameters(recurse=False))
-    return f"{kind} is not emulated: its own code uses its parameters {names}"
+    return f"stays in float: {names}, which the forward of {kind} uses itself"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer, Quantisation, rounded
 from axopt.model.adapter import Adapter, count, head, inputs_of, joined
-from axopt.model.emulated_model import EmulatedModel
+from axopt.model.emulated_model import EmulatedModel, check_emulated
 
 _MAX_SAMPLES = 512
 _GAINS = (0.5, 2.0)
@@ -41,10 +41,11 @@ class Reestimator:
     """
 
     def __init__(self, emulated: EmulatedModel, data: Iterable[Any]) -> None:
+        check_emulated(emulated)
         self._emulated = emulated
         self._inputs = _first_samples(data, emulated.adapter)
         self._moments: dict[EmulatedLayer, Moments | None] = {}  # None where there is no matching
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             self._target = self._run(self._record)
 
     def apply_(self) -> bool:
@@ -56,7 +57,7 @@ class Reestimator:
         """
         layers = self._emulated.emulated_layers.values()
         before = {layer: layer.correction for layer in layers}
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             error = _difference(self._call(), self._target)
             helps = _difference(self._run(self._match), self._target) < error
         if not helps:

@@ -41,7 +41,8 @@ class Trace:
 
     Attributes:
         order: Names of the layers in the order of their first call.
-        macs: Multiplications of each layer for one sample, all its calls together.
+        macs: Multiplications of each layer for one sample, all its calls together: the mean over
+            the batch, rounded down.
         left_out: Name of the module, or "module: function" -> multiplications for one sample of
             the products that are not in a layer.
         batch_norms: Name of the layer -> name of the batch norm that can be folded into it.
@@ -167,7 +168,7 @@ class _Observer(TorchFunctionMode):
         if name not in self._known:
             name = f"{name or type(self._model).__name__}: {product_name(func)}"
         found = self._trace.left_out
-        found[name] = found.get(name, 0) + count // self._samples
+        found[name] = found.get(name, 0) + count
 
     def use(self, values: Any) -> None:
         """Count that something takes the tensors in ``values``."""
@@ -189,7 +190,7 @@ class _Observer(TorchFunctionMode):
             if name not in macs:
                 self._trace.order.append(name)
                 macs[name] = 0
-            macs[name] += _macs(module, _first(operands, options), output) // self._samples
+            macs[name] += _macs(module, _first(operands, options), output)
             self._calls[name] += 1
             if name in self._plain:
                 self._outputs[id(output)] = name
@@ -218,6 +219,8 @@ class _Observer(TorchFunctionMode):
         """What the pass showed."""
         self._find_norms()
         self._find_rectifiers()
+        for counts in (self._trace.macs, self._trace.left_out):  # of the batch so far
+            counts.update({name: total // self._samples for name, total in counts.items()})
         return self._trace
 
     def _find_norms(self) -> None:

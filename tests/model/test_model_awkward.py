@@ -211,7 +211,7 @@ def lazy(net):
         (noisy, "parametrisation.*Linear.*other weights in each call"),
         (scripted, "ScriptModule"),
         (traced, "ScriptModule"),
-        (lazy, "no weights before"),
+        (lazy, "no weights yet"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Lazy modules")
