@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from axopt.kernels import lut_gemm
     from axopt.layers import Accumulator, LayerOptions
     from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
-    from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+    from axopt.multipliers import (
+        Multiplier,
+        MultiplierLibrary,
+        load_library,
+        register_importer,
+    )
     from axopt.retraining import RetrainResult, load_retrained_, retrain, save_retrained
     from axopt.study import SearchResult, search
     from axopt.zoo import create_model, list_models
@@ -47,6 +52,7 @@ __all__ = [
     "lut_gemm",
     "prepare",
     "register_exporter",
+    "register_importer",
     "register_metric",
     "retrain",
     "save_retrained",
@@ -78,6 +84,7 @@ _ROOM_OF = {
     "lut_gemm": "kernels",
     "prepare": "model",
     "register_exporter": "export",
+    "register_importer": "multipliers",
     "register_metric": "evaluation",
     "retrain": "retraining",
     "save_retrained": "retraining",

@@ -17,6 +17,10 @@ class MultiplierError(AxoptError, ValueError):
     """A multiplier's table or figures break a rule."""
 
 
+class MissingFigureError(MultiplierError):
+    """Power, area or delay of a multiplier is neither in its file nor given."""
+
+
 class UnknownMultiplierError(AxoptError, KeyError):
     """No multiplier of that name in the library; the message lists near misses."""
 

@@ -13,10 +13,23 @@ MAX_THREADS = 1024
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line.
+
+    Attributes:
+        later_epilog: Makes the text below the help when the help is shown: what it imports costs
+            nothing otherwise.
+    """
+
+    later_epilog: Callable[[], str] | None = None
 
     def __init__(self, **options: object) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_formatter, **options)  # type: ignore[arg-type]
+
+    def format_help(self) -> str:
+        """Return the help with the epilog as it is now."""
+        if self.later_epilog is not None:
+            self.epilog = self.later_epilog()
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2 and one line on stderr."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.cli.arguments import add_common, add_library, figure, path, sentence, word
 from axopt.cli.console import as_table, print_result
-from axopt.errors import LutFormatError, RunExistsError
+from axopt.errors import MissingFigureError, RunExistsError
 
 if TYPE_CHECKING:
     from axopt.multipliers import Multiplier, MultiplierLibrary
@@ -40,11 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     showing.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
     add_library(showing)
 
-    importing = action("import", "add a circuit to a library of your own", import_)
-    importing.add_argument("file", type=path, help="AdaPT header .h, TFApprox .bin, or .npy")
-    importing.add_argument("--power", type=figure, metavar="MW", required=True)
-    importing.add_argument("--area", type=figure, metavar="UM2", required=True)
-    importing.add_argument("--delay", type=figure, metavar="NS", required=True)
+    importing = action("import", "add a multiplier to a library of your own", import_)
+    importing.later_epilog = _importers_epilog
+    importing.add_argument("file", type=path, help="a product table, in a format named below")
+    importing.add_argument("--format", type=word, help="(default: that of the file's suffix)")
+    importing.add_argument("--power", type=figure, metavar="MW", help="(default: the file's)")
+    importing.add_argument("--area", type=figure, metavar="UM2", help="(default: the file's)")
+    importing.add_argument("--delay", type=figure, metavar="NS", help="(default: the file's)")
     importing.add_argument("--name", type=word, help="(default: the file's without suffix)")
     importing.add_argument("--release", type=word, default="user", help="(default: user)")
     _add_kind(importing, "operands are -128..127", "operands are 0..255 (default: what fits best)")
@@ -61,12 +63,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     exporting = action("export", "write the table of a circuit", export)
     exporting.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
-    exporting.add_argument("file", type=path, help="AdaPT header .h, TFApprox .bin, or .npy")
+    exporting.later_epilog = _writers_epilog
+    exporting.add_argument("file", type=path, help="written in a format named below")
+    exporting.add_argument("--format", type=word, help="(default: that of the file's suffix)")
     exporting.add_argument("--force", action="store_true", help="replace an existing file")
     add_library(exporting)
 
     for added in actions.choices.values():
         add_common(added)
+
+
+def _importers_epilog() -> str:
+    from axopt.multipliers import IMPORTERS, describe_formats
+
+    return (
+        f"Formats: {describe_formats(IMPORTERS)}. Rows of a .npy table are the first operand, "
+        "columns the second, both in numeric order: -128..127 or 0..255. Power, area and delay "
+        "are needed where the file does not state them."
+    )
+
+
+def _writers_epilog() -> str:
+    from axopt.multipliers import TABLE_WRITERS, describe_formats
+
+    return f"Formats: {describe_formats(TABLE_WRITERS)}."
 
 
 def _add_kind(parser: argparse.ArgumentParser, signed: str, unsigned: str) -> None:
@@ -115,9 +135,21 @@ def show(options: argparse.Namespace) -> int:
 
 def import_(options: argparse.Namespace) -> int:
     """Read a table and add it to a library directory."""
-    from axopt.multipliers import add_to_library, load_library
+    from axopt.multipliers import add_to_library, import_multiplier, load_library
 
-    multiplier = _read(options)
+    try:
+        multiplier = import_multiplier(
+            options.file,
+            name=options.name,
+            signed=options.signed,
+            power_mw=options.power,
+            area_um2=options.area,
+            delay_ns=options.delay,
+            release=options.release,
+            format=options.format,
+        )
+    except MissingFigureError as error:
+        raise MissingFigureError(f"{error} (--power, --area, --delay)") from error
     directory = Path(options.to)
     if not (directory.is_dir() and any(directory.glob("*.csv"))):
         load_library().with_multiplier(multiplier)  # refuses a taken name before writing
@@ -153,7 +185,7 @@ def export(options: argparse.Namespace) -> int:
     multiplier = _library(options)[options.name]
     if options.file.exists() and not options.force:
         raise RunExistsError(f"{options.file}: exists already; --force replaces it.")
-    export_multiplier(multiplier, options.file)
+    export_multiplier(multiplier, options.file, format=options.format)
     result = {"multiplier": multiplier.key, "file": str(options.file)}
     print_result(options, result, f"{multiplier.key} is in {options.file}")
     return 0
@@ -163,30 +195,6 @@ def _library(options: argparse.Namespace) -> MultiplierLibrary:
     from axopt.multipliers import load_library
 
     return load_library(options.library)
-
-
-def _read(options: argparse.Namespace) -> Multiplier:
-    """Read the file as the kind that is asked for, else as the one that errs least."""
-    from axopt.multipliers import import_multiplier
-
-    found, refused = [], []
-    for signed in (True, False) if options.signed is None else (options.signed,):
-        try:
-            multiplier = import_multiplier(
-                options.file,
-                name=options.name,
-                signed=signed,
-                power_mw=options.power,
-                area_um2=options.area,
-                delay_ns=options.delay,
-                release=options.release,
-            )
-            found.append(multiplier)
-        except LutFormatError as error:
-            refused.append(error)
-    if not found:
-        raise refused[0]
-    return min(found, key=lambda multiplier: multiplier.metrics.mae)
 
 
 def _figures(multiplier: Multiplier) -> dict[str, Any]:

@@ -2,23 +2,45 @@
 
 from axopt.multipliers.checks import check_library, check_multiplier
 from axopt.multipliers.formats import (
+    IMPORTERS,
+    TABLE_WRITERS,
     BrokenQuadrantWarning,
+    Imported,
+    Importer,
+    TableWarning,
+    TableWriter,
+    describe_formats,
     export_multiplier,
     import_multiplier,
+    read_table_file,
+    read_tables,
+    register_importer,
+    register_table_writer,
 )
 from axopt.multipliers.library import MultiplierLibrary, add_to_library, load_library
 from axopt.multipliers.metrics import ErrorMetrics
 from axopt.multipliers.multiplier import Multiplier
 
 __all__ = [
+    "IMPORTERS",
+    "TABLE_WRITERS",
     "BrokenQuadrantWarning",
     "ErrorMetrics",
+    "Imported",
+    "Importer",
     "Multiplier",
     "MultiplierLibrary",
+    "TableWarning",
+    "TableWriter",
     "add_to_library",
     "check_library",
     "check_multiplier",
+    "describe_formats",
     "export_multiplier",
     "import_multiplier",
     "load_library",
+    "read_table_file",
+    "read_tables",
+    "register_importer",
+    "register_table_writer",
 ]

@@ -1,17 +1,19 @@
 """AdaPT headers, TFApprox .bin and .npy files: layout, round trips, malformed input."""
 
 import contextlib
+import os
 import time
 import warnings
 
 import numpy as np
 import pytest
 
-from axopt.errors import LutFormatError, MultiplierError
+from axopt.errors import ArgumentError, LutFormatError, MultiplierError
 from axopt.multipliers import (
     BrokenQuadrantWarning,
     Multiplier,
     MultiplierLibrary,
+    TableWarning,
     export_multiplier,
     import_multiplier,
 )
@@ -348,7 +350,7 @@ def test_suffix_names_the_format(tmp_path, library):
     export_multiplier(multiplier, tmp_path / "x.NPY")
     assert read(tmp_path / "x.NPY").digest == multiplier.digest
     with pytest.raises(
-        LutFormatError, match=r"x\.txt: the suffix must be one of \.h, \.bin, \.npy"
+        LutFormatError, match=r"x\.txt: the suffix must be one of \.bin, \.h, \.npy"
     ):
         export_multiplier(multiplier, tmp_path / "x.txt")
     with pytest.raises(LutFormatError, match="the suffix must be"):
@@ -361,6 +363,53 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "dir.bin").mkdir()
     with pytest.raises(LutFormatError, match=r"dir\.bin: cannot be read: Is a directory"):
         read(tmp_path / "dir.bin")
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x.bin")
+    with pytest.raises(LutFormatError, match=r"x\.bin: cannot be read: not a regular file"):
+        read(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize("signed", [True, None])
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_npy_table_in_the_order_of_bit_patterns_is_recognised(tmp_path, library, name, signed):
+    multiplier = library[f"mul8s_{name}"]
+    np.save(tmp_path / "x.npy", np.roll(multiplier.table, (128, 128), (0, 1)).astype(np.int16))
+    message = r"x\.npy: rows and columns are recognised as two's-complement bit patterns"
+    with pytest.warns(TableWarning, match=message) as caught:
+        copy = read(tmp_path / "x.npy", signed)
+    assert caught[0].filename == __file__
+    assert copy.digest == multiplier.digest
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", [*(f"mul8s_{name}" for name in SIGNED), "mul8u_2HH", "mul8u_L40"])
+def test_the_kind_follows_from_the_table_where_it_is_not_given(tmp_path, library, name, suffix):
+    export_multiplier(library[name], tmp_path / f"x{suffix}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copy = read(tmp_path / f"x{suffix}", None)
+    assert (copy.signed, copy.digest) == (library[name].signed, library[name].digest)
+
+
+@pytest.mark.parametrize("missing", FIGURES)
+def test_a_figure_that_neither_file_nor_caller_states_is_named(tmp_path, library, missing):
+    export_multiplier(library["mul8s_1L2H"], tmp_path / "x.npy")
+    given = {name: value for name, value in FIGURES.items() if name != missing}
+    with pytest.raises(
+        MultiplierError, match=rf"x\.npy: states no `{missing}`; give"
+    ):
+        import_multiplier(tmp_path / "x.npy", **given)
+
+
+def test_a_format_is_named_or_follows_from_the_suffix(tmp_path, library):
+    export_multiplier(library["mul8s_1L2H"], tmp_path / "x.txt", format="tfapprox")
+    with pytest.raises(LutFormatError, match="suffix"):
+        read(tmp_path / "x.txt")
+    assert read(tmp_path / "x.txt", format="tfapprox").digest == library["mul8s_1L2H"].digest
+    with pytest.raises(ArgumentError, match="`format` must be a known importer, got 'tfaprox'"):
+        read(tmp_path / "x.txt", format="tfaprox")
 
 
 def test_file_name_that_makes_no_name(tmp_path, library):

@@ -9,12 +9,21 @@ is refused.
 """
 
 import re
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import LutFormatError
 from axopt.multipliers.formats.bit_patterns import swap_halves
+from axopt.multipliers.formats.registry import (
+    Imported,
+    TableWarning,
+    read_table_file,
+    register_importer,
+    register_table_writer,
+)
 
 _ARRAY = re.compile(
     r"\s*(?:(?:static|const)\s+)*(u?int16_t)\s+\w+\s*\[\s*256\s*\]\s*\[\s*256\s*\]\s*"
@@ -26,38 +35,47 @@ _NUMBER = re.compile(r"\s*(-?(?:0|[1-9]\d{0,8}))\s*")  # 010 would be octal in C
 _LIMITS = {"int16_t": (-32768, 32767), "uint16_t": (0, 65535)}
 
 
-class BrokenQuadrantWarning(UserWarning):
+class BrokenQuadrantWarning(TableWarning):
     """A header holds M(abs(a), abs(w)) where both operands are negative."""
 
 
-def read(content: bytes, where: str, signed: bool) -> npt.NDArray[np.integer]:
-    """Parse a header.
-
-    Args:
-        content: The whole file.
-        where: The file's name, for messages.
-        signed: The kind of the operands; ``int16_t`` is signed, ``uint16_t`` is not.
-
-    Returns:
-        ``(256, 256)`` int32 in numeric order.
+@register_importer("adapt", suffixes=(".h",), title="AdaPT header")
+def read(path: Path, signed: bool | None) -> Sequence[Imported]:
+    """Read the table of a header; ``int16_t`` is signed, ``uint16_t`` is not.
 
     Raises:
-        LutFormatError: If the header is anything but one table of that kind.
+        LutFormatError: If the header is anything but one table, of the kind that is asked for.
     """
-    declared, body = _declaration(content, where)
-    if (declared == "int16_t") != signed:
+    declared, body = _declaration(read_table_file(path), str(path))
+    if signed is not None and (declared == "int16_t") != signed:
         kind = "signed" if signed else "unsigned"
-        raise LutFormatError(f"{where}: declares {declared}, but `signed` says {kind}.")
-    rows = [_row(text, f"{where}: row {i}") for i, text in enumerate(_rows(body, where))]
-    table = np.array(rows, dtype=np.int32)
+        raise LutFormatError(f"{path}: declares {declared}, but `signed` says {kind}.")
+    rows = [_row(text, f"{path}: row {i}") for i, text in enumerate(_rows(body, str(path)))]
+    table: npt.NDArray[np.integer] = np.array(rows, dtype=np.int32)
     low, high = _LIMITS[declared]
     if table.min() < low or table.max() > high:
         raise LutFormatError(
-            f"{where}: {declared} holds {low}..{high}, got {table.min()}..{table.max()}."
+            f"{path}: {declared} holds {low}..{high}, got {table.min()}..{table.max()}."
         )
-    return swap_halves(table) if signed else table
+    if declared == "uint16_t":
+        return [Imported(table, signed=False)]
+    table = swap_halves(table)
+    return [Imported(table, signed=True, notes=_notes(table, path))]
 
 
+def _notes(table: npt.NDArray[np.integer], path: Path) -> Sequence[TableWarning]:
+    if not has_broken_quadrant(table):
+        return ()
+    return (
+        BrokenQuadrantWarning(
+            f"{path}: products of two negative operands are M(|a|, |w|), and products with -128"
+            " have the wrong sign there, as AdaPT's converter writes them; the multiplier itself"
+            " computes something else."
+        ),
+    )
+
+
+@register_table_writer("adapt", suffixes=(".h",), title="AdaPT header")
 def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
     """Return a header that AdaPT compiles and `read` reads."""
     ordered = swap_halves(table) if signed else table

@@ -1,121 +1,216 @@
-"""Import and export of one multiplier, by the suffix of the file."""
+"""Import and export of one multiplier, in a registered format."""
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from axopt.errors import LutFormatError
+from axopt.errors import LutFormatError, MissingFigureError
 from axopt.files import write_atomically
-from axopt.multipliers.formats import adapt, npy, tfapprox
+from axopt.multipliers.formats.registry import (
+    IMPORTERS,
+    TABLE_WRITERS,
+    Imported,
+    Importer,
+    TableWarning,
+    TableWriter,
+    check_range,
+)
+from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE
 from axopt.multipliers.multiplier import Multiplier
+from axopt.registry import Registry
 
-_MAX_FILE_BYTES = 4 << 20  # ten times AdaPT's header
-
-
-class _Format(NamedTuple):
-    read: Callable[[bytes, str, bool], npt.NDArray[np.integer]]
-    write: Callable[[npt.NDArray[np.int32], bool], bytes]
-
-
-_FORMATS = {
-    ".h": _Format(adapt.read, adapt.write),
-    ".bin": _Format(tfapprox.read, tfapprox.write),
-    ".npy": _Format(npy.read, npy.write),
-}
+_Format = TypeVar("_Format", Importer, TableWriter)
+_COSTS = ("power_mw", "area_um2", "delay_ns")
 
 
 def import_multiplier(
     file: str | os.PathLike[str],
     *,
     name: str | None = None,
-    signed: bool,
-    power_mw: float,
-    area_um2: float,
-    delay_ns: float,
+    signed: bool | None = None,
+    power_mw: float | None = None,
+    area_um2: float | None = None,
+    delay_ns: float | None = None,
     release: str = "user",
+    format: str | None = None,
 ) -> Multiplier:
-    """Read a multiplier's table from an AdaPT header, a TFApprox ``.bin`` or a ``.npy`` file.
+    """Read a multiplier from a file of a registered format.
+
+    axopt brings NumPy arrays (``.npy``), AdaPT headers (``.h``) and TFApprox tables (``.bin``).
+    Rows of a ``.npy`` table are the first operand and columns the second, in numeric order:
+    -128..127 or 0..255. A signed table in the order of bit patterns (0..127, -128..-1) is
+    recognised, reordered and reported.
 
     Args:
-        file: A ``.h``, ``.bin`` or ``.npy`` file, see the modules of `axopt.multipliers.formats`.
-        name: The multiplier's name, by default the file's without suffix.
-        signed: Whether the operands are -128..127.
-        power_mw: Power in milliwatts, which no format carries.
+        file: The file.
+        name: The multiplier's name; by default that in the file, else the file's without suffix.
+        signed: Whether the operands are -128..127; None takes the kind that the file states, or
+            the one whose mean absolute error is smaller.
+        power_mw: Power in milliwatts; needed where the file states none, as all figures.
         area_um2: Area in square micrometres.
         delay_ns: Critical path in nanoseconds.
         release: The release to file it under.
+        format: Name of the importer; by default it follows from the suffix.
+
+    Returns:
+        The multiplier.
 
     Raises:
-        LutFormatError: If the file cannot be read or does not have its format.
-        MultiplierError: If the name or a figure breaks its rule.
+        LutFormatError: If the file cannot be read or does not hold one table of its format.
+        MultiplierError: If the name or a figure breaks its rule; `MissingFigureError` if power,
+            area or delay is neither in the file nor given.
+        ArgumentError: If there is no importer ``format``.
 
     Warns:
+        TableWarning: Where the importer had to recognise how the table is laid out.
         BrokenQuadrantWarning: If a header was made by AdaPT's converter. The table is used as it
-            is: that is what AdaPT computes, not what the circuit does.
+            is: that is what AdaPT computes, not what the multiplier does.
+
+    Example:
+        >>> from axopt import load_library
+        >>> export_multiplier(load_library()["mul8s_1L2H"], "mine.npy")
+        >>> import_multiplier("mine.npy", power_mw=0.3, area_um2=500, delay_ns=1.2).key
+        'user/mine'
     """
     file = Path(file)
-    table = _format(file).read(_content(file), str(file), signed)
-    if signed and file.suffix.lower() == ".h" and adapt.has_broken_quadrant(table):
-        warnings.warn(
-            f"{file}: products of two negative operands are M(|a|, |w|), and products with -128"
-            " have the wrong sign there, as AdaPT's converter writes them; the circuit itself"
-            " computes something else.",
-            adapt.BrokenQuadrantWarning,
-            stacklevel=2,
-        )
-    _check_range(table, str(file), signed)
-    return Multiplier.from_table(
-        file.stem if name is None else name,
-        table,
-        signed=signed,
-        power_mw=power_mw,
-        area_um2=area_um2,
-        delay_ns=delay_ns,
+    found = read_tables(file, signed=signed, format=format)
+    if len(found) != 1:
+        raise LutFormatError(f"{file}: expected one table, got {len(found)}.")
+    imported = found[0]
+    for note in imported.notes:
+        warning = note if isinstance(note, Warning) else TableWarning(note)
+        warnings.warn(warning, stacklevel=2)
+    given = {"power_mw": power_mw, "area_um2": area_um2, "delay_ns": delay_ns}
+    figures = {**imported.figures, **{n: v for n, v in given.items() if v is not None}}
+    missing = [figure for figure in _COSTS if figure not in figures]
+    if missing:
+        names = " and no ".join(f"`{figure}`" for figure in missing)
+        raise MissingFigureError(f"{file}: states no {names}; give what is missing.")
+    return Multiplier(
         release=release,
+        name=(imported.name or file.stem) if name is None else name,
+        signed=imported.signed,
+        table=np.asarray(imported.table, np.int32),
+        power_mw=figures.pop("power_mw"),
+        area_um2=figures.pop("area_um2"),
+        delay_ns=figures.pop("delay_ns"),
         source=f"imported from {file.name}",
+        published=figures,
     )
 
 
-def export_multiplier(multiplier: Multiplier, file: str | os.PathLike[str]) -> None:
-    """Write a multiplier's table in the format of the file's suffix, replacing the file.
+def read_tables(
+    file: str | os.PathLike[str], *, signed: bool | None = None, format: str | None = None
+) -> list[Imported]:
+    """Read all product tables of a file, with the figures that it states.
+
+    Args:
+        file: The file.
+        signed: Whether the operands are -128..127; None as for `import_multiplier`.
+        format: Name of the importer; by default it follows from the suffix.
+
+    Returns:
+        The tables, in the order of the file.
 
     Raises:
-        LutFormatError: If the suffix is none of ``.h``, ``.bin`` and ``.npy``.
-        OSError: If the file cannot be written.
+        LutFormatError: If the file cannot be read or does not have its format.
+        ArgumentError: If there is no importer ``format``.
+
+    Example:
+        >>> from axopt import load_library
+        >>> export_multiplier(load_library()["mul8u_2HH"], "mine.bin")
+        >>> [(found.signed, found.table.shape) for found in read_tables("mine.bin")]
+        [(False, (256, 256))]
     """
     file = Path(file)
-    write_atomically(file, _format(file).write(multiplier.table, multiplier.signed))
-
-
-def _format(file: Path) -> _Format:
+    importer = _format(IMPORTERS, file, format)
     try:
-        return _FORMATS[file.suffix.lower()]
-    except KeyError:
-        suffixes = ", ".join(_FORMATS)
-        raise LutFormatError(f"{file}: the suffix must be one of {suffixes}.") from None
-
-
-def _content(file: Path) -> bytes:
-    try:
-        with open(file, "rb") as stream:
-            content = stream.read(_MAX_FILE_BYTES + 1)
+        found = list(importer.read(file, signed))
     except OSError as error:
         raise LutFormatError(f"{file}: cannot be read: {error.strerror}.") from error
-    if len(content) > _MAX_FILE_BYTES:
-        raise LutFormatError(f"{file}: expected at most {_MAX_FILE_BYTES} bytes, got more.")
-    return content
+    for imported in found:
+        _check(imported, file, signed)
+    return found
 
 
-def _check_range(table: npt.NDArray[np.integer], where: str, signed: bool) -> None:
-    low, high = (-32768, 32767) if signed else (0, 65535)
-    least, most = int(table.min()), int(table.max())
-    if least < low or most > high:
-        kind = "signed" if signed else "unsigned"
+def export_multiplier(
+    multiplier: Multiplier, file: str | os.PathLike[str], *, format: str | None = None
+) -> None:
+    """Write a multiplier's table in a registered format, replacing the file.
+
+    Args:
+        multiplier: The multiplier; its figures are not written.
+        file: The file.
+        format: Name of the table writer; by default it follows from the suffix.
+
+    Raises:
+        LutFormatError: If no table writer has the suffix.
+        ArgumentError: If there is no table writer ``format``.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> from axopt import load_library
+        >>> export_multiplier(load_library()["mul8s_1L2H"], "mine.bin")
+        >>> Path("mine.bin").stat().st_size
+        131072
+    """
+    file = Path(file)
+    content = _format(TABLE_WRITERS, file, format).write(multiplier.table, multiplier.signed)
+    write_atomically(file, content)
+
+
+def describe_formats(registry: Registry[_Format]) -> str:
+    """Return the formats of a registry with their titles and suffixes, for help.
+
+    Example:
+        >>> describe_formats(IMPORTERS)
+        'adapt: AdaPT header (.h); npy: NumPy array (.npy); tfapprox: TFApprox table (.bin)'
+    """
+    formats = (registry[name] for name in registry.names())
+    return "; ".join(f"{f.name}: {f.title} ({', '.join(f.suffixes)})" for f in formats)
+
+
+def _format(registry: Registry[_Format], file: Path, name: str | None) -> _Format:
+    """Return the format of that name, else that of the file's suffix."""
+    if name is not None:
+        return registry[name]
+    formats = [registry[name] for name in registry.names()]
+    suffix = file.suffix.lower()
+    fitting = [format for format in formats if suffix in format.suffixes]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        names = " or ".join(repr(format.name) for format in fitting)
+        raise LutFormatError(f"{file}: several formats have this suffix, say {names}.")
+    raise LutFormatError(f"{file}: the suffix must be one of {_suffixes(formats)}.")
+
+
+def _suffixes(formats: Iterable[Importer | TableWriter]) -> str:
+    return ", ".join(
+        sorted({suffix for format in formats for suffix in format.suffixes if suffix})
+    )
+
+
+def _check(imported: Imported, file: Path, signed: bool | None) -> None:
+    """Refuse what an importer must not return.
+
+    Raises:
+        LutFormatError: If it has another kind than was asked for, an unknown figure, or a table
+            of another shape, of other than integers, or of values beyond 16 bits.
+    """
+    table = imported.table
+    if signed is not None and imported.signed != signed:
+        kind = "signed" if imported.signed else "unsigned"
+        raise LutFormatError(f"{file}: holds a table of {kind} operands.")
+    if table.shape != TABLE_SHAPE or table.dtype.kind not in "iu":
         raise LutFormatError(
-            f"{where}: 16-bit {kind} products are {low}..{high}, got {least}..{most}."
+            f"{file}: expected integers of shape {TABLE_SHAPE}, got {table.dtype} {table.shape}."
         )
+    unknown = sorted(set(imported.figures) - {*_COSTS, *PUBLISHED_NAMES})
+    if unknown:
+        raise LutFormatError(f"{file}: states an unknown figure {unknown[0]!r}.")
+    check_range(table, file, imported.signed)

@@ -1,33 +1,49 @@
 """``.bin`` files of TFApprox: 65,536 little-endian 16-bit products and nothing else.
 
-The product of bit patterns a and b lies at index ``a << 8 | b``, the first operand in the high
-byte. TFApprox itself has unsigned multipliers only. A signed one is written here the same way,
-with two's-complement patterns and products.
+The product of bit patterns a and b lies at position ``a << 8 | b``: the first operand is the high
+byte. TFApprox itself has unsigned multipliers only. Signed ones are written in the same way, with
+operands and products in two's complement.
 """
+
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import LutFormatError
 from axopt.multipliers.formats.bit_patterns import swap_halves
+from axopt.multipliers.formats.registry import (
+    Imported,
+    likeliest,
+    read_table_file,
+    register_importer,
+    register_table_writer,
+)
 from axopt.multipliers.metrics import TABLE_SHAPE
 
 _BYTES = 2 * 65536
 
 
-def read(content: bytes, where: str, signed: bool) -> npt.NDArray[np.integer]:
-    """Parse a file's content into ``(256, 256)`` in numeric order, int16 or uint16.
+@register_importer("tfapprox", suffixes=(".bin",), title="TFApprox table")
+def read(path: Path, signed: bool | None) -> Sequence[Imported]:
+    """Read the table of a file, which does not say whether its operands are signed.
 
     Raises:
-        LutFormatError: If it is not exactly 131,072 bytes.
+        LutFormatError: If the file does not have exactly 131,072 bytes.
     """
+    content = read_table_file(path)
     if len(content) != _BYTES:
-        raise LutFormatError(f"{where}: expected {_BYTES} bytes, got {len(content)}.")
-    if signed:
-        return swap_halves(np.frombuffer(content, "<i2").reshape(TABLE_SHAPE))
-    return np.frombuffer(content, "<u2").reshape(TABLE_SHAPE)
+        raise LutFormatError(f"{path}: expected {_BYTES} bytes, got {len(content)}.")
+    patterns = np.frombuffer(content, "<u2").reshape(TABLE_SHAPE)
+    readings = [
+        Imported(swap_halves(patterns.view("<i2")), signed=True),
+        Imported(patterns, signed=False),
+    ]
+    return [likeliest([r for r in readings if signed is None or r.signed == signed])]
 
 
+@register_table_writer("tfapprox", suffixes=(".bin",), title="TFApprox table")
 def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
     """Return the file's content."""
     return (swap_halves(table) if signed else table).astype("<i4").astype("<u2").tobytes()

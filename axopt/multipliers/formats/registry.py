@@ -1,0 +1,215 @@
+"""The formats of product tables, by name: importers read them, table writers write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.errors import ArgumentError, LutFormatError
+from axopt.files import read_bytes
+from axopt.multipliers.metrics import ErrorMetrics
+from axopt.registry import Registry
+
+MAX_FILE_BYTES = 4 << 20
+"""Bound on the file of one table; AdaPT's headers have a tenth of it."""
+
+
+class TableWarning(UserWarning):
+    """Says how an importer understood a file where the file itself leaves that open."""
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """One product table that an importer found in a file, and what the file says of it.
+
+    Attributes:
+        table: ``(256, 256)`` integers: ``table[i, j]`` is the product of the i-th first operand
+            and the j-th second operand, both in numeric order.
+        signed: Whether the operands are -128..127 instead of 0..255.
+        figures: What the file states, by the names ``power_mw``, ``area_um2``, ``delay_ns`` and
+            those of `ErrorMetrics.published_figures`.
+        notes: Sentences or warnings that the user should see, such as what was recognised.
+        name: The multiplier's name in the file, "" if it has none.
+
+    Example:
+        >>> found = Imported(np.zeros((256, 256), np.int16), signed=True, notes=("all zero",))
+        >>> found.signed, found.figures, found.notes
+        (True, {}, ('all zero',))
+    """
+
+    table: npt.NDArray[np.integer] = field(repr=False)
+    signed: bool
+    figures: Mapping[str, float] = field(default_factory=dict)
+    notes: Sequence[str | TableWarning] = ()
+    name: str = ""
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error against the exact product, in units of the product."""
+        return ErrorMetrics.of(self.table, self.signed).mae
+
+
+ReadTables = Callable[[Path, bool | None], Sequence[Imported]]
+WriteTable = Callable[[npt.NDArray[np.int32], bool], bytes]
+
+
+@dataclass(frozen=True)
+class Importer:
+    """A format that `import_multiplier` reads.
+
+    Attributes:
+        name: Its name in the registry.
+        title: What it is called in help and messages.
+        suffixes: Suffixes of its files in lower case, with the dot; a folder has "".
+        read: Called with the path and the kind of the operands (None: not known); returns the
+            tables. Raises `LutFormatError`, or `OSError` where the file cannot be read.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    read: ReadTables
+
+
+@dataclass(frozen=True)
+class TableWriter:
+    """A format that `export_multiplier` writes.
+
+    Attributes:
+        name: Its name in the registry.
+        title: What it is called in help and messages.
+        suffixes: Suffixes of its files in lower case, with the dot.
+        write: Called with the table, ``(256, 256)`` int32 in numeric order, and whether it is
+            signed; returns the content of the file.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    write: WriteTable
+
+
+_HERE = "axopt.multipliers.formats"
+_OWN = {"adapt": f"{_HERE}.adapt", "npy": f"{_HERE}.npy", "tfapprox": f"{_HERE}.tfapprox"}
+
+IMPORTERS = Registry[Importer](
+    "importer", group="axopt.importers", built_in=_OWN, argument="format"
+)
+TABLE_WRITERS = Registry[TableWriter](
+    "table writer", group="axopt.table_writers", built_in=_OWN, argument="format"
+)
+
+
+def register_importer(
+    name: str, *, suffixes: Sequence[str], title: str = ""
+) -> Callable[[ReadTables], ReadTables]:
+    """Return a decorator that makes a function read multipliers from files of a format.
+
+    Args:
+        name: A new name, which ``--format`` takes.
+        suffixes: Suffixes of the files, such as ``(".v",)``.
+        title: What help calls the format; ``name`` by default.
+
+    Returns:
+        A decorator of a function ``read(path, signed)`` that returns a sequence of `Imported`;
+        ``signed`` is the kind that the user asks for, or None.
+
+    Raises:
+        ArgumentError: If ``name`` is taken or a suffix does not start with a dot.
+
+    Example:
+        >>> @register_importer("csv", suffixes=(".csv",), title="comma-separated table")
+        ... def read_csv(path, signed):
+        ...     return [Imported(np.loadtxt(path, np.int32, delimiter=","), bool(signed))]
+        >>> IMPORTERS["csv"].suffixes
+        ('.csv',)
+        >>> IMPORTERS.remove("csv")
+    """
+    checked = _checked_suffixes(suffixes)
+
+    def register(read: ReadTables) -> ReadTables:
+        IMPORTERS.add(name, Importer(name, title or name, checked, read))
+        return read
+
+    return register
+
+
+def register_table_writer(
+    name: str, *, suffixes: Sequence[str], title: str = ""
+) -> Callable[[WriteTable], WriteTable]:
+    """Return a decorator that makes a function write multipliers to files of a format.
+
+    Args:
+        name: A new name, which ``--format`` takes.
+        suffixes: Suffixes of the files, such as ``(".v",)``.
+        title: What help calls the format; ``name`` by default.
+
+    Returns:
+        A decorator of a function ``write(table, signed)`` that returns the file's content.
+
+    Raises:
+        ArgumentError: If ``name`` is taken or a suffix does not start with a dot.
+
+    Example:
+        >>> @register_table_writer("txt", suffixes=(".txt",))
+        ... def write_txt(table, signed):
+        ...     return " ".join(map(str, table.ravel())).encode()
+        >>> "txt" in TABLE_WRITERS
+        True
+        >>> TABLE_WRITERS.remove("txt")
+    """
+    checked = _checked_suffixes(suffixes)
+
+    def register(write: WriteTable) -> WriteTable:
+        TABLE_WRITERS.add(name, TableWriter(name, title or name, checked, write))
+        return write
+
+    return register
+
+
+def read_table_file(path: Path) -> bytes:
+    """Read a file that holds one table, for importers.
+
+    Args:
+        path: A regular file of at most 4 MiB.
+
+    Raises:
+        LutFormatError: If the file cannot be read or is larger.
+    """
+    try:
+        return read_bytes(path, limit=MAX_FILE_BYTES)
+    except OSError as error:
+        raise LutFormatError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def likeliest(candidates: Sequence[Imported]) -> Imported:
+    """Return the reading of a file that errs least against the exact product."""
+    return min(candidates, key=lambda candidate: candidate.mae)
+
+
+def check_range(table: npt.NDArray[np.integer], where: object, signed: bool) -> None:
+    """Refuse a table with values that 16 bits cannot hold, for importers.
+
+    Raises:
+        LutFormatError: If there is one; the message names ``where``.
+    """
+    low, high = (-32768, 32767) if signed else (0, 65535)
+    least, most = int(table.min()), int(table.max())
+    if least < low or most > high:
+        kind = "signed" if signed else "unsigned"
+        raise LutFormatError(
+            f"{where}: 16-bit {kind} products are {low}..{high}, got {least}..{most}."
+        )
+
+
+def _checked_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
+    wrong = [s for s in suffixes if s and (not s.startswith(".") or s != s.lower())]
+    if isinstance(suffixes, str) or not suffixes or wrong:
+        raise ArgumentError(
+            f"`suffixes` must be a sequence of lower-case suffixes with a dot, got {suffixes!r}."
+        )
+    return tuple(suffixes)
