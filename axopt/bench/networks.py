@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from axopt.errors import ArgumentError
 from axopt.model import EmulatedModel, prepare
-from axopt.model.preparation import folded_copy
+from axopt.model.folding import folded_copy
 from axopt.zoo import create_model
 from axopt.zoo.mnist import LATENT
 from axopt.zoo.mobilenet import MobileNetV2

@@ -18,6 +18,7 @@ from axopt.layers.quantisation import (
     weight_params,
 )
 from axopt.layers.shares import Shares, level_shares
+from axopt.layers.specs import LAYERS, LayerSpec, register_layer, spec_named, specs_by_type
 from axopt.layers.sums import Products
 from axopt.layers.surrogate import GRADIENTS, Gradient
 from axopt.layers.transposed import (
@@ -30,6 +31,11 @@ from axopt.layers.transposed import (
 from axopt.layers.weighted import WeightedLayer
 
 __all__ = [
+    "LAYERS",
+    "LayerSpec",
+    "register_layer",
+    "spec_named",
+    "specs_by_type",
     "CALIBRATORS",
     "GRADIENTS",
     "OVERFLOWS",

@@ -62,6 +62,7 @@ class EmulatedLayer(nn.Module, ABC):
 
     kind: ClassVar[str]
     has_channels: ClassVar[bool] = True
+    weight: Tensor
     bias: nn.Parameter | None
 
     def __init__(
@@ -79,12 +80,7 @@ class EmulatedLayer(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.name = name
-        self.weight: Tensor
-        if isinstance(weight, nn.Parameter):
-            self.weight = weight
-        else:
-            self.register_buffer("weight", weight, persistent=False)
-        self.register_parameter("bias", cast(nn.Parameter | None, bias))
+        self._hold(weight, bias)
         self.calibrator = calibrator
         self.per_channel = per_channel
         self.bounds = bounds
@@ -103,6 +99,14 @@ class EmulatedLayer(nn.Module, ABC):
         self._activation: dict[bool, QuantParams] = {}
         self._calibrated: dict[bool, tuple[Version, Quantisation]] = {}
         self.assign(multiplier, swap=False)
+
+    def _hold(self, weight: Tensor, bias: Tensor | None) -> None:
+        """Make weight and bias parameters of the layer."""
+        if isinstance(weight, nn.Parameter):
+            self.weight = weight
+        else:
+            self.register_buffer("weight", weight, persistent=False)
+        self.register_parameter("bias", cast(nn.Parameter | None, bias))
 
     @property
     def filters(self) -> Tensor:

@@ -127,7 +127,7 @@ def _of_transposed(call: dict[str, Any], result: Tensor) -> Any:
     weight: Tensor = call["weight"]
     dims = weight.ndim - 2
     stride, padding, dilation = (
-        _sizes(call.get(name, default), dims)
+        sizes(call.get(name, default), dims)
         for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
     )
     size = result.shape[-dims:]
@@ -135,8 +135,8 @@ def _of_transposed(call: dict[str, Any], result: Tensor) -> Any:
     return images * transposed_multiplications(weight.shape, stride, padding, dilation, size)
 
 
-def _sizes(value: Any, dims: int) -> tuple[int, ...]:
-    """One number for all dimensions, or one for each, as a tuple of ``dims``."""
+def sizes(value: Any, dims: int) -> tuple[int, ...]:
+    """Return one number for all dimensions, or one for each, as a tuple of ``dims``."""
     values = (value,) if isinstance(value, int) else tuple(value)
     return values * dims if len(values) == 1 else values
 
@@ -173,14 +173,16 @@ def _of_einsum(call: dict[str, Any], result: Tensor) -> Any:
     letters = einsum_letters(call["equation"], [x.ndim for x in operands])
     if letters is None:
         return 0
-    sizes: dict[str, int] = {}
+    size: dict[str, int] = {}
     for part, x in zip(letters[:-1], operands, strict=True):
         for letter, n in zip(part, x.shape, strict=True):
-            sizes[letter] = max(n, sizes.get(letter, 1))
+            size[letter] = max(n, size.get(letter, 1))
     total, kept = 0, set(letters[0])
     for i, part in enumerate(letters[1:-1], start=1):
-        total += math.prod(sizes[letter] for letter in kept | set(part))
-        kept = (kept | set(part)) & set("".join(letters[i + 1 :]))
+        joined = kept | set(part)
+        kept = joined & set("".join(letters[i + 1 :]))
+        if kept != joined:  # else nothing is summed: an element-wise product
+            total += math.prod(size[letter] for letter in joined)
     return total
 
 

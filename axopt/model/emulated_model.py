@@ -80,6 +80,7 @@ class EmulatedModel(nn.Module):
         folded: Mapping[str, str],
         fused: Mapping[str, str],
         adapter: Adapter = PLAIN,
+        paths: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.module = module
@@ -89,7 +90,7 @@ class EmulatedModel(nn.Module):
         self.folded = dict(folded)
         self.fused = dict(fused)
         self.adapter = adapter
-        self._names = tuple(emulated)
+        self._paths = {name: (paths or {}).get(name, name) for name in emulated}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module.
@@ -122,8 +123,8 @@ class EmulatedModel(nn.Module):
     def emulated_layers(self) -> dict[str, EmulatedLayer]:
         """Name -> module of the emulated layers, in the order of execution."""
         found = {}
-        for name in self._names:
-            layer = self.module.get_submodule(name)
+        for name, path in self._paths.items():
+            layer = self.module.get_submodule(path)
             if not isinstance(layer, EmulatedLayer):
                 raise TypeError(f"layer {name!r} was replaced by {type(layer).__name__}")
             found[name] = layer

@@ -40,19 +40,26 @@ def why_refused(module: nn.Module) -> str | None:
     return None
 
 
-def why_float(module: nn.Module, emulated: Collection[type[nn.Module]]) -> str:
+def why_float(
+    module: nn.Module, emulated: Collection[type[nn.Module]], unused: Collection[str]
+) -> str | None:
     """Return why a module that has weights and is not refused stays in float.
 
     Args:
         module: Of a type that is not in ``emulated``.
         emulated: Types of layers that are emulated.
+        unused: Names of its parameters that no emulated product uses.
+
+    Returns:
+        The reason; None if emulated products use all parameters.
     """
+    if not unused and not parametrize.is_parametrized(module):
+        return None
     kind = type(module).__name__
     for types, reason in _FLOAT:
         if isinstance(module, types):
             return f"{kind} {reason}"
     for base in emulated:
-        if isinstance(module, base):
+        if isinstance(module, base) and "weight" in unused:
             return f"{kind} is not emulated: as a subclass of {base.__name__} it may differ"
-    names = ", ".join(name for name, _ in module.named_parameters(recurse=False))
-    return f"stays in float: {names}, which the forward of {kind} uses itself"
+    return f"stays in float: {', '.join(unused)}, which the forward of {kind} uses itself"

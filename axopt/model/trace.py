@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -19,11 +20,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from axopt.layers import transposed_products
+from axopt.layers import specs_by_type
 from axopt.model.adapter import PLAIN, Adapter, count
 from axopt.model.calls import multiplications, product_name
 from axopt.model.running import watched
-from axopt.modules import MatMul
+from axopt.modules.called import Called
 from axopt.modules.hooks import has_forward_hooks
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -71,8 +72,9 @@ def trace(
     model: nn.Module,
     layers: Mapping[str, nn.Module],
     x: Any,
-    known: Collection[str] = (),
+    known: Mapping[str, str] = MappingProxyType({}),
     adapter: Adapter = PLAIN,
+    used: Collection[int] = (),
 ) -> Trace:
     """Run ``model`` once on ``x`` and watch the modules in ``layers``.
 
@@ -80,11 +82,12 @@ def trace(
         model: In evaluation mode.
         layers: Name -> convolution, linear module or `MatMul` to watch.
         x: Inputs of the model, samples along their first dimension.
-        known: Modules whose products, where they are not in a layer, go by the name of the module
-            alone.
+        known: Name of a module -> what its products are called where they are not in a layer;
+            others are called "module: function".
         adapter: How ``x`` is passed.
+        used: Ids of the parameters that the weights of functions follow from.
     """
-    observer = _Observer(model, layers, max(count(x), 1), known)
+    observer = _Observer(model, layers, max(count(x), 1), known, used)
     with ExitStack() as stack:
         observer.watch(stack)
         stack.enter_context(torch.no_grad())
@@ -104,12 +107,13 @@ class _Observer(TorchFunctionMode):
         model: nn.Module,
         layers: Mapping[str, nn.Module],
         samples: int,
-        known: Collection[str],
+        known: Mapping[str, str],
+        used: Collection[int],
     ) -> None:
         super().__init__()
         self._model, self._layers, self._samples, self._known = model, layers, samples, known
-        self._watched = {id(layer) for layer in layers.values()}
-        tied = _tied(model)
+        self._specs = specs_by_type()
+        tied = _tied(model).union(used)
         self._plain = {  # layers that a follower may change, which must change nothing else
             name
             for name, layer in layers.items()
@@ -164,9 +168,9 @@ class _Observer(TorchFunctionMode):
         return result
 
     def _leave_out(self, func: Callable[..., Any], count: int) -> None:
-        name = self._running[-1] if self._running else ""
-        if name not in self._known:
-            name = f"{name or type(self._model).__name__}: {product_name(func)}"
+        running = self._running[-1] if self._running else ""
+        unknown = f"{running or type(self._model).__name__}: {product_name(func)}"
+        name = self._known.get(running, unknown)
         found = self._trace.left_out
         found[name] = found.get(name, 0) + count
 
@@ -190,7 +194,8 @@ class _Observer(TorchFunctionMode):
             if name not in macs:
                 self._trace.order.append(name)
                 macs[name] = 0
-            macs[name] += _macs(module, _first(operands, options), output)
+            macs_of = self._specs[type(module)].macs
+            macs[name] += macs_of(module, _first(operands, options), output)
             self._calls[name] += 1
             if name in self._plain:
                 self._outputs[id(output)] = name
@@ -226,18 +231,24 @@ class _Observer(TorchFunctionMode):
     def _find_norms(self) -> None:
         for call in self._followed["norm"]:
             layer = self._outputs.get(call.taken)
-            if layer is None or isinstance(self._layers[layer], MatMul):  # no weight to fold into
+            if layer is None or not self._foldable(self._layers[layer]):
                 continue
             if self._uses[call.taken] == self._calls[layer] == self._calls[call.module] == 1:
                 self._trace.batch_norms[layer] = call.module
                 self._outputs[call.given] = layer
+
+    def _foldable(self, layer: nn.Module) -> bool:
+        """Whether the weight of a layer is its own, and its kind takes a batch norm over."""
+        return self._specs[type(layer)].fold is not None and not isinstance(layer, Called)
 
     def _find_rectifiers(self) -> None:
         for call in self._followed["rectifier"]:
             layer = self._outputs.get(call.taken)
             in_place = call.taken == call.given  # then later uses are of the rectified values
             alone = not call.used_before and (in_place or self._uses[call.taken] == 1)
-            if layer and alone and self._calls[layer] == self._calls[call.module] == 1:
+            if layer is None or not self._specs[type(self._layers[layer])].takes_relu:
+                continue
+            if alone and self._calls[layer] == self._calls[call.module] == 1:
                 self._trace.rectifiers[layer] = call.module
 
 
@@ -258,18 +269,6 @@ def _follower_kind(module: nn.Module) -> str | None:
     if isinstance(module, _BatchNorm) and module.running_mean is not None:
         return "norm"
     return "rectifier" if type(module) in RECTIFIERS else None
-
-
-def _macs(layer: nn.Module, x: Tensor, output: Tensor) -> int:
-    """Multiplications of one call; those with padding are among them."""
-    if isinstance(layer, MatMul):
-        return output.numel() * x.shape[-1]
-    weight = cast(Tensor, layer.weight)
-    if not isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        return output.numel() * weight[0].numel()
-    size = output.shape[2 - weight.ndim :]
-    images = output.numel() // max(layer.out_channels * math.prod(size), 1)
-    return images * transposed_products(layer, size)
 
 
 def _tensors(values: Any) -> list[Tensor]:

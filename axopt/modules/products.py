@@ -76,13 +76,30 @@ class Einsum(nn.Module):
                 raise ArgumentError(
                     f"`{name}` must have the axes {letters!r}, got shape {tuple(tensor.shape)}."
                 )
+        first, second = self.matrices(a, b)
+        return self.result(self.matmul(first, second), a, b)
+
+    def matrices(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both tensors as ``(*batch, rows, summed)`` and ``(*batch, columns, summed)``."""
+        return self._matrices(a, self._a, self._rows), self._matrices(b, self._b, self._columns)
+
+    def result(self, y: Tensor, a: Tensor, b: Tensor) -> Tensor:
+        """Return a product ``(*batch, rows, columns)`` with the axes that the equation says."""
         size = dict(zip(self._a + self._b, (*a.shape, *b.shape), strict=True))
-        first = self._matrices(a, self._a, self._rows)
-        second = self._matrices(b, self._b, self._columns)
-        y: Tensor = self.matmul(first, second)
         order = [*self._batch, *self._rows, *self._columns]
         y = y.reshape([size[letter] for letter in order])
         return y.permute([order.index(letter) for letter in self._result])
+
+    @property
+    def sums(self) -> bool:
+        """Whether the equation sums over an axis."""
+        return bool(self._summed)
+
+    @property
+    def weight_axes(self) -> tuple[tuple[int, ...], int]:
+        """The axes of the second tensor in the order of its matrix, and how many are columns."""
+        order = [*self._columns, *self._summed]
+        return tuple(self._b.index(letter) for letter in order), len(self._columns)
 
     def _matrices(self, x: Tensor, letters: str, own: list[str]) -> Tensor:
         """``(*batch, own axes, summed axes)``, both kinds of axes joined."""

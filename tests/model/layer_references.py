@@ -5,12 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from axopt.kernels.reference import conv2d_reference
+from axopt.kernels.reference import conv2d_reference, gemm_reference
 from axopt.layers import EmulatedConv2d
 
 
 def numpy_layer(layer, x, quantisation, *, bounds=None):
     """The layer in numpy: table entries summed in int64, one output pixel after the other."""
+    if x.ndim != 2 and not isinstance(layer, EmulatedConv2d):
+        rows = numpy_layer(layer, x.reshape(-1, x.shape[-1]), quantisation, bounds=bounds)
+        return rows.reshape(*x.shape[:-1], -1)
     activation, weights = quantisation.activation, quantisation.weights
     convolves = isinstance(layer, EmulatedConv2d)
     w = weights.codes(layer.weight).numpy()
@@ -35,6 +38,23 @@ def numpy_layer(layer, x, quantisation, *, bounds=None):
     y = y if bias is None else y + bias.view(-1, 1, 1)
     y = y if bounds is None else y.clamp(*bounds)
     return y if convolves else y[:, :, 0, 0]
+
+
+def numpy_matmul(layer, first, second, quantisation, *, bounds=None):
+    """The product of two activations in numpy, one pair of matrices after the other."""
+    first, second = first.flatten(0, -3), second.flatten(0, -3)
+    a = quantisation.activation.codes(first).numpy()
+    w = quantisation.weights.codes(second).numpy()
+    table = layer.multiplier.table.T if layer.swap else layer.multiplier.table
+    origin = 128 if layer.multiplier.signed else 0
+    za = int(quantisation.activation.zero_code) - origin
+    zw = int(quantisation.weights.zero_code) - origin
+    sums = np.stack([gemm_reference(*pair, table) for pair in zip(a, w, strict=True)])
+    sums -= zw * (a.astype(np.int64) - origin).sum(2)[:, :, None]
+    sums -= za * (w.astype(np.int64) - origin).sum(2)[:, None, :]
+    sums += a.shape[2] * za * zw
+    y = torch.from_numpy(sums).float() * quantisation.output_scale
+    return y if bounds is None else y.clamp(*bounds)
 
 
 def stepwise(layer, x, quantisation, *, bounds=None):

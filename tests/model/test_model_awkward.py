@@ -214,7 +214,7 @@ def lazy(net):
         (lazy, "no weights yet"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.filterwarnings("ignore:Lazy modules", "ignore::axopt.errors.CoverageWarning")
 def test_layers_that_would_silently_stay_exact_are_refused(change, reason, net, x):
     net = change(net)
     with pytest.raises(UnsupportedLayerError, match=f"'4'.*{reason}.*exclude"):
@@ -287,6 +287,7 @@ def test_nested_containers_and_shared_modules_keep_their_names(x):
     assert "scale" in emulated.skipped[""]
 
 
+@pytest.mark.filterwarnings("ignore::axopt.errors.CoverageWarning")
 def test_every_module_in_float_has_a_reason():
     class Own(nn.LSTM):
         def forward(self, x):

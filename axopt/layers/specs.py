@@ -1,0 +1,241 @@
+"""The kinds of layers: what each recognises, how it is built, and what it costs and takes over.
+
+`axopt.prepare` asks this registry only. A package adds a kind with `axopt.register_layer`, or
+offers one by an entry point of the group ``axopt.layers``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from axopt.errors import ArgumentError
+from axopt.layers.base import EmulatedLayer
+from axopt.layers.computed import (
+    ComputedConv1d,
+    ComputedConv2d,
+    ComputedConv3d,
+    ComputedConvTranspose1d,
+    ComputedConvTranspose2d,
+    ComputedConvTranspose3d,
+    ComputedLinear,
+)
+from axopt.layers.conv import EmulatedConv1d, EmulatedConv2d, EmulatedConv3d
+from axopt.layers.linear import EmulatedLinear
+from axopt.layers.matmul import EmulatedMatMul
+from axopt.layers.transposed import (
+    EmulatedConvTranspose1d,
+    EmulatedConvTranspose2d,
+    EmulatedConvTranspose3d,
+    transposed_multiplications,
+)
+from axopt.modules import MatMul
+from axopt.modules.called import (
+    Called,
+    CalledConv1d,
+    CalledConv2d,
+    CalledConv3d,
+    CalledConvTranspose1d,
+    CalledConvTranspose2d,
+    CalledConvTranspose3d,
+    CalledLinear,
+)
+from axopt.registry import Registry
+
+
+def observe(layer: EmulatedLayer, on: bool) -> None:
+    """Let a layer watch its operands, and compute in float meanwhile, or end that."""
+    layer.observing = on
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One kind of layer.
+
+    Attributes:
+        name: "conv2d", "linear", ...
+        modules: Types of modules that become layers of this kind. A subclass may compute something
+            else and is not recognised.
+        build: ``build(module, multiplier, **options)`` makes the emulated layer; the options are
+            those of `EmulatedLayer`.
+        macs: ``macs(module, x, y)`` counts the multiplications of a call that got the first
+            operand ``x`` and returned ``y``, for all its samples.
+        called: What stands for a call of a function of this kind (see `axopt.modules.called`);
+            None if there is no such function.
+        fold: ``fold(module, scale, mean, shift)`` changes the weights of the float module so that
+            a result ``y`` becomes ``scale * (y - mean) + shift``, as a batch norm makes it. All
+            three are ``(out_channels,)`` float64. None if the layer cannot.
+        takes_relu: Whether the layer can clamp its results, as a ReLU behind it does.
+        convolution: Whether `Cost.rel_power_conv` counts it.
+        calibrate: ``calibrate(layer, on)`` starts and ends what the layer does in calibration.
+
+    Example:
+        >>> from torch import nn
+        >>> spec_named("linear").modules == (nn.Linear,)
+        True
+    """
+
+    name: str
+    modules: tuple[type[nn.Module], ...]
+    build: Callable[..., EmulatedLayer]
+    macs: Callable[[Any, Tensor, Tensor], int]
+    called: type[Called] | None = None
+    fold: Callable[[Any, Tensor, Tensor, Tensor], None] | None = None
+    takes_relu: bool = True
+    convolution: bool = False
+    calibrate: Callable[[EmulatedLayer, bool], None] = observe
+
+
+LAYERS: Registry[LayerSpec] = Registry(
+    "layer kind", group="axopt.layers", built_in=("axopt.layers.specs",), argument="name"
+)
+
+
+def register_layer(spec: LayerSpec) -> LayerSpec:
+    """Make a kind of layer known to `axopt.prepare`.
+
+    Args:
+        spec: What to recognise, and how to build the layer.
+
+    Returns:
+        ``spec``.
+
+    Raises:
+        ArgumentError: If another kind has its name, or recognises one of its types.
+
+    Example:
+        >>> from torch import nn
+        >>> class Dense(nn.Linear):
+        ...     pass
+        >>> linear = spec_named("linear")
+        >>> dense = register_layer(LayerSpec("dense", (Dense,), linear.build, linear.macs))
+        >>> specs_by_type()[Dense].name
+        'dense'
+        >>> LAYERS.remove("dense")
+    """
+    if not isinstance(spec, LayerSpec):
+        raise ArgumentError(f"`spec` must be a LayerSpec, got {type(spec).__name__}.")
+    for kind, other in specs_by_type().items():
+        if kind in spec.modules and other.name != spec.name:
+            raise ArgumentError(
+                f"`spec.modules` must be types that no other kind has, got {kind.__name__}, which "
+                f"is of the kind {other.name!r}."
+            )
+    LAYERS.add(spec.name, spec)
+    return spec
+
+
+def spec_named(name: str) -> LayerSpec:
+    """Return the kind of that name.
+
+    Raises:
+        ArgumentError: If there is none.
+    """
+    return LAYERS[name]
+
+
+def specs_by_type() -> dict[type[nn.Module], LayerSpec]:
+    """Return the kind of every type of module that becomes a layer."""
+    found: dict[type[nn.Module], LayerSpec] = {}
+    for name in LAYERS.names():
+        spec = LAYERS[name]
+        kinds = spec.modules if spec.called is None else (*spec.modules, spec.called)
+        found.update(dict.fromkeys(kinds, spec))
+    return found
+
+
+def _macs_of_weights(module: Any, x: Tensor, y: Tensor) -> int:
+    """Every result is a sum over the weights of its channel."""
+    return y.numel() * int(math.prod(module.weight.shape[1:]))
+
+
+def _macs_of_transposed(module: Any, x: Tensor, y: Tensor) -> int:
+    weight = module.weight
+    size = y.shape[2 - weight.ndim :]
+    images: int = y.numel() // max(1, weight.shape[1] * module.groups * math.prod(size))
+    return images * transposed_multiplications(
+        weight.shape, module.stride, module.padding, module.dilation, size
+    )
+
+
+def _macs_of_matmul(module: Any, x: Tensor, y: Tensor) -> int:
+    return y.numel() * x.shape[-1]
+
+
+def _fold(module: Any, scale: Tensor, mean: Tensor, shift: Tensor) -> None:
+    """Weight' = scale weight, bias' = shift + scale (bias - mean), in float64."""
+    weight = module.weight.detach()
+    bias = torch.zeros_like(scale) if module.bias is None else module.bias.detach().double()
+    folded = weight.double() * _by_output(module, scale)
+    module.weight = nn.Parameter(folded.to(weight.dtype))
+    module.bias = nn.Parameter((shift + scale * (bias - mean)).to(weight.dtype))
+
+
+def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
+    """One value an output channel, broadcastable against the weight of a layer."""
+    ndim = cast(Tensor, layer.weight).ndim
+    if not isinstance(layer, nn.modules.conv._ConvTransposeNd):
+        return values.view(-1, *(1,) * (ndim - 1))
+    inputs = layer.in_channels // layer.groups
+    by_group = values.view(layer.groups, -1).repeat_interleave(inputs, dim=0)
+    return by_group.view(*by_group.shape, *(1,) * (ndim - 2))
+
+
+def _of_weights(
+    name: str,
+    module: type[nn.Module],
+    emulated: Callable[..., EmulatedLayer],
+    called: type[Called],
+    computed: Callable[..., EmulatedLayer],
+) -> LayerSpec:
+    """A kind with weights that are the module's own, or follow from others."""
+
+    def build(layer: nn.Module, *args: Any, **options: Any) -> EmulatedLayer:
+        return (computed if isinstance(layer, Called) else emulated)(layer, *args, **options)
+
+    transposed = name.startswith("conv_transpose")
+    return LayerSpec(
+        name,
+        (module,),
+        build,
+        _macs_of_transposed if transposed else _macs_of_weights,
+        called=called,
+        fold=_fold,
+        convolution=name != "linear",
+    )
+
+
+for _spec in (
+    _of_weights("linear", nn.Linear, EmulatedLinear, CalledLinear, ComputedLinear),
+    _of_weights("conv1d", nn.Conv1d, EmulatedConv1d, CalledConv1d, ComputedConv1d),
+    _of_weights("conv2d", nn.Conv2d, EmulatedConv2d, CalledConv2d, ComputedConv2d),
+    _of_weights("conv3d", nn.Conv3d, EmulatedConv3d, CalledConv3d, ComputedConv3d),
+    _of_weights(
+        "conv_transpose1d",
+        nn.ConvTranspose1d,
+        EmulatedConvTranspose1d,
+        CalledConvTranspose1d,
+        ComputedConvTranspose1d,
+    ),
+    _of_weights(
+        "conv_transpose2d",
+        nn.ConvTranspose2d,
+        EmulatedConvTranspose2d,
+        CalledConvTranspose2d,
+        ComputedConvTranspose2d,
+    ),
+    _of_weights(
+        "conv_transpose3d",
+        nn.ConvTranspose3d,
+        EmulatedConvTranspose3d,
+        CalledConvTranspose3d,
+        ComputedConvTranspose3d,
+    ),
+    LayerSpec("matmul", (MatMul,), EmulatedMatMul, _macs_of_matmul),
+):
+    LAYERS.add(_spec.name, _spec)
