@@ -50,6 +50,7 @@ def report_html(record: RunRecord, assignments: Mapping[str, str]) -> str:
         quality_axis=escape(texts.quality_axis(record)),
         power_axis=escape(texts.power_axis(record)),
         plot=pareto_svg(record),
+        front_text=escape(texts.front_text(record)),
         front=_front_table(record),
         uniform=_uniform_table(record),
         exact=_exact_table(record),
@@ -114,7 +115,9 @@ def _filter_data(record: RunRecord) -> dict[str, float]:
 def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> dict[str, Any]:
     drop = texts.with_unit(texts.drop_interval(record, point), texts.difference_unit(record))
     quality = texts.with_unit(texts.quality_interval(record, point), record.unit)
-    dominated = " Another point of the front dominates it on test." if point.dominated else ""
+    dominated = ""
+    if point.dominated:
+        dominated = f" Another point of the front dominates it on {point.split}."
     return {
         "label": point.label,
         "drop": record.drop(point),
@@ -150,14 +153,12 @@ def _legend(record: RunRecord) -> str:
     if view.front_line(record):
         titles["point"] = texts.FRONT_TITLE
     if any(point.dominated for point in record.front):
-        titles["point dominated"] = texts.DOMINATED_TITLE
+        titles["point dominated"] = texts.dominated_title(record)
     if compared := view.compared_points(record):
         prefix, _ = view.short_names([point.label for point in compared])
         titles["uniform"] = texts.uniform_title(prefix)
-    if record.baseline is None:
-        titles["exact"] = texts.exact_title(record)
-    else:
-        titles["exact"] = texts.baseline_title(record)
+    titles["exact"] = texts.baseline_title(record)
+    if record.has_uncorrected:
         titles["exact hollow"] = texts.exact_title(record)
     if record.float_quality is not None:
         titles["model"] = texts.float_title(record)
@@ -199,7 +200,7 @@ def _front_table(record: RunRecord) -> str:
         "Point",
         *_point_columns(record),
         texts.titled("On validation", record.unit),
-        "On test",
+        "Status",
         "Assignment",
     ]
     return _table("front", columns, [_front_row(record, point) for point in record.front])
@@ -230,11 +231,12 @@ def _uniform_table(record: RunRecord) -> str:
 
 def _exact_table(record: RunRecord) -> str:
     name = texts.one_line(record.reference, 60)
-    points = [(f"{name}, uncorrected", record.exact)]
-    if record.baseline is None:
-        points = [(f"{name} (baseline)", record.exact)]
-    else:
-        points.append((f"{name}, corrected (baseline)", record.baseline))
+    points = [(f"{name} (baseline)", record.reference_point)]
+    if record.has_uncorrected:
+        points = [
+            (f"{name}, uncorrected", record.exact),
+            (f"{name}, corrected (baseline)", record.reference_point),
+        ]
     return _table(
         "exact",
         ["Exact multiplier", *_point_columns(record)],

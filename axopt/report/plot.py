@@ -112,7 +112,7 @@ def _draw_front(axes: "Axes", record: RunRecord, limits: Limits) -> "list[Handle
         )
     if dominated:
         style |= HOLLOW | {"markeredgecolor": view.FRONT_COLOUR}
-        title = texts.DOMINATED_TITLE
+        title = texts.dominated_title(record)
         handles.append(_draw_points(axes, dominated, limits, zorder=5.5, label=title, **style))
     return handles
 
@@ -194,10 +194,8 @@ def _draw_exact(axes: "Axes", record: RunRecord) -> "list[Handle]":
         zorder=0,
     )
     handles: list[Handle] = []
-    if record.baseline is None:
-        handles += _draw_diamond(axes, record.exact, texts.exact_title(record))
-    else:
-        handles += _draw_diamond(axes, record.baseline, texts.baseline_title(record))
+    handles += _draw_diamond(axes, baseline, texts.baseline_title(record))
+    if record.has_uncorrected:
         hollow = HOLLOW | {"markeredgecolor": view.EXACT_COLOUR, "zorder": 4.9}
         handles += _draw_diamond(axes, record.exact, texts.exact_title(record), **hollow)
     if record.float_quality is not None:

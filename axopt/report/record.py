@@ -263,6 +263,15 @@ class RunRecord:
         """The point that drops are relative to: the baseline, or ``exact`` in old records."""
         return self.exact if self.baseline is None else self.baseline
 
+    @property
+    def has_uncorrected(self) -> bool:
+        """Whether ``exact`` shows something else than the baseline does."""
+
+        def shown(point: Point) -> tuple[object, ...]:
+            return point.quality, point.quality_low, point.quality_high, point.rel_power
+
+        return self.baseline is not None and shown(self.baseline) != shown(self.exact)
+
     def drop(self, point: Point) -> float:
         """Return how much worse a point's quality is than the baseline's; positive is worse.
 

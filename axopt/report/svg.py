@@ -144,8 +144,6 @@ def _exact(record: RunRecord, plane: _Plane) -> Iterable[str]:
         x, y = plane.place(point)
         is_baseline = point is record.reference_point
         title = texts.baseline_title(record) if is_baseline else texts.exact_title(record)
-        if record.baseline is None:
-            title = texts.exact_title(record)
         yield (
             f'<g class="{"exact" if is_baseline else "exact hollow"}">'
             f"<title>{escape(title)}</title>"
@@ -163,7 +161,7 @@ def _point(record: RunRecord, index: int, point: Point, plane: _Plane) -> str:
     name = f"{point.label}: {quality}, relative power {texts.fixed(point.rel_power, 3)}"
     kind = "point"
     if point.dominated:
-        name, kind = f"{name}, dominated on test", "point dominated"
+        name, kind = f"{name}, dominated on {point.split}", "point dominated"
     return (
         f'<g class="{kind}" role="radio" aria-checked="false" aria-label="{escape(name)}" '
         f'tabindex="-1" data-index="{index}" data-x="{x:.1f}" data-y="{y:.1f}">'

@@ -4,6 +4,7 @@ from html import escape as escape_html
 
 from axopt.report.record import Point, RunRecord
 
+FRONT_TITLE = "front"
 FULL_COVERAGE = 0.99  # from here on, no notice says how much is emulated
 FIXED_BELOW = 1e6  # larger numbers are written with an exponent
 MOST_LEFT_OUT = 5
@@ -167,24 +168,20 @@ def notices(record: RunRecord) -> list[str]:
 
 
 def exact_title(record: RunRecord) -> str:
-    """Return the legend of the exact multiplier, which is the baseline if no other point is."""
-    kind = " (baseline)" if record.baseline is None else ", uncorrected"
-    return f"exact multiplier{kind}: {quality_text(record, record.exact.quality)}"
+    """Return the legend of the exact multiplier without corrections."""
+    return f"exact multiplier, uncorrected: {quality_text(record, record.exact.quality)}"
 
 
 def baseline_title(record: RunRecord) -> str:
     """Return the legend of the baseline."""
-    quality = quality_text(record, record.reference_point.quality)
-    return f"exact multiplier, corrected (baseline): {quality}"
+    kind = ", corrected (baseline)" if record.has_uncorrected else " (baseline)"
+    return f"exact multiplier{kind}: {quality_text(record, record.reference_point.quality)}"
 
 
 def baseline_name(record: RunRecord) -> str:
     """Return what drops are relative to, in a sentence."""
-    return (
-        "the exact multiplier"
-        if record.baseline is None
-        else "the exact multiplier, corrected as the front is"
-    )
+    treated = ", corrected as the front is" if record.has_uncorrected else ""
+    return f"the exact multiplier{treated}"
 
 
 def float_title(record: RunRecord) -> str:
@@ -199,8 +196,28 @@ def trials_title(record: RunRecord) -> str:
     return f"evaluated by the search (validation, n = {record.n_validation:,})"
 
 
-FRONT_TITLE = "front"
-DOMINATED_TITLE = "chosen on validation, dominated on test"
+def dominated_title(record: RunRecord) -> str:
+    """Return the legend of the points that another point of the front dominates."""
+    return f"chosen on validation, dominated on {record.exact.split}"
+
+
+def front_text(record: RunRecord) -> str:
+    """Return the sentences above the front's table."""
+    if record.exact.split == "validation":
+        chosen = (
+            "All figures are from the validation split, by which the search chose these points."
+        )
+    else:
+        chosen = (
+            "The search chose these points on the validation split. "
+            f"All other figures are from the {record.exact.split} split."
+        )
+    return (
+        f"{chosen} A dominated point is no better there than another point of the front in any "
+        "objective, and worse in at least one. Drops are relative to the baseline, "
+        f"{baseline_name(record)}. Both are measured on the same samples, and the interval of a "
+        "drop is a paired one: if it contains 0, the samples show no difference."
+    )
 
 
 def uniform_title(prefix: str) -> str:

@@ -117,7 +117,8 @@ def all_points(record: RunRecord) -> list[Point]:
 
 def exact_points(record: RunRecord) -> list[Point]:
     """Return the points of the exact multiplier, the baseline last."""
-    return [record.exact] if record.baseline is None else [record.exact, record.baseline]
+    uncorrected = [record.exact] if record.has_uncorrected else []
+    return [*uncorrected, record.reference_point]
 
 
 def levels(record: RunRecord) -> list[float]:

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -366,3 +367,26 @@ def test_huge_assignments_are_not_read(record, tmp_path):
     write_report(record, tmp_path)
     html = Page((tmp_path / "report.html").read_text("utf-8"))
     assert html.data()["assignments"] == {}
+
+
+def test_an_untreated_run_has_one_exact_point(record):
+    untreated = replace(record, baseline=replace(record.exact, label="baseline"))
+    legend = " ".join(Page(report_html(untreated, {})).content["li"])
+    assert "exact multiplier (baseline): 81.65 %" in legend
+    assert "corrected" not in legend
+
+
+def test_figures_of_an_interrupted_run_are_not_said_to_be_from_test(full_record):
+    def seen(point):
+        return replace(point, split="validation")
+
+    partial = replace(
+        full_record,
+        exact=seen(full_record.exact),
+        baseline=seen(full_record.baseline),
+        uniform=tuple(map(seen, full_record.uniform)),
+        front=tuple(map(seen, full_record.front)),
+    )
+    text = re.sub(r"<script.*?</script>", "", report_html(partial, {}), flags=re.DOTALL)
+    assert "on the validation split. All figures are from it" in text
+    assert "on test" not in text
