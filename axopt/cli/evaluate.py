@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the split (default: as many as the assignment was measured on)",
     )
-    parser.add_argument(
-        "--metric", choices=loading.METRICS, help="(default: that of the assignment)"
-    )
+    loading.add_metric(parser, default="that of the assignment")
     parser.add_argument(
         "--explain",
         action="store_true",
@@ -58,9 +56,9 @@ def run(options: argparse.Namespace) -> int:
     assignment = Assignment.load(options.assignment)
     source = source_of(assignment.model, str(options.assignment), options)
     library = load_library(source.library)
-    metric, n = _measured(options, assignment)
     model, data = loading.load(source)
-    measured = measured_data(metric, model, data)
+    metric, n = _measured(options, assignment)
+    measured = measured_data(metric, model, data, output=source.output)
     split = loading.first_samples(getattr(measured, options.split), n, "samples")
     emulated = loading.emulate(source, model, data)
     loading.check_coverage(options, emulated)
@@ -121,12 +119,16 @@ def _joined(names: tuple[str, ...]) -> str:
 
 def _measured(options: argparse.Namespace, assignment: Assignment) -> tuple[str, int | None]:
     """Return the metric and the number of samples: the options', else the assignment's."""
+    from axopt.evaluation import METRICS
+
+    if options.metric is not None:
+        loading.metric_of(options, "")
     metric = options.metric or assignment.metrics.get("metric", loading.METRICS[0])
     earlier = assignment.metrics.get(options.split)
     n = options.samples or (earlier.get("n") if isinstance(earlier, dict) else None)
-    if metric not in loading.METRICS or not (n is None or (type(n) is int and n > 0)):
+    if metric not in METRICS or not (n is None or (type(n) is int and n > 0)):
         raise AssignmentError(
             f"{options.assignment}: `metrics` must name one of "
-            f"{', '.join(loading.METRICS)} and a number of samples >= 1, got {metric!r} and {n!r}."
+            f"{', '.join(METRICS)} and a number of samples >= 1, got {metric!r} and {n!r}."
         )
     return metric, n

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 from collections.abc import Iterable, Sequence
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
@@ -55,6 +56,12 @@ def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
         type=word,
         metavar="READER[:PATH]",
         help="digits, latents, cifar10:PATH, imagefolder:PATH, idx:PATH, npz:PATH, polarity:PATH",
+    )
+    parser.add_argument(
+        "--output",
+        type=word,
+        metavar="PATH",
+        help="output to use of a model that returns several: logits, 0, head.logits",
     )
 
 
@@ -161,22 +168,47 @@ def corrections_of(options: argparse.Namespace) -> bool | Corrections:
     return Corrections(activation_codes=options.activation_codes == "remapped")
 
 
-def add_metric(parser: Any) -> None:
-    """Add the option that `metric_of` reads."""
+def known_metrics() -> list[str]:
+    """Return the metrics that axopt or an installed package has, without importing them."""
+    return [*METRICS, *sorted(point.name for point in entry_points(group="axopt.metrics"))]
+
+
+def add_metric(
+    parser: Any, default: str = "that of the model's task in the zoo, else top1"
+) -> None:
+    """Add the option that `metric_of` reads.
+
+    Any name is taken: the module of a factory may register a metric when it is imported.
+    """
     parser.add_argument(
         "--metric",
-        choices=METRICS,
-        help="quality to measure (default: that of the model's task in the zoo, else top1)",
+        type=word,
+        metavar="NAME",
+        help=f"quality to measure: {', '.join(known_metrics())}, or what the module of --model "
+        f"registers (default: {default})",
     )
 
 
 def metric_of(options: argparse.Namespace, model: str) -> str:
-    """Return the metric that the options name, that of the zoo's model by default."""
-    from axopt import zoo
+    """Return the metric that the options name, that of the zoo's model by default.
 
-    if options.metric is not None:
-        return str(options.metric)
-    return METRICS[0] if ":" in model else zoo.task_metric(model)
+    Args:
+        options: Of the command.
+        model: What the source names. It was loaded before, as its module may register metrics.
+
+    Raises:
+        ArgumentError: If the metric is unknown.
+    """
+    from axopt import zoo
+    from axopt.evaluation import METRICS as REGISTERED
+
+    if options.metric is None:
+        return METRICS[0] if ":" in model else zoo.task_metric(model)
+    try:
+        REGISTERED[options.metric]
+    except ArgumentError as error:
+        raise ArgumentError(str(error).replace("`metric`", "`--metric`")) from None
+    return str(options.metric)
 
 
 def with_unit(metric: str, value: float) -> str:
@@ -204,15 +236,17 @@ def _check_takes(model: nn.Module, samples: Split, source: Source) -> None:
     """Run the float model on a sample: what fails here is a wrong pair of model and data."""
     import torch
 
-    x, _ = next(iter(samples.batches(1)))
+    from axopt.model import adapter_of
+
+    inputs, _ = next(iter(samples.batches(1)))
     try:
         with torch.no_grad():
-            model(x)
+            adapter_of(model).call(model, inputs)
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DatasetError(
             f"--data {source.data}: the model {source.model} does not take its samples, "
-            f"{x.dtype} of shape {tuple(x.shape[1:])}: {reason}"
+            f"{samples.sample}: {reason}"
         ) from error
 
 
@@ -235,6 +269,7 @@ def emulate(source: Source, model: nn.Module, data: Dataset) -> EmulatedModel:
         include=source.include or None,
         exclude=source.exclude,
         layer_options=LayerOptions(source.padded_taps, _accumulator_of(source)),
+        output=source.output,
     )
 
 

@@ -23,6 +23,9 @@ from axopt.cli.source import Source, source_given, source_of
 from axopt.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from axopt.data import Dataset, Split
     from axopt.evaluation import Evaluation
     from axopt.model import Cost, EmulatedModel
     from axopt.multipliers import MultiplierLibrary
@@ -111,12 +114,14 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Retrain, measure before and after, write the model; 1 where the loss left the numbers."""
-    from axopt.data import AUGMENTATIONS
-    from axopt.evaluation import METRICS, evaluate, learnt_data, measured_data
-    from axopt.model import cost
+    """Retrain, measure before and after, write the model.
+
+    Returns:
+        0, or 1 if training stopped at a loss that was not finite.
+    """
+    from axopt.evaluation import evaluate
     from axopt.multipliers import load_library
-    from axopt.retraining import check_free, retrain, save_retrained
+    from axopt.retraining import check_free
 
     loading.start(options.threads)
     _check(options)
@@ -127,21 +132,55 @@ def run(options: argparse.Namespace) -> int:
     library = load_library(source.library)
     model, data = loading.load(source)
     metric = loading.metric_of(options, source.model)
-    learnt = learnt_data(metric, model, data)
-    measured = measured_data(metric, model, data)
+    train, validation, test = _splits(options, source, metric, model, data)
+    emulated = loading.emulate(source, model, data)
+    loading.check_coverage(options, emulated)
+    _assign(options, emulated, library)
+    inform(options, f"retraining {source.model} on {len(train)} samples of {source.data}")
+    before = evaluate(emulated, test, metric)
+    result = _retrained(options, emulated, metric, model, train, validation)
+    after = evaluate(emulated, test, metric)
+    price, saved = _saved(options, source, emulated, library, out, after, validation)
+    print_result(
+        options,
+        _as_json(result, before, after, price, saved),
+        _as_text(result, before, after, saved),
+    )
+    return 1 if result.stopped == "nan" else 0
+
+
+def _splits(
+    options: argparse.Namespace, source: Source, metric: str, model: nn.Module, data: Dataset
+) -> tuple[Split, Split, Split]:
+    """Return the samples to train on, to validate on and to test on, with their targets."""
+    from axopt.evaluation import METRICS, learnt_data, measured_data
+
+    measured = measured_data(metric, model, data, output=source.output)
+    learnt = measured  # where both are outputs of the float model, it runs once
+    if not METRICS[metric].reference:
+        learnt = learnt_data(metric, model, data, output=source.output)
     train, validation, test = (
         loading.first_samples(
             getattr(part, split), getattr(options, f"{split}_samples"), f"{split}-samples"
         )
         for part, split in ((learnt, "train"), (measured, "validation"), (measured, "test"))
     )
-    emulated = loading.emulate(source, model, data)
-    loading.check_coverage(options, emulated)
-    _assign(options, emulated, library)
-    inform(options, f"retraining {source.model} on {len(train)} samples of {source.data}")
-    before = evaluate(emulated, test, metric)
+    return train, validation, test
+
+
+def _retrained(
+    options: argparse.Namespace,
+    emulated: EmulatedModel,
+    metric: str,
+    model: nn.Module,
+    train: Split,
+    validation: Split,
+) -> RetrainResult:
+    from axopt.data import AUGMENTATIONS
+    from axopt.retraining import retrain
+
     with Progress(options, "steps") as progress:
-        result = retrain(
+        return retrain(
             emulated,
             train,
             validation=validation,
@@ -158,7 +197,22 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             **{k: v for k in ("lr", "batch_size") if (v := getattr(options, k)) is not None},
         )
-    after = evaluate(emulated, test, metric)
+
+
+def _saved(
+    options: argparse.Namespace,
+    source: Source,
+    emulated: EmulatedModel,
+    library: MultiplierLibrary,
+    out: Path,
+    after: Evaluation,
+    validation: Split,
+) -> tuple[Cost, Path]:
+    """Write the model; return its cost and the path of its assignment."""
+    from axopt.evaluation import METRICS, evaluate
+    from axopt.model import cost
+    from axopt.retraining import save_retrained
+
     reference = library.exact(
         signed=any(m.multiplier.signed for m in emulated.emulated_layers.values())
     )
@@ -169,19 +223,14 @@ def run(options: argparse.Namespace) -> int:
         source=source.as_json(),
         metrics={
             "metric": after.metric,
-            "unit": METRICS[metric].unit,
+            "unit": METRICS[after.metric].unit,
             "test": asdict(after),
-            "validation": asdict(evaluate(emulated, validation, metric)),
+            "validation": asdict(evaluate(emulated, validation, after.metric)),
         },
         cost=asdict(price),
         force=options.force,
     )
-    print_result(
-        options,
-        _as_json(result, before, after, price, saved),
-        _as_text(result, before, after, saved),
-    )
-    return 1 if result.stopped == "nan" else 0
+    return price, saved
 
 
 def _check(options: argparse.Namespace) -> None:

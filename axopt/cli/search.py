@@ -111,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
     metric = loading.metric_of(options, source.model)
-    measured = measured_data(metric, model, data)
+    measured = measured_data(metric, model, data, output=source.output)
     loading.first_samples(measured.validation, options.validation_samples, "validation-samples")
     test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> int:
             out=out,
             resume=options.resume,
             force=options.force,
-            float_quality=evaluate(model, test, metric),
+            float_quality=evaluate(model, test, metric, output=source.output),
             source=source.as_json(),
             on_trial=lambda trial: progress(trial.number + 1, options.budget),
             on_point=tested,

@@ -31,6 +31,7 @@ class Source:
     accumulator_bits: int | None = None
     overflow: str | None = None
     library: str | None = None
+    output: str | None = None
 
     def __post_init__(self) -> None:
         if self.overflow is not None and self.accumulator_bits is None:
@@ -60,6 +61,7 @@ def source_given(options: argparse.Namespace, model: str) -> Source:
         accumulator_bits=options.accumulator_bits,
         overflow=options.overflow,
         library=None if options.library is None else str(options.library),
+        output=getattr(options, "output", None),
     )
 
 
@@ -76,8 +78,10 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "accumulator_bits": (int, NoneType),
     "overflow": (str, NoneType),
     "library": (str, NoneType),
+    "output": (str, NoneType),
 }
-_GIVEN = ("model", "weights", "data", "padded_taps", "accumulator_bits", "overflow", "library")
+_HARDWARE = ("padded_taps", "accumulator_bits", "overflow")
+_GIVEN = ("model", "weights", "data", *_HARDWARE, "library", "output")
 
 
 def source_of(document: Mapping[str, Any], where: str, options: argparse.Namespace) -> Source:
@@ -93,7 +97,7 @@ def source_of(document: Mapping[str, Any], where: str, options: argparse.Namespa
         ArgumentError: If options of the hardware do not fit each other.
         AssignmentError: If a field is malformed, or model or data are in neither.
     """
-    given = {name: getattr(options, name) for name in _GIVEN}
+    given = {name: getattr(options, name, None) for name in _GIVEN}
     instead = {
         name: value if isinstance(value, int) else str(value)
         for name, value in given.items()

@@ -184,6 +184,14 @@ class Split:
         """Whether the targets are one integer per sample."""
         return self.targets.ndim == 1 and not self.targets.is_floating_point()
 
+    @property
+    def sample(self) -> str:
+        """What one sample is, as text: dtype and shape of its inputs, with their names."""
+        described = [
+            f"{name}{x.dtype} of shape {tuple(x.shape[1:])}" for name, x in _named(self.stored)
+        ]
+        return ", ".join(described)
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over shape, dtype and bytes of the stored samples and the targets.
@@ -305,13 +313,12 @@ class Dataset:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        sample = _sample(self.train)
+        sample = self.train.sample
         for name in ("train", "validation", "test"):
             split: Split = getattr(self, name)
-            if _sample(split) != sample:
+            if split.sample != sample:
                 raise DatasetError(
-                    f"{self.spec}: samples of {name} are {_sample(split)}, those of train "
-                    f"{sample}."
+                    f"{self.spec}: samples of {name} are {split.sample}, those of train {sample}."
                 )
             if not split.has_classes:
                 continue
@@ -326,8 +333,3 @@ class Dataset:
                     f"{self.spec}: labels of {name} must be in 0..{len(self.classes) - 1}, "
                     f"got {low if low < 0 else high}."
                 )
-
-
-def _sample(split: Split) -> str:
-    """What one sample is: name, dtype and shape of its inputs."""
-    return ", ".join(f"{n}{x.dtype} {tuple(x.shape[1:])}" for n, x in _named(split.stored))
