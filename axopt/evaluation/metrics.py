@@ -232,7 +232,13 @@ class MetricRegistry(Registry[Metric], Mapping[str, Metric]):
         return self[name] if name in self else default
 
 
-METRICS = MetricRegistry("metric", group="axopt.metrics", built_in=["axopt.evaluation.built_in"])
+_BUILT_IN = ("top1", "top5", "f1", "recognised", "frechet", "distance")
+
+METRICS = MetricRegistry(
+    "metric",
+    group="axopt.metrics",
+    built_in=dict.fromkeys(_BUILT_IN, "axopt.evaluation.built_in"),
+)
 """The metrics by name: those of axopt, of `register_metric` and of installed packages.
 
 * ``top1``, ``top5``, ``f1``: of classifiers.
@@ -331,7 +337,13 @@ not known; give it an attribute `higher_is_better`, or pass a Metric.
     if isinstance(metric, Metric):
         return metric
     if isinstance(metric, str):
-        return METRICS[metric]
+        found = METRICS[metric]
+        if not isinstance(found, Metric):
+            raise ArgumentError(
+                f"`metric` {metric!r} comes from an entry point that must name a Metric or a "
+                f"module that registers it, got {type(found).__name__}."
+            )
+        return found
     if not callable(metric):
         raise ArgumentError(
             "`metric` must be a name, a Metric or a function of outputs and targets, got "

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import pytest
 
@@ -124,3 +125,30 @@ def test_choices_are_those_of_the_library():
 
     assert set(retrain.GRADIENTS) == set(GRADIENTS)
     assert set(retrain.AUGMENTATIONS) == set(AUGMENTATIONS)
+
+
+COUNTED = """
+import axopt
+
+made = []
+
+
+def build():
+    net = axopt.create_model("digits_cnn")
+    net.register_forward_pre_hook(lambda module, inputs: module.seen.append(len(inputs[0])))
+    net.seen = []  # a copy has its own
+    made.append(net)
+    return net
+"""
+
+
+def test_the_float_model_runs_once_over_data_that_it_labels(axopt, tmp_path, monkeypatch):
+    (tmp_path / "counted_model.py").write_text(COUNTED, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["--model", "counted_model:build", "--data", "digits", "--metric", "distance"]
+    words += ["--multiplier", "mul8s_1KV8", "--epochs", "1", "--train-samples", "40"]
+    words += ["--validation-samples", "20", "--test-samples", "20"]
+    done = axopt("retrain", *words)
+    (net,) = sys.modules.pop("counted_model").made
+    assert done.code == 0, done.err
+    assert sum(net.seen) == 1797 + 1  # all digits, and the one that tells whether they fit
