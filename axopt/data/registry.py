@@ -1,6 +1,5 @@
 """The readers by name, and `load_data`, which calls the one that a spec names."""
 
-import difflib
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -8,33 +7,60 @@ from typing import TypeVar
 
 from axopt.data.dataset import Dataset
 from axopt.errors import ArgumentError, DatasetError
+from axopt.registry import Registry
 
-_Reader = TypeVar("_Reader", bound=Callable[..., Dataset])
-_READERS: dict[str, Callable[..., Dataset]] = {}
+Reader = Callable[..., Dataset]
+_Reader = TypeVar("_Reader", bound=Reader)
+
+READERS = Registry[Reader](
+    "reader",
+    group="axopt.readers",
+    built_in={
+        name: f"axopt.data.{name}"
+        for name in ("cifar10", "digits", "idx", "imagefolder", "latents", "npz", "polarity")
+    },
+    argument="data",
+)
+"""The readers of data by name: those of axopt, of `register_reader` and of installed packages."""
 
 
 def register_reader(name: str) -> Callable[[_Reader], _Reader]:
-    """Decorator that makes ``load_data("name:PATH", **options)`` call a function.
+    """Return a decorator that makes ``load_data("name:PATH", **options)`` call a function.
 
-    The function takes a parameter ``path`` (`Path`) if it reads files, keyword-only parameters for
-    its options, and returns a `Dataset`.
+    Args:
+        name: A new name without a colon.
+
+    Returns:
+        A decorator of a function that returns a `Dataset`. It takes a parameter ``path`` (`Path`)
+        if it reads files, and keyword-only parameters for its options.
 
     Raises:
-        ArgumentError: If the name is taken or holds a colon.
+        ArgumentError: If the name is empty, taken or holds a colon.
+
+    Example:
+        >>> import torch
+        >>> from axopt.data import Split
+        >>> @register_reader("ramp")
+        ... def read_ramp(*, size: int = 3) -> Dataset:
+        ...     split = Split(torch.arange(float(size))[:, None], torch.zeros(size).long())
+        ...     return Dataset("ramp", "ramp", split, split, split, ("only",))
+        >>> len(load_data("ramp", size=5).train)
+        5
+        >>> READERS.remove("ramp")
     """
-    if not name or ":" in name or name in _READERS:
+    if not name or ":" in name:
         raise ArgumentError(f"`name` must be a new reader name without a colon, got {name!r}.")
-
-    def register(reader: _Reader) -> _Reader:
-        _READERS[name] = reader
-        return reader
-
-    return register
+    return READERS.register(name)
 
 
 def list_readers() -> list[str]:
-    """Names of the readers, sorted."""
-    return sorted(_READERS)
+    """Return the names of the readers, sorted.
+
+    Example:
+        >>> list_readers()
+        ['cifar10', 'digits', 'idx', 'imagefolder', 'latents', 'npz', 'polarity']
+    """
+    return READERS.names()
 
 
 def load_data(spec: str, **options: object) -> Dataset:
@@ -44,19 +70,24 @@ def load_data(spec: str, **options: object) -> Dataset:
         spec: "<reader>" or "<reader>:PATH"; `list_readers` names the readers.
         **options: Passed on to the reader, as ``download=True`` to "cifar10".
 
+    Returns:
+        Three splits: train, validation and test.
+
     Raises:
         DatasetError: If the reader is unknown, or the source is missing, damaged or inconsistent;
             then nothing of it is used.
         ArgumentError: If the reader does not have one of the options.
+
+    Example:
+        >>> data = load_data("digits")
+        >>> len(data.train), len(data.validation), len(data.test)
+        (1079, 359, 359)
     """
     name, _, path = spec.partition(":")
-    if name not in _READERS:
-        near = difflib.get_close_matches(name, _READERS, n=3)
-        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise DatasetError(
-            f"unknown reader {name!r}; {hint or 'readers: ' + ', '.join(list_readers())}"
-        )
-    reader = _READERS[name]
+    try:
+        reader = READERS[name]
+    except ArgumentError as error:
+        raise DatasetError(str(error)) from error
     parameters = inspect.signature(reader).parameters
     for option in options:
         if option not in parameters or option == "path":

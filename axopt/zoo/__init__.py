@@ -1,17 +1,7 @@
 """Models, most with trained weights and a card; and models of the user."""
 
-from axopt.zoo import (  # noqa: F401 - they register models
-    densenet,
-    digits,
-    mnist,
-    mobilenet,
-    resnet,
-    sentiment,
-    squeezenet,
-    vgg,
-    vit,
-)
 from axopt.zoo.registry import (
+    MODELS,
     create_model,
     default_data,
     list_models,
@@ -23,6 +13,7 @@ from axopt.zoo.user_models import load_model
 from axopt.zoo.weights_io import load_weights_
 
 __all__ = [
+    "MODELS",
     "create_model",
     "default_data",
     "list_models",

@@ -19,12 +19,12 @@ def test_readers_are_listed_sorted():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("digit", "unknown reader 'digit'; did you mean 'digits'?"),
-        ("cifar:x", "unknown reader 'cifar'; did you mean 'cifar10'?"),
+        ("digit", "`data` must be a known reader, got 'digit'; did you mean 'digits'?"),
+        ("cifar:x", "`data` must be a known reader, got 'cifar'; did you mean 'cifar10'?"),
         (
             "",
-            "unknown reader ''; "
-            "readers: cifar10, digits, idx, imagefolder, latents, npz, polarity",
+            "`data` must be a known reader, got ''; "
+            "known are cifar10, digits, idx, imagefolder, latents, npz, polarity.",
         ),
         ("digits:x", "reader 'digits' takes no path, got 'x'."),
         ("npz", "reader 'npz' needs a path: write npz:PATH."),
@@ -54,7 +54,7 @@ def test_unknown_options_are_refused():
 @pytest.mark.parametrize("name", ["digits", "a:b", ""])
 def test_reader_names_are_new_and_hold_no_colon(name):
     with pytest.raises(ArgumentError, match="`name`"):
-        register_reader(name)
+        register_reader(name)(lambda: None)
 
 
 def test_paths_may_hold_colons_and_spaces(tmp_path):

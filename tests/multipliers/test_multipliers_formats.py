@@ -397,9 +397,7 @@ def test_the_kind_follows_from_the_table_where_it_is_not_given(tmp_path, library
 def test_a_figure_that_neither_file_nor_caller_states_is_named(tmp_path, library, missing):
     export_multiplier(library["mul8s_1L2H"], tmp_path / "x.npy")
     given = {name: value for name, value in FIGURES.items() if name != missing}
-    with pytest.raises(
-        MultiplierError, match=rf"x\.npy: states no `{missing}`; give"
-    ):
+    with pytest.raises(MultiplierError, match=rf"x\.npy: states no `{missing}`; give"):
         import_multiplier(tmp_path / "x.npy", **given)
 
 

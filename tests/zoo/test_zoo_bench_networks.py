@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from axopt.errors import ArgumentError, ModelError
-from axopt.zoo import create_model, list_models, mobilenet, registry, vgg
+from axopt.zoo import MODELS, create_model, list_models, mobilenet, register_model, vgg
 from axopt.zoo.blocks import he_initialise_
 from axopt.zoo.mobilenet import InvertedResidual, MobileNetV2
 from axopt.zoo.vgg import HALF_VGG11, Vgg
@@ -101,9 +101,16 @@ def test_untrained_networks_are_evaluated_and_depend_on_the_image(name):
     assert not torch.equal(logits[0], logits[1])
 
 
-def test_models_without_weights_are_listed_if_asked_for_and_named(monkeypatch):
-    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
-    registry.register_model("aaa_untrained")(lambda: nn.Linear(1, 1))
+@pytest.fixture
+def untrained():
+    """A model of the zoo without weights."""
+    register_model("aaa_untrained")(lambda: nn.Linear(1, 1))
+    yield
+    MODELS.remove("aaa_untrained")
+
+
+@pytest.mark.usefixtures("untrained")
+def test_models_without_weights_are_listed_if_asked_for_and_named():
     assert "aaa_untrained" not in list_models()
     everything = list_models(pretrained=False)
     assert everything[0] == "aaa_untrained"
