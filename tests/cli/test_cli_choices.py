@@ -16,7 +16,7 @@ def test_choices_are_those_of_the_rooms():
     assert loading.WEIGHT_SCALES == WEIGHT_SCALES
     assert loading.PADDED_TAPS == PADDED_TAPS
     assert loading.OVERFLOWS == OVERFLOWS
-    assert sorted(loading.METRICS) == METRICS.names()
+    assert set(loading.METRICS) <= set(METRICS.names())  # others may be registered
 
 
 def test_default_population_is_the_same_everywhere():
