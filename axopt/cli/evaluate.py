@@ -109,7 +109,7 @@ def _explanations_as_text(explanations: list[Explanation]) -> str:
     return (
         f"{as_table(header, rows)}\n"
         "error: root mean square error of the layer's results, in percent of their standard"
-        " deviation,\non windows of calibration data; corrections are chosen for the least"
+        " deviation,\non windows of calibration data; the corrections chosen minimise it"
     )
 
 

@@ -154,8 +154,8 @@ def add_corrections(group: Any) -> None:
         "--activation-codes",
         choices=ACTIVATION_CODES,
         default=ACTIVATION_CODES[0],
-        help="remapped: corrections may round activations onto codes that the circuit multiplies"
-        " well, which the hardware must do too (default: %(default)s)",
+        help="remapped: corrections may round activations onto codes that the multiplier"
+        " multiplies well, which the hardware must do too (default: %(default)s)",
     )
 
 
@@ -330,7 +330,7 @@ def choose_multipliers(
         library: Where they are looked up.
         patterns: Names (what ``library[name]`` means) and patterns (``mul8s_1K*``,
             ``v2022/mul8s_*``) that match keys, or names where they have no slash. None means
-            all signed circuits; for the bundled library that is the 13 of release v1.
+            all signed multipliers; in the bundled library these are the 13 of release v1.
 
     Raises:
         UnknownMultiplierError: If a name is unknown.

@@ -37,18 +37,18 @@ AUGMENTATIONS = ("none", "crop", "crop-flip")
 EPOCHS = 4
 MAX_EPOCHS = 100_000
 WITH_MULTIPLIER = ("calibrator", "calibration_samples", "weight_scales", "include", "exclude")
-"""Options that an assignment brings itself."""
+"""Options that go with ``--multiplier`` only: an assignment states its own."""
 MAX_BATCH = 1_000_000
 MAX_SEED = 2**32 - 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    circuits = parser.add_mutually_exclusive_group(required=True)
-    circuits.add_argument(
+    start = parser.add_mutually_exclusive_group(required=True)
+    start.add_argument(
         "--assignment", type=path, metavar="FILE", help="multipliers and formats to start from"
     )
-    circuits.add_argument(
+    start.add_argument(
         "--multiplier", type=word, metavar="NAME", help="one multiplier for all layers"
     )
     parser.add_argument(
@@ -253,7 +253,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _source(options: argparse.Namespace) -> Source:
-    """What the assignment names, or the options with the zoo's defaults."""
+    """Return the source that the assignment names, or the options with the zoo's defaults."""
     if options.assignment is not None:
         from axopt.model import Assignment
 

@@ -115,7 +115,7 @@ class Split:
 
     @property
     def inputs(self) -> Inputs:
-        """All samples as `to_float` gives them; four times the memory of uint8."""
+        """All samples as `to_float` returns them; uint8 takes four times its memory."""
         return to_float(self.stored)
 
     @property
@@ -143,7 +143,7 @@ class Split:
         return map_inputs(self.stored, lambda x: x[places])
 
     def batches(self, size: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Consecutive batches in stored order; the last one may be shorter.
+        """Return an iterator of consecutive batches in stored order; the last may be shorter.
 
         Args:
             size: Samples of a batch, at least 1.
@@ -160,15 +160,14 @@ class Split:
         return ((to_float(self._stored_at(part)), self.targets[part]) for part in parts)
 
     def take(self, n: int) -> Split:
-        """The first ``n`` samples of a fixed order in which every prefix is stratified.
+        """Return the first ``n`` samples of a fixed order in which every prefix is stratified.
 
-        The k-th (from 0) of the m samples of a class stands at (2k + 1) / (2m) of the order;
-        equal places go by class number. With classes of one size that is one sample of each class
-        in turn, and every prefix has the classes in their proportions. Samples without classes
-        keep their order.
+        Sample k (from 0) of the m samples of a class has the place (2k + 1) / (2m) in the order;
+        ties are ordered by class number. Classes of equal size alternate, and every prefix holds
+        the classes in their proportions. Samples without classes keep their order.
 
         Args:
-            n: How many, at least 1.
+            n: Number of samples, at least 1.
 
         Raises:
             ArgumentError: If ``n`` is not in 1..len(self).
@@ -294,15 +293,23 @@ class Dataset:
 
     Args:
         name: Short name for tables and plots.
-        spec: What `load_data` read it from.
+        spec: What `load_data` read it from, such as "npz:mine.npz"; any text for data of your own.
         train: Samples for training and calibration.
-        validation: Samples that a search looks at.
-        test: Samples that only final figures are measured on.
-        classes: Names of the classes; targets index them. Empty where targets are no classes.
+        validation: Samples that a search evaluates on.
+        test: Samples for the final figures only.
+        classes: Names of the classes, in the order of their numbers. Empty if targets are not one
+            class number per sample.
 
     Raises:
-        DatasetError: If the splits' samples differ in shape or dtype, or a target is not an index
-            of ``classes``.
+        DatasetError: If the splits' samples differ in shape or dtype, or a class number has no
+            name in ``classes``.
+
+    Example:
+        >>> images, labels = torch.rand(60, 1, 8, 8), torch.arange(60) % 2
+        >>> splits = [Split(images[i::3], labels[i::3]) for i in range(3)]
+        >>> data = Dataset("mine", "mine", *splits, classes=("cat", "dog"))
+        >>> len(data.test)
+        20
     """
 
     name: str

@@ -48,13 +48,13 @@ def _features(images: Tensor, _: Tensor) -> Tensor:
 
 
 def macro_f1_pct(decisions: Tensor) -> float:
-    """Mean over the classes of the harmonic mean of precision and recall, in percent.
+    """Return the macro F1: the mean over the classes of F1 (of precision and recall), in percent.
 
     Args:
         decisions: Predicted and true class of each sample, ``(N, 2)``.
 
     Returns:
-        The mean over all classes that are predicted or true anywhere.
+        The mean over the classes that are predicted or true for at least one sample.
     """
     predicted, true = decisions.T
     classes = int(decisions.max()) + 1
@@ -65,17 +65,18 @@ def macro_f1_pct(decisions: Tensor) -> float:
 
 
 def relative_rms_pct(squares: Tensor) -> float:
-    """Root mean square of differences in percent of that of the reference.
+    """Return the root mean square difference, in percent of the reference's root mean square.
 
     Args:
-        squares: Sums of squares of each sample's difference and reference, ``(N, 2)``.
+        squares: Each sample's sum of squared differences and of squared reference outputs,
+            ``(N, 2)``.
 
     Raises:
         DatasetError: If the reference is zero everywhere.
     """
     difference, reference = squares.sum(0).tolist()
     if reference == 0:
-        raise DatasetError("the reference's outputs are all zero: nothing is relative to them.")
+        raise DatasetError("the reference's outputs must not all be zero.")
     return float(100 * (difference / reference) ** 0.5)
 
 

@@ -19,7 +19,11 @@ class Drop:
     Attributes:
         value: The drop; positive where the model is worse, whether higher is better or lower.
         low: Lower bound of its paired 95 % interval.
-        high: Upper bound.
+        high: Upper bound of its paired 95 % interval.
+
+    Example:
+        >>> Drop(value=0.4, low=-0.1, high=0.9).value
+        0.4
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""How good generated digits are, in the eyes of a classifier of real ones.
+"""Quality of generated digits, judged by a classifier that was trained on real ones.
 
 .. [Heusel2017] M. Heusel, H. Ramsauer, T. Unterthiner, B. Nessler and S. Hochreiter, "GANs Trained
    by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", NeurIPS 2017: the
@@ -17,17 +17,23 @@ from axopt.errors import DatasetError
 from axopt.zoo import create_model
 from axopt.zoo.mnist import MnistCnn
 
-_DECIMALS = 4  # a machine's last bits of features and eigenvalues are rounded away
+_DECIMALS = 4  # rounds away the last bits, which differ from machine to machine
 
 
 @cache
 def judge() -> MnistCnn:
-    """The classifier of real digits."""
+    """Return the classifier of real digits, loaded once."""
     return cast(MnistCnn, create_model("mnist_cnn"))
 
 
 def judge_features(images: Tensor) -> Tensor:
-    """Features of images ``(N, 1, 28, 28)`` in [0, 1], ``(N, 64)`` float64.
+    """Return the classifier's features of images.
+
+    Args:
+        images: ``(N, 1, 28, 28)`` in [0, 1].
+
+    Returns:
+        ``(N, 64)`` float64, on the CPU.
 
     Raises:
         DatasetError: If the images have another shape.
@@ -38,7 +44,13 @@ def judge_features(images: Tensor) -> Tensor:
 
 
 def judge_logits(images: Tensor) -> Tensor:
-    """Logits of images ``(N, 1, 28, 28)`` in [0, 1], ``(N, 10)``, on their device.
+    """Return the classifier's logits of images.
+
+    Args:
+        images: ``(N, 1, 28, 28)`` in [0, 1].
+
+    Returns:
+        ``(N, 10)``, on the device of the images.
 
     Raises:
         DatasetError: If the images have another shape.
@@ -50,7 +62,7 @@ def judge_logits(images: Tensor) -> Tensor:
 
 
 def frechet_distance_to_real(features: Tensor) -> float:
-    """`frechet_distance` to the training images of the judge.
+    """Return the `frechet_distance` to the classifier's training images.
 
     Args:
         features: ``(N, 64)`` float64, N at least 2.
@@ -66,7 +78,7 @@ def frechet_distance_to_real(features: Tensor) -> float:
 def frechet_distance(
     mean: Tensor, covariance: Tensor, mean2: Tensor, covariance2: Tensor
 ) -> float:
-    """Squared Frechet distance between two normal distributions [Heusel2017].
+    """Return the squared Frechet distance between two normal distributions [Heusel2017].
 
     ``|m - m2|^2 + tr(C + C2 - 2 (C C2)^(1/2))``; the eigenvalues of ``C C2`` are those of
     ``C^(1/2) C2 C^(1/2)``, which is symmetric.

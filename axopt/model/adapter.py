@@ -124,6 +124,10 @@ def adapter_of(
         model: A model, emulated or float.
         forward: See `Adapter`.
         output: See `Adapter`.
+
+    Example:
+        >>> adapter_of(nn.Linear(3, 2), output="logits").output
+        'logits'
     """
     own = getattr(model, "adapter", None)
     own = own if isinstance(own, Adapter) else PLAIN

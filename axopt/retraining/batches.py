@@ -1,4 +1,4 @@
-"""Training data of several kinds as passes of (inputs, targets), the same for the same seed."""
+"""Training data as passes of batches (inputs, targets), reproducible from a seed."""
 
 from __future__ import annotations
 

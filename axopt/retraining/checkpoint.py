@@ -16,10 +16,14 @@ SCHEMA = 1
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write ``state``, which must hold tensors and plain values only.
+    """Write a checkpoint.
+
+    Args:
+        path: The file; an older checkpoint is replaced.
+        state: Tensors and plain values.
 
     Raises:
-        OSError: If it cannot be written; an older checkpoint is then as it was.
+        OSError: If it cannot be written; an older checkpoint is then unchanged.
     """
     buffer = io.BytesIO()
     torch.save({"schema": SCHEMA, **state}, buffer)
@@ -31,10 +35,14 @@ def load_checkpoint(path: str | os.PathLike[str], identity: dict[str, Any]) -> d
 
     Args:
         path: The file.
-        identity: What the retraining depends on, as it was stored under "identity".
+        identity: Fields that must match those stored under "identity".
+
+    Returns:
+        The state.
 
     Raises:
-        CheckpointError: If there is none, it is damaged, or the identity differs.
+        CheckpointError: If there is no checkpoint, it is damaged, or a field of the identity
+            differs.
     """
     where = os.fspath(path)
     if not Path(path).is_file():

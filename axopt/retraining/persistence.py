@@ -1,4 +1,4 @@
-"""A retrained model on disk: an assignment, and beside it the weights that go with it."""
+"""A retrained model on disk: an assignment, and its weights in a file beside it."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def save_retrained(
     cost: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> Path:
-    """Write the present weights and assignment of ``emulated``.
+    """Write the present weights and assignment of an emulated model.
 
     Args:
         emulated: A model made by `prepare`.
         folder: Made if missing; gets ``assignment.json`` and ``weights.safetensors``.
-        source: How the model and data were named.
-        metrics: Measured quality to keep with it.
-        cost: Cost figures to keep with it.
-        force: Replace files that are there.
+        source: Names of the model and the data, kept in the assignment.
+        metrics: Measured quality, kept in the assignment.
+        cost: Cost figures, kept in the assignment.
+        force: Replace existing files.
 
     Returns:
         The path of the assignment.
@@ -48,6 +48,12 @@ def save_retrained(
     Raises:
         RunExistsError: If one of the files exists and ``force`` is not set.
         OSError: If they cannot be written.
+
+    Example:
+        >>> import torch, axopt
+        >>> emulated = axopt.prepare(torch.nn.Linear(4, 2), [torch.rand(8, 4)])
+        >>> save_retrained(emulated, "my-run").as_posix()
+        'my-run/assignment.json'
     """
     folder = Path(folder)
     check_free(folder, force=force)
@@ -70,8 +76,15 @@ def save_retrained(
 def check_free(folder: str | os.PathLike[str], *, force: bool) -> None:
     """Refuse a folder that holds a retrained model.
 
+    Args:
+        folder: The folder, which need not exist.
+        force: Accept it anyway.
+
     Raises:
-        RunExistsError: If it does and ``force`` is not set.
+        RunExistsError: If it holds one and ``force`` is not set.
+
+    Example:
+        >>> check_free("no-such-run", force=False)
     """
     for name in (ASSIGNMENT, WEIGHTS):
         if not force and (Path(folder) / name).exists():
@@ -84,13 +97,13 @@ def load_retrained_(
     *,
     library: MultiplierLibrary | None = None,
 ) -> Assignment:
-    """Apply an assignment and the weights beside it, in place; all of it or an error and nothing.
+    """Apply an assignment and the weights beside it, in place. After an error nothing changed.
 
     Args:
         emulated: A model made by `prepare` from the same network.
-        path: The assignment, or the folder that `save_retrained` wrote. One that names no weights
-            is assigned as it is.
-        library: Where multipliers are looked up.
+        path: The assignment, or the folder that `save_retrained` wrote. An assignment that names
+            no weights is applied without any.
+        library: Where multipliers are looked up; the bundled library by default.
 
     Returns:
         The assignment.
@@ -99,12 +112,23 @@ def load_retrained_(
         AssignmentError: If it is malformed, names weights elsewhere than beside it, or weights
             and digest do not fit each other.
         ModelError: If the weights cannot be read or do not fit the model.
+
+    Example:
+        >>> import torch, axopt
+        >>> x = torch.rand(8, 4)
+        >>> emulated = axopt.prepare(torch.nn.Linear(4, 2), [x])
+        >>> _ = save_retrained(emulated, "another-run")
+        >>> y = emulated(x)
+        >>> _ = torch.nn.init.zeros_(emulated.emulated_layers["0"].weight)
+        >>> assignment = load_retrained_(emulated, "another-run")
+        >>> torch.equal(emulated(x), y)
+        True
     """
     path = Path(path)
     path = path / ASSIGNMENT if path.is_dir() else path
     assignment = Assignment.load(path)
     before = ModelState.of(emulated)
-    circuits = {
+    multipliers = {
         name: (layer.multiplier, layer.swap) for name, layer in emulated.emulated_layers.items()
     }
     try:
@@ -113,14 +137,18 @@ def load_retrained_(
             load_weights_(emulated, weights)
         assign_(emulated, assignment, library=library)
     except BaseException:
-        assign_(emulated, circuits)
+        assign_(emulated, multipliers)
         before.restore(emulated)
         raise
     return assignment
 
 
 def weights_beside(assignment: Assignment, path: Path) -> Path | None:
-    """The file of weights that an assignment read from ``path`` names; None if it names none.
+    """Return the file of weights that an assignment names; None if it names none.
+
+    Args:
+        assignment: The assignment.
+        path: The file that it was read from.
 
     Raises:
         AssignmentError: If the name is not that of a file in the same folder.

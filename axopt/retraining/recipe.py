@@ -1,4 +1,4 @@
-"""What a retraining depends on besides model, data and machine."""
+"""The settings of a retraining."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ from axopt.layers import Gradient
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to retrain.
+    """The settings of a retraining.
 
     Attributes:
-        epochs: Passes over the training data.
-        gradient: How layers are differentiated: "ste", "slopes", "table", or a `Gradient`.
-        learn_steps: Whether the scales of activations and weights are learned too.
-        lr: Peak learning rate of AdamW: it rises linearly over the warm-up and falls as a cosine.
-        steps_lr: Learning rate of the scales, in parts of ``lr``.
-        weight_decay: Of weights; biases, batch norms and scales are not decayed.
-        warm_up: Part of all steps in which the learning rate rises, 0..1.
-        batch_size: Samples of a step where the data does not come in batches.
-        distillation: Weight of the teacher's predictions against the labels, 0..1.
-        temperature: Of the softmax of both in distillation.
-        max_grad_norm: Longer gradients are shortened to it; None leaves them.
-        patience: Epochs without a better validation after which to stop; None for never.
-        seed: Of order and augmentation.
+        epochs: Number of passes over the training data.
+        gradient: How layers are differentiated: "ste" (straight-through), "slopes", "table", or
+            a `Gradient`.
+        learn_steps: Whether the step sizes (scales) of activations and weights are learned.
+        lr: Peak learning rate of AdamW. The rate rises linearly during the warm-up and then
+            falls along a cosine.
+        steps_lr: Learning rate of the step sizes, as a multiple of ``lr``.
+        weight_decay: Decay of weights. Biases, batch norms and step sizes are not decayed.
+        warm_up: Share of all steps during which the learning rate rises, 0..1.
+        batch_size: Samples of one step, for a `Split`; other data comes in batches of its own.
+        distillation: Weight of the teacher's predictions, 0..1; the loss has the rest.
+        temperature: Softmax temperature of distillation.
+        max_grad_norm: Gradients with a larger norm are scaled to this one; None for no limit.
+        patience: Stop after so many epochs without a better validation; None for never.
+        seed: Seed of the samples' order and of augmentation.
 
     Raises:
-        ArgumentError: If a value breaks its rule; names it.
+        ArgumentError: If a value breaks its rule; names the field.
+
+    Example:
+        >>> recipe = Recipe(epochs=4, gradient="ste")
+        >>> recipe.lr_factor(0.05), recipe.lr_factor(0.1), round(recipe.lr_factor(1.0), 6)
+        (0.5, 1.0, 0.0)
     """
 
     epochs: int
@@ -72,13 +79,17 @@ class Recipe:
             raise ArgumentError(f"`{name}` must be {rule}, got {value!r}.")
 
     def as_json(self) -> dict[str, Any]:
-        """The fields as plain values."""
+        """Return the fields as plain values."""
         fields = asdict(self)
         fields["gradient"]["dtype"] = str(fields["gradient"]["dtype"])
         return fields
 
     def lr_factor(self, progress: float) -> float:
-        """Learning rate in parts of the peak when ``progress`` (0..1) of all steps are done."""
+        """Return the learning rate relative to its peak.
+
+        Args:
+            progress: Share of all steps that are done, 0..1.
+        """
         if progress < self.warm_up:
             return progress / self.warm_up
         rest = 1 - self.warm_up

@@ -1,4 +1,4 @@
-"""All that retraining changes in an emulated model, taken and put back as one value."""
+"""The state that retraining changes in an emulated model, saved and restored as one value."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from axopt.layers.base import Formats
 from axopt.model import EmulatedModel
 
 SMALLEST = 2.0**-10
-"""A learned scale stays above this part of what it was at the start."""
+"""Smallest learned scale, relative to its value at the start."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,27 +31,27 @@ class ModelState:
 
     @classmethod
     def of(cls, emulated: EmulatedModel) -> ModelState:
-        """What ``emulated`` is now."""
+        """Return a copy of the present state of ``emulated``."""
         return cls(
             {name: value.detach().clone() for name, value in emulated.state_dict().items()},
             {name: layer.formats for name, layer in emulated.emulated_layers.items()},
         )
 
     def restore(self, emulated: EmulatedModel) -> None:
-        """Make ``emulated`` what it was."""
+        """Put ``emulated`` back into this state."""
         emulated.load_state_dict(dict(self.tensors))
         for name, layer in emulated.emulated_layers.items():
             layer.formats = self.formats[name]
 
     def as_values(self) -> dict[str, Any]:
-        """Tensors in plain containers: the state_dict, and the scales of fixed formats."""
+        """Return the state_dict and the scales of the formats in plain containers."""
         return {
             "tensors": dict(self.tensors),
             "scales": {name: _scales(formats) for name, formats in self.formats.items()},
         }
 
     def with_values(self, values: Mapping[str, Any]) -> ModelState:
-        """This state with what `as_values` gave: all that retraining changes of formats."""
+        """Return this state with tensors and scales that `as_values` returned."""
         formats = {
             name: _with_scales(formats, values["scales"][name])
             for name, formats in self.formats.items()
@@ -85,14 +85,14 @@ def with_scales(formats: Quantisation, activation: Tensor, weights: Tensor) -> Q
 
 
 class LearnedSteps:
-    """The scales of all layers as parameters; the layers' formats follow them.
+    """The scales (step sizes) of all layers as parameters; the layers' formats follow them.
 
-    A parameter is a scale in parts of what it was at the start, so that a learning rate means the
-    same for all.
+    Each parameter is a scale divided by its value at the start, so that one learning rate fits
+    all.
 
     Args:
         emulated: The model.
-        learn: False for none, which leaves the formats to the layers.
+        learn: False for no parameters; the layers' formats then stay as they are.
     """
 
     def __init__(self, emulated: EmulatedModel, *, learn: bool) -> None:
@@ -105,11 +105,11 @@ class LearnedSteps:
         self.follow()
 
     def parameters(self) -> list[nn.Parameter]:
-        """Of all layers, in order: activation, weights, activation, ..."""
+        """Return the parameters of all layers, in order: activation, weights, activation, ..."""
         return [scale for both in self._relative for scale in both]
 
     def follow(self) -> None:
-        """Keep the scales positive and give them to the layers, after they changed."""
+        """Clamp the scales to be positive and pass them to the layers; call it after each step."""
         for layer, start, relative in zip(self._layers, self._start, self._relative, strict=True):
             with torch.no_grad():
                 for scale in relative:
@@ -119,12 +119,12 @@ class LearnedSteps:
             layer.adjust(with_scales(layer.quantisation(), *scales))
 
     def values(self) -> list[Tensor]:
-        """What `restore` takes."""
+        """Return copies of the parameters, for `restore`."""
         return [scale.detach().clone() for scale in self.parameters()]
 
     @torch.no_grad()
     def restore(self, values: list[Tensor]) -> None:
-        """Go on with earlier `values`."""
+        """Set the parameters to earlier `values`."""
         for scale, value in zip(self.parameters(), values, strict=True):
             scale.copy_(value)
         with torch.enable_grad():
@@ -137,6 +137,6 @@ def _scales_in_use(layer: EmulatedLayer) -> tuple[Tensor, Tensor]:
 
 
 def set_gradient(emulated: EmulatedModel, gradient: Mapping[str, Gradient] | Gradient) -> None:
-    """Choose how layers are differentiated."""
+    """Set how layers are differentiated: one gradient for all, or one for each name."""
     for name, layer in emulated.emulated_layers.items():
         layer.gradient = gradient[name] if isinstance(gradient, Mapping) else gradient

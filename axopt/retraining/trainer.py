@@ -34,13 +34,18 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass, or the state before the first as number 0.
+    """Figures of one epoch. Epoch 0 stands for the state before training.
 
     Attributes:
-        epoch: Its number, from 1.
-        loss: Mean loss of its steps; None for 0.
-        lr: Learning rate of its last step; None for 0.
-        validation: Quality after it, in the unit of the metric; None without validation data.
+        epoch: Number of the epoch, from 0.
+        loss: Mean loss of the epoch's steps; None for epoch 0.
+        lr: Learning rate of the epoch's last step; None for epoch 0.
+        validation: Value of the metric on the validation data after the epoch; None without
+            validation data.
+
+    Example:
+        >>> Epoch(epoch=1, loss=0.5, lr=1e-3, validation=97.5).validation
+        97.5
     """
 
     epoch: int
@@ -51,13 +56,18 @@ class Epoch:
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What a retraining did.
+    """Result of a retraining.
 
     Attributes:
-        history: The state before it and each pass.
-        best_epoch: The pass whose state the model is in.
-        stopped: Why it ended: "epochs", "patience", or "nan" where loss or gradient was not
-            finite; the model is then in the state of ``best_epoch``, the last good one.
+        history: Epoch 0 (before training) and each epoch.
+        best_epoch: Number of the epoch whose state the model is left in.
+        stopped: Why training ended: "epochs" (all done), "patience" (validation no longer
+            improved), or "nan" (loss or gradient was not finite).
+
+    Example:
+        >>> before, after = Epoch(0, None, None, 90.0), Epoch(1, 0.5, 1e-3, 97.5)
+        >>> RetrainResult((before, after), best_epoch=1, stopped="epochs").records()[1]
+        {'epoch': 1, 'loss': 0.5, 'lr': 0.001, 'validation': 97.5}
     """
 
     history: tuple[Epoch, ...]
@@ -65,12 +75,12 @@ class RetrainResult:
     stopped: str
 
     def records(self) -> list[dict[str, Any]]:
-        """The history as plain values, a dictionary a row."""
+        """Return the history as plain values, one dictionary per epoch."""
         return [asdict(epoch) for epoch in self.history]
 
 
 class Trainer:
-    """A model on its way through a recipe.
+    """Trains a model and keeps its best state.
 
     Args:
         emulated: The model, in evaluation mode, which is trained in place.

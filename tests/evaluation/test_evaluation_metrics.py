@@ -155,7 +155,7 @@ def test_the_judge_knows_its_training_images(shared_data):
         ("frechet", torch.full((2, 1, 28, 28), torch.nan), torch.tensor([0, 1]), "finite"),
         ("distance", torch.ones(2, 4), torch.tensor([0, 1]), "outputs of a reference"),
         ("distance", torch.ones(2, 4), torch.ones(2, 3), r"own \[2, 4\], got .*\[2, 3\]"),
-        ("distance", torch.ones(2, 4), torch.zeros(2, 4), "all zero"),
+        ("distance", torch.ones(2, 4), torch.zeros(2, 4), "must not all be zero"),
         ("distance", torch.full((2, 4), torch.inf), torch.ones(2, 4), "finite"),
     ],
 )
