@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from axopt.evaluation import Evaluation, evaluate, register_metric
     from axopt.export import register_exporter
     from axopt.kernels import lut_gemm
-    from axopt.layers import Accumulator, LayerOptions
+    from axopt.layers import Accumulator, LayerOptions, LayerSpec, register_layer
     from axopt.model import Assignment, Cost, EmulatedModel, assign_, correct_, cost, prepare
     from axopt.multipliers import (
         Multiplier,
@@ -36,6 +36,7 @@ __all__ = [
     "EmulatedModel",
     "Evaluation",
     "LayerOptions",
+    "LayerSpec",
     "Multiplier",
     "MultiplierLibrary",
     "RetrainResult",
@@ -53,6 +54,7 @@ __all__ = [
     "prepare",
     "register_exporter",
     "register_importer",
+    "register_layer",
     "register_metric",
     "retrain",
     "save_retrained",
@@ -68,6 +70,7 @@ _ROOM_OF = {
     "EmulatedModel": "model",
     "Evaluation": "evaluation",
     "LayerOptions": "layers",
+    "LayerSpec": "layers",
     "Multiplier": "multipliers",
     "MultiplierLibrary": "multipliers",
     "RetrainResult": "retraining",
@@ -85,6 +88,7 @@ _ROOM_OF = {
     "prepare": "model",
     "register_exporter": "export",
     "register_importer": "multipliers",
+    "register_layer": "layers",
     "register_metric": "evaluation",
     "retrain": "retraining",
     "save_retrained": "retraining",

@@ -41,6 +41,7 @@ class EmulatedLayer(nn.Module, ABC):
     Attributes:
         name: Name in the model, for messages.
         kind: Short name of the layer type, as it appears in reports.
+        convolves: Whether `Cost.rel_power_conv` counts it.
         has_channels: Whether results have channels with statistics of their own.
         weight: Float weight, in the shape that the layer it stands for has, see `filters`; in a
             layer without weights, some of its second operands (see `EmulatedMatMul`).
@@ -61,6 +62,7 @@ class EmulatedLayer(nn.Module, ABC):
     """
 
     kind: ClassVar[str]
+    convolves: ClassVar[bool] = False
     has_channels: ClassVar[bool] = True
     weight: Tensor
     bias: nn.Parameter | None

@@ -28,6 +28,7 @@ _AXES = "DHW"
 class ConvolutionLayer(WeightedLayer):
     """What convolutions and transposed ones over any number of dimensions have in common."""
 
+    convolves = True
     dims: ClassVar[int]
     stride: Sizes
     dilation: Sizes

@@ -66,7 +66,8 @@ def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cos
         )
     macs = [info.macs for info in infos]
     convolution_macs = [
-        n if info.kind.startswith("conv") else 0 for n, info in zip(macs, infos, strict=True)
+        n if layer.convolves else 0
+        for n, layer in zip(macs, emulated.emulated_layers.values(), strict=True)
     ]
     power = [m.power_mw for m in used]
     return Cost(

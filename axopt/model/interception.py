@@ -186,7 +186,7 @@ class _Watch(TorchFunctionMode):
                 continue
             if id(tensor) in self._nodes:  # the very tensor that it was given
                 continue
-            made = self._found.recording.operation(func, args, kwargs, index, add=True)
+            made = self._found.recording.add(func, args, kwargs, index)
             if made is None or made in self._unstable:
                 return False
             self._nodes[id(tensor)] = (tensor, made)
@@ -216,9 +216,7 @@ class _Watch(TorchFunctionMode):
             return MatMul()
         weight, bias = self._node(product.weight), None
         if product.arrange != "as it is":
-            weight = self._found.recording.operation(
-                arranged, (weight, product.arrange), {}, add=True
-            )
+            weight = self._found.recording.add(arranged, (weight, product.arrange), {})
         if product.bias is not None:
             bias = self._node(product.bias)
         called = spec_named(product.kind).called

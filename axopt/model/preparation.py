@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer, LayerOptions, LayerSpec, specs_by_type
@@ -35,7 +36,9 @@ from axopt.model.interception import Found, find_products, intercept_
 from axopt.model.plain import plain_copy
 from axopt.model.redirection import keep_forward
 from axopt.model.trace import Trace, trace
+from axopt.modules.called import Called
 from axopt.modules.hooks import keep_hooks
+from axopt.modules.recorded import Operation
 from axopt.multipliers import Multiplier, load_library
 
 __all__ = ["WEIGHT_SCALES", "prepare"]
@@ -203,17 +206,30 @@ def _trace_channels_last(
     Some cannot: a ``view`` that joins channels, rows and columns fails on such tensors. Those
     keep their memory format.
     """
-    kinds = (nn.Conv2d, nn.ConvTranspose2d)
-    convolutions = [layer for layer in layers.values() if isinstance(layer, kinds)]
-    before = [layer.weight.data for layer in convolutions]
-    for layer in convolutions:
-        layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)
+    specs = specs_by_type()
+    faster = [layer for layer in layers.values() if specs[type(layer)].channels_last]
+    before = [_make_channels_last(layer) for layer in faster]
     try:
         return trace(module, layers, x, known, adapter, found.sources())
     except RuntimeError:
-        for layer, data in zip(convolutions, before, strict=True):
-            layer.weight.data = data
+        for restore in before:
+            restore()
         return trace(module, layers, x, known, adapter, found.sources())
+
+
+def _make_channels_last(layer: nn.Module) -> Callable[[], None]:
+    """Give a layer a channels-last weight; return what undoes it."""
+    if isinstance(layer, Called):
+        expressions = layer.expressions
+        layer.expressions = (Operation(_channels_last, expressions[:1], {}), expressions[1])
+        return functools.partial(setattr, layer, "expressions", expressions)
+    weight, data = cast(Tensor, layer.weight), cast(Tensor, layer.weight).data
+    weight.data = _channels_last(data)
+    return functools.partial(setattr, weight, "data", data)
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    return weight.contiguous(memory_format=torch.channels_last)
 
 
 def _replace(module: nn.Module, replacements: dict[int, EmulatedLayer], found: Found) -> None:

@@ -28,7 +28,7 @@ from axopt.model.calls import bound, product_name
 from axopt.model.products import arranged, product_of
 from axopt.modules import ScaledDotProductAttention
 from axopt.modules.called import Given
-from axopt.modules.recorded import Recorded, Recording, Source, replaced
+from axopt.modules.recorded import Recorded, Recording, Source
 
 ATTENTION = "scaled_dot_product_attention"
 
@@ -310,32 +310,20 @@ class _Redirection(TorchFunctionMode):
         self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """The result of a call that follows from parameters alone; None if it is not known."""
-        try:
-            args_, kwargs_ = replaced((args, kwargs), Tensor, self._known)
-        except KeyError:
+        found = self.recording.find(func, args, kwargs, self._nodes)
+        if found is None:
             return None
-        operation = self.recording.operation(func, args_, kwargs_)
-        if operation is None:
-            return self._several(func, args, kwargs, args_, kwargs_)
+        operation = found.get(None)
+        if operation is None:  # one of several results, which are computed in any case
+            results = func(*args, **kwargs)
+            self._nodes.update((id(results[i]), (results[i], o)) for i, o in found.items())
+            return results
         if torch.is_grad_enabled() and operation.trains():
             value = func(*args, **kwargs)
         else:
             value = operation.value()
         self._nodes[id(value)] = (value, operation)
         return value
-
-    def _known(self, tensor: Tensor) -> Recorded:
-        return self._nodes[id(tensor)][1]
-
-    def _several(self, func: Any, args: Any, kwargs: Any, args_: Any, kwargs_: Any) -> Any:
-        """The same for a function with several results, which is called in any case."""
-        results = func(*args, **kwargs)
-        if isinstance(results, tuple | list):
-            for index, tensor in enumerate(results):
-                operation = self.recording.operation(func, args_, kwargs_, index)
-                if operation is not None:
-                    self._nodes[id(tensor)] = (tensor, operation)
-        return results
 
     def _handed_on(
         self,

@@ -1,6 +1,7 @@
 """Float modules whose products `axopt.prepare` can emulate, and what composites become."""
 
 from axopt.modules.attention import Attention
+from axopt.modules.linear import linear_of
 from axopt.modules.lowering import LOWERINGS, lower_
 from axopt.modules.products import Einsum, MatMul, ScaledDotProductAttention, einsum_letters
 from axopt.modules.recurrent import Recurrent, RecurrentCell
@@ -14,5 +15,6 @@ __all__ = [
     "RecurrentCell",
     "ScaledDotProductAttention",
     "einsum_letters",
+    "linear_of",
     "lower_",
 ]

@@ -143,54 +143,75 @@ class Recording:
 
     def __init__(self, sources: list[Source]) -> None:
         self.sources = sources
-        self._operations: dict[object, Operation] = {}
+        self._results: dict[object, dict[int | None, Operation]] = {}
 
-    def operation(
+    def add(
         self,
         func: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         index: int | None = None,
-        *,
-        add: bool = False,
     ) -> Operation | None:
-        """Return the expression that a call stands for.
+        """Return the expression that a call stands for, a new one if need be.
 
         Args:
             func: The function.
             args: Positional arguments, with expressions in place of tensors.
             kwargs: Keyword arguments, likewise.
             index: As in `Operation`.
-            add: Whether to add one that is not known.
 
         Returns:
-            None if it is not known, or an argument cannot be compared.
+            None if an argument cannot be compared.
         """
         try:
-            key = (func, index, hashable(args), hashable(kwargs))
-            known = self._operations.get(key)
+            results = self._results.setdefault(_key(func, args, kwargs, {}), {})
         except TypeError:  # an argument that has no hash
             return None
-        if known is None and add:
-            known = self._operations[key] = Operation(func, args, kwargs, index)
-        return known
+        return results.setdefault(index, Operation(func, args, kwargs, index))
+
+    def find(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        nodes: Mapping[int, tuple[Tensor, Recorded]],
+    ) -> Mapping[int | None, Operation] | None:
+        """Return the expressions that the results of a call stand for, None if there are none.
+
+        Args:
+            func: The function.
+            args: Positional arguments.
+            kwargs: Keyword arguments.
+            nodes: Id of a tensor -> the tensor and its expression.
+
+        Returns:
+            Number of a result, or None for one that is the only one -> expression.
+        """
+        try:
+            return self._results.get(_key(func, args, kwargs, nodes))
+        except (KeyError, TypeError):  # a tensor of the input, or an argument without a hash
+            return None
 
     def keep_only(self, wanted: set[Recorded]) -> None:
         """Forget all other operations and sources."""
-        self._operations = {k: o for k, o in self._operations.items() if o in wanted}
+        kept = {
+            key: {index: o for index, o in results.items() if o in wanted}
+            for key, results in self._results.items()
+        }
+        self._results = {key: results for key, results in kept.items() if results}
         self.sources = [source for source in self.sources if source in wanted]
 
     @functools.cached_property
     def functions(self) -> frozenset[Callable[..., Any]]:
         """The functions of all operations; to be asked for when all are known."""
-        return frozenset(operation.func for operation in self._operations.values())
+        return frozenset(o.func for results in self._results.values() for o in results.values())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Recording:
         new = memo[id(self)] = Recording([])  # before its parts, which lead back here
         new.sources = copy.deepcopy(self.sources, memo)
-        for old in self._operations.values():
-            o = copy.deepcopy(old, memo)
-            new._operations[(o.func, o.index, hashable(o.args), hashable(o.kwargs))] = o
+        for results in self._results.values():
+            for o in copy.deepcopy(list(results.values()), memo):
+                new._results.setdefault(_key(o.func, o.args, o.kwargs, {}), {})[o.index] = o
         return new
 
 
@@ -221,12 +242,32 @@ def expressions(values: Any) -> Iterator[Recorded]:
         yield from expressions(list(values.values()))
 
 
-def hashable(values: Any) -> object:
-    """Return nested values as something that can be a key; numbers keep their type."""
-    if type(values) in (tuple, list):
-        return tuple(hashable(value) for value in values)
-    if type(values) is dict:
-        return tuple(sorted((key, hashable(value)) for key, value in values.items()))
-    if isinstance(values, slice):
-        return ("slice", hashable(values.start), hashable(values.stop), hashable(values.step))
-    return (type(values), values) if isinstance(values, int | float) else values
+def _key(
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    nodes: Mapping[int, tuple[Tensor, Recorded]],
+) -> object:
+    """What calls with the same results have in common."""
+    parts = [_part(value, nodes) for value in args]
+    named = sorted((name, _part(value, nodes)) for name, value in kwargs.items()) if kwargs else ()
+    return (func, *parts, *named)
+
+
+def _part(value: Any, nodes: Mapping[int, tuple[Tensor, Recorded]]) -> object:
+    """A value as part of a key: expressions for tensors; numbers keep their type."""
+    kind = type(value)
+    if kind in _NUMBERS:
+        return (kind, value)
+    if isinstance(value, Tensor):
+        return nodes[id(value)][1]
+    if kind is tuple or kind is list:
+        return tuple(_part(item, nodes) for item in value)
+    if kind is dict:
+        return tuple(sorted((name, _part(item, nodes)) for name, item in value.items()))
+    if kind is slice:
+        return ("slice", *(_part(x, nodes) for x in (value.start, value.stop, value.step)))
+    return value
+
+
+_NUMBERS = (int, float, bool)

@@ -61,6 +61,7 @@ def test_no_batch_is_a_calibration_error():
         axopt.prepare(Net(), [])
 
 
+@pytest.mark.filterwarnings("ignore::axopt.errors.CoverageWarning")
 def test_a_string_is_one_name_or_pattern():
     assert list(axopt.prepare(Net(), X, include="second").emulated_layers) == ["second"]
     assert list(axopt.prepare(Net(), X, exclude="sec*").emulated_layers) == ["first"]
