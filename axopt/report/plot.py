@@ -135,7 +135,9 @@ def _draw_uniform(axes: "Axes", record: RunRecord, limits: Limits) -> "list[Hand
     if not points:
         return []
     prefix, _ = view.short_names([point.label for point in points])
-    style = {"marker": "s", "markersize": 6, "color": view.UNIFORM_COLOUR}
+    style: dict[str, Any] = {"marker": "s", "markersize": 6, "color": view.UNIFORM_COLOUR}
+    if len(points) >= view.DENSE:  # their bars would hide the front
+        style |= {"markersize": 3.5, "elinewidth": 0, "capsize": 0}
     title = texts.uniform_title(prefix)
     return [_draw_points(axes, points, limits, zorder=4, label=title, **style)]
 

@@ -48,6 +48,8 @@ def pareto_svg(record: RunRecord) -> str:
     """
     plane = _Plane(view.limits(record))
     density = "dense" if len(record.front) >= view.DENSE else "sparse"
+    if len(record.uniform) >= view.DENSE:
+        density += " crowded"
     parts = [
         f'<svg id="plot" class="{density}" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" '
         f'aria-label="Quality against relative power of the front">',

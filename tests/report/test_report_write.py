@@ -388,5 +388,5 @@ def test_figures_of_an_interrupted_run_are_not_said_to_be_from_test(full_record)
         front=tuple(map(seen, full_record.front)),
     )
     text = re.sub(r"<script.*?</script>", "", report_html(partial, {}), flags=re.DOTALL)
-    assert "on the validation split. All figures are from it" in text
+    assert "All figures are from the validation split" in text
     assert "on test" not in text
