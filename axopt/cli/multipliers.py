@@ -1,4 +1,4 @@
-"""``axopt multipliers``: list, show, import, check and export circuits."""
+"""``axopt multipliers``: list, show, import, check and export multipliers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axopt.cli.arguments import add_common, add_library, figure, path, sentence, word
+from axopt.cli.arguments import Parser, add_common, add_library, figure, path, sentence, word
 from axopt.cli.console import as_table, print_result
 from axopt.errors import MissingFigureError, RunExistsError
 
@@ -29,48 +29,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         added.set_defaults(act=act)
         return added
 
-    listing = action("list", "figures and errors of the circuits", list_)
-    _add_kind(listing, "only signed circuits", "only unsigned circuits")
-    listing.add_argument("--release", type=word, help="only this release, such as v1")
-    listing.add_argument("--pareto", choices=METRICS, help="only what is best in power and METRIC")
-    listing.add_argument("--degenerate", action="store_true", help="with constant outputs too")
-    add_library(listing)
+    _add_list(action("list", "print figures and errors of the multipliers", list_))
+    _add_show(action("show", "print everything about one multiplier", show))
+    _add_import(action("import", "add a multiplier to a library of your own", import_))
+    add_library(action("check", "compare tables with digests and published figures", check))
+    _add_export(action("export", "write the table of a multiplier to a file", export))
+    for added in actions.choices.values():
+        add_common(added)
 
-    showing = action("show", "everything about one circuit", show)
-    showing.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
-    add_library(showing)
 
-    importing = action("import", "add a multiplier to a library of your own", import_)
-    importing.later_epilog = _importers_epilog
-    importing.add_argument("file", type=path, help="a product table, in a format named below")
-    importing.add_argument("--format", type=word, help="(default: that of the file's suffix)")
-    importing.add_argument("--power", type=figure, metavar="MW", help="(default: the file's)")
-    importing.add_argument("--area", type=figure, metavar="UM2", help="(default: the file's)")
-    importing.add_argument("--delay", type=figure, metavar="NS", help="(default: the file's)")
-    importing.add_argument("--name", type=word, help="(default: the file's without suffix)")
-    importing.add_argument("--release", type=word, default="user", help="(default: user)")
-    _add_kind(importing, "operands are -128..127", "operands are 0..255 (default: what fits best)")
-    importing.add_argument(
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    _add_kind(parser, "only signed multipliers", "only unsigned multipliers")
+    parser.add_argument("--release", type=word, help="only this release, such as v1")
+    parser.add_argument(
+        "--pareto", choices=METRICS, help="only the Pareto front of power and this error"
+    )
+    parser.add_argument("--degenerate", action="store_true", help="also those of constant output")
+    add_library(parser)
+
+
+def _add_show(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
+    add_library(parser)
+
+
+def _add_import(parser: Parser) -> None:
+    parser.later_epilog = _importers_epilog
+    parser.add_argument("file", type=path, help="a product table, in a format named below")
+    parser.add_argument("--format", type=word, help="(default: that of the file's suffix)")
+    parser.add_argument("--power", type=figure, metavar="MW", help="(default: the file's)")
+    parser.add_argument("--area", type=figure, metavar="UM2", help="(default: the file's)")
+    parser.add_argument("--delay", type=figure, metavar="NS", help="(default: the file's)")
+    parser.add_argument("--name", type=word, help="(default: the file's without suffix)")
+    parser.add_argument("--release", type=word, default="user", help="(default: user)")
+    _add_kind(
+        parser, "operands are -128..127", "operands are 0..255 (default: the smaller mean error)"
+    )
+    parser.add_argument(
         "--to",
         type=path,
         metavar="DIR",
         default=DEFAULT_DIRECTORY,
-        help="the library; a new one starts with the bundled circuits (default: %(default)s)",
+        help="the library; a new one gets the bundled multipliers too (default: %(default)s)",
     )
 
-    checking = action("check", "compare tables with digests and published figures", check)
-    add_library(checking)
 
-    exporting = action("export", "write the table of a circuit", export)
-    exporting.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
-    exporting.later_epilog = _writers_epilog
-    exporting.add_argument("file", type=path, help="written in a format named below")
-    exporting.add_argument("--format", type=word, help="(default: that of the file's suffix)")
-    exporting.add_argument("--force", action="store_true", help="replace an existing file")
-    add_library(exporting)
-
-    for added in actions.choices.values():
-        add_common(added)
+def _add_export(parser: Parser) -> None:
+    parser.later_epilog = _writers_epilog
+    parser.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
+    parser.add_argument("file", type=path, help="the file to write, in a format named below")
+    parser.add_argument("--format", type=word, help="(default: that of the file's suffix)")
+    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    add_library(parser)
 
 
 def _importers_epilog() -> str:
@@ -101,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def list_(options: argparse.Namespace) -> int:
-    """Print one row a circuit."""
+    """Print one row per multiplier."""
     chosen = _library(options).select(
         signed=options.signed,
         release=options.release,
@@ -114,7 +124,7 @@ def list_(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print all that is known of a circuit."""
+    """Print figures, errors, structure and source of one multiplier."""
     from axopt.kernels import explain, plan
 
     library = _library(options)
@@ -134,7 +144,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def import_(options: argparse.Namespace) -> int:
-    """Read a table and add it to a library directory."""
+    """Read a table from a file and add it to the library in a folder."""
     from axopt.multipliers import add_to_library, import_multiplier, load_library
 
     try:
@@ -166,7 +176,7 @@ def import_(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print the circuits that are not what their figures say; 1 where there are any."""
+    """Print the multipliers whose tables do not give their figures; 1 if there are any."""
     from axopt.multipliers import check_library
 
     problems = {key: found for key, found in check_library(_library(options)).items() if found}
@@ -179,7 +189,7 @@ def check(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> int:
-    """Write the table of a circuit to a file."""
+    """Write the table of a multiplier to a file."""
     from axopt.multipliers import export_multiplier
 
     multiplier = _library(options)[options.name]

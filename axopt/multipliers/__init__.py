@@ -1,4 +1,4 @@
-"""What a circuit computes and what it costs: multipliers, their errors, libraries and files."""
+"""Multipliers: product tables with their hardware figures, errors, libraries and files."""
 
 from axopt.multipliers.checks import check_library, check_multiplier
 from axopt.multipliers.formats import (

@@ -1,4 +1,4 @@
-"""Does a multiplier do what its authors say?"""
+"""Comparison of published error figures with those of the product tables."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,22 @@ _PRINTED_RELATIVE = 1e-7  # large mean squared errors have eight digits
 
 
 def check_multiplier(multiplier: Multiplier) -> list[str]:
-    """Compare the published figures with those recomputed from the table.
+    """Compare the published error figures of a multiplier with those of its table.
+
+    Args:
+        multiplier: A multiplier; figures that it does not publish are not compared.
 
     Returns:
-        One sentence a problem, none where all agree or nothing is published.
+        One sentence per figure that differs by more than its last printed digit allows.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> from axopt import load_library
+        >>> exact = load_library().exact(signed=True)
+        >>> check_multiplier(exact)
+        []
+        >>> check_multiplier(replace(exact, published={"mae": 1.0}))
+        ['v1/mul8s_1KV8: published mae is 1, the table gives 0']
     """
     recomputed = multiplier.metrics.published_figures()
     return [
@@ -27,10 +39,18 @@ def check_multiplier(multiplier: Multiplier) -> list[str]:
 
 
 def check_library(library: Mapping[str, Multiplier]) -> dict[str, list[str]]:
-    """Check every multiplier, tables that cannot be read or have another digest included.
+    """Check every multiplier of a library, see `check_multiplier`.
+
+    Args:
+        library: A library. Tables that cannot be read or have another digest are problems too.
 
     Returns:
-        The problems of each key, an empty list where it is fine.
+        Key -> its problems; an empty list where there are none.
+
+    Example:
+        >>> from axopt import load_library
+        >>> check_library(load_library().select(names=["mul8s_1L2H"]))
+        {'v1/mul8s_1L2H': []}
     """
     problems: dict[str, list[str]] = {}
     for key in library:
@@ -42,9 +62,10 @@ def check_library(library: Mapping[str, Multiplier]) -> dict[str, list[str]]:
 
 
 def _tolerance(name: str, stated: float) -> float:
-    """Return how far a figure may be off, from the digits that EvoApproxLib prints.
+    """Return how far a figure may be off.
 
-    Two significant digits below 10, and down to 1 (percentages: 0.01) above.
+    EvoApproxLib prints two significant digits below 10; above, it prints units (percentages:
+    hundredths).
     """
     if stated == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""`MultiplierLibrary`: named multipliers, found, filtered, saved."""
+"""`MultiplierLibrary`: multipliers by name, with filters, in a folder of CSV and npz files."""
 
 import difflib
 import logging
@@ -26,10 +26,25 @@ _logger = logging.getLogger(__name__)
 
 
 class MultiplierLibrary(Mapping[str, Multiplier]):
-    """Multipliers by key ``"release/name"``, immutable, in order of their files.
+    """An immutable mapping of keys ``"release/name"`` to multipliers, in the order of the files.
 
-    A bare name means release ``v1`` where that has it, else the only release that does. Tables
-    are read when a multiplier is first asked for, and checked against their digest then.
+    A bare name stands for release ``v1`` if that release has it, else for the only release that
+    has it. A table is read, and compared with its digest, when its multiplier is first accessed.
+
+    Args:
+        multipliers: Multipliers with distinct keys.
+
+    Raises:
+        MultiplierError: If two multipliers have the same key.
+
+    Example:
+        >>> library = load_library()
+        >>> len(library), "mul8s_1L2H" in library
+        (99, True)
+        >>> library["mul8s_1L2H"].power_mw
+        0.301
+        >>> [m.name for m in library.select(signed=True, pareto="mae", release="v1").values()][:3]
+        ['mul8s_1KV8', 'mul8s_1KVA', 'mul8s_1KVB']
     """
 
     def __init__(self, multipliers: Iterable[Multiplier | Entry] = ()) -> None:
@@ -40,11 +55,11 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
             self._items[item.key] = item
 
     def __getitem__(self, name: str) -> Multiplier:
-        """Return a multiplier by name or key.
+        """Return the multiplier of a name or key.
 
         Raises:
-            UnknownMultiplierError: If there is none, or several releases other than ``v1`` have
-                it; the message lists near misses.
+            UnknownMultiplierError: If there is none, or if several releases but not ``v1`` have
+                that name; the message lists near misses.
             LutFormatError: If its table is damaged.
         """
         return _multiplier(self._items[self._resolve(name)])
@@ -76,16 +91,20 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         """Return the multipliers that pass every filter, in the order of the library.
 
         Args:
-            names: Names or keys to keep; a degenerate one that is named is kept too.
-            signed: Keep the signed or the unsigned ones.
-            release: Keep one release.
-            pareto: A metric of `ErrorMetrics`: of each kind (signed, unsigned) keep what no other
-                one left matches or beats in both power and the size of that metric, better in
-                one. Of aliases at the same power only the first is kept.
-            degenerate: Keep circuits whose output is constant.
+            names: Names or keys to keep. A degenerate multiplier that is named is kept.
+            signed: True keeps the signed multipliers, False the unsigned ones.
+            release: The release to keep.
+            pareto: A metric of `ErrorMetrics`. Keeps, for signed and unsigned multipliers
+                separately, the Pareto front of power and the absolute value of the metric. Of
+                equal tables with equal power only the first is kept.
+            degenerate: Whether to keep multipliers whose output is constant.
+
+        Returns:
+            A library of the multipliers that are kept.
 
         Raises:
-            ArgumentError: If `pareto` is no metric, `names` is one string, or `release` unknown.
+            ArgumentError: If `pareto` is not a metric, `names` is a single string, or no
+                multiplier has `release`.
             UnknownMultiplierError: If one of `names` is unknown.
         """
         kept = dict(self._items)
@@ -107,10 +126,15 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         return MultiplierLibrary(kept.values())
 
     def exact(self, signed: bool) -> Multiplier:
-        """Return the exact circuit of a kind: the reference of relative power.
+        """Return the exact multiplier, whose power is 1 on the scale of relative power.
 
-        A library without one falls back on the bundled circuit, whose figures are of 45 nm; this
-        is logged as a warning, because figures of another technology do not compare with it.
+        Args:
+            signed: Whether its operands are signed.
+
+        Returns:
+            The exact multiplier of this library, of release ``v1`` if that has one. A library
+            without one gets the bundled one and a logged warning: its figures are of 45 nm and do
+            not compare with those of another technology.
         """
         digest = exact_digest(signed)
         found = [i for i in self._items.values() if i.signed == signed and i.digest == digest]
@@ -128,7 +152,10 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         return _multiplier(min(found, key=lambda item: item.release != DEFAULT_RELEASE))
 
     def aliases(self, name: str) -> list[str]:
-        """Return the keys of the multipliers with the same table, ``name``'s own among them.
+        """Return the keys of all multipliers with the same table, including ``name``'s own.
+
+        Args:
+            name: Name or key of a multiplier.
 
         Raises:
             UnknownMultiplierError: If there is no multiplier ``name``.
@@ -141,7 +168,10 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         ]
 
     def with_multiplier(self, multiplier: Multiplier) -> "MultiplierLibrary":
-        """Return a library that has one multiplier more.
+        """Return a library with one more multiplier.
+
+        Args:
+            multiplier: The multiplier, which comes last.
 
         Raises:
             MultiplierError: If its key is taken.
@@ -149,7 +179,10 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         return MultiplierLibrary([*self._items.values(), multiplier])
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write the library into a directory, made where it is missing; `load_library` reads it.
+        """Write the library to a folder, which `load_library` reads.
+
+        Args:
+            directory: The folder; it is made if it is missing.
 
         Raises:
             RunExistsError: If the directory holds a library already.
@@ -181,17 +214,31 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         return {self._resolve(name) for name in names}
 
     def _unknown(self, name: str) -> str:
-        """Return the message for a name that no release has, with the nearest keys."""
+        """Return the message for an unknown name, with the nearest keys."""
         message = f"{name!r} is not in the library of {len(self)} multipliers"
         nearest = difflib.get_close_matches(str(name), _spellings(self._items), n=4, cutoff=0.6)
         return f"{message}; did you mean {', '.join(nearest)}?" if nearest else f"{message}."
 
 
 def load_library(path: str | os.PathLike[str] | None = None) -> MultiplierLibrary:
-    """Load the bundled EvoApprox8b library, or a directory of the same format.
+    """Load the bundled EvoApprox8b library, or one from a folder.
+
+    Args:
+        path: A folder of pairs ``NAME.csv`` (figures) and ``NAME.npz`` (tables); None for the
+            bundled library.
+
+    Returns:
+        The library. Tables are read later, when they are accessed.
 
     Raises:
-        LutFormatError: If the directory is no library, or a CSV of it is malformed.
+        LutFormatError: If the folder is not a library, or one of its CSV files is malformed.
+
+    Example:
+        >>> load_library()
+        MultiplierLibrary(99 multipliers)
+        >>> load_library().select(names=["mul8s_1L2H"]).save("saved")
+        >>> list(load_library("saved"))
+        ['v1/mul8s_1L2H']
     """
     if path is None:
         return _bundled()
@@ -202,14 +249,23 @@ def load_library(path: str | os.PathLike[str] | None = None) -> MultiplierLibrar
 
 
 def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) -> None:
-    """Add a multiplier to a library directory, made where it is missing.
+    """Add a multiplier to the library in a folder.
 
-    It gets files of its own, so no other entry is touched, whatever interrupts the writing.
+    The multiplier gets files of its own: an interrupted write cannot damage other entries.
+
+    Args:
+        multiplier: The multiplier.
+        directory: The folder; it is made if it is missing.
 
     Raises:
         MultiplierError: If the library has a multiplier of that release and name.
-        LutFormatError: If the directory holds a malformed library.
-        OSError: If the directory cannot be written.
+        LutFormatError: If the folder holds a malformed library.
+        OSError: If the folder cannot be written.
+
+    Example:
+        >>> add_to_library(load_library()["mul8s_1L2H"], "mine")
+        >>> list(load_library("mine"))
+        ['v1/mul8s_1L2H']
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -221,7 +277,7 @@ def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) ->
 
 @cache
 def _bundled() -> MultiplierLibrary:
-    """Load the library that ships with the package, or lies beside it in a checkout."""
+    """Load the library of the installed package, or that beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed, checkout = package / "multiplier_lib", package.parent / "multiplier_lib"
     return load_library(installed if installed.is_dir() else checkout)
@@ -232,13 +288,13 @@ def _multiplier(item: Multiplier | Entry) -> Multiplier:
 
 
 def _spellings(keys: Iterable[str]) -> list[str]:
-    """Return keys and bare names: a near miss may be of either."""
+    """Return all keys and bare names, among which near misses are looked for."""
     keys = list(keys)
     return keys + sorted({key.partition("/")[2] for key in keys})
 
 
 def _pareto_keys(multipliers: list[Multiplier], metric: str) -> set[str]:
-    """Return the keys of the Pareto-optimal multipliers in power and the size of a metric."""
+    """Return the keys of the Pareto front of power and the absolute value of a metric."""
     if metric not in METRIC_NAMES:
         raise ArgumentError(f"`pareto` must be one of {', '.join(METRIC_NAMES)}, got {metric!r}.")
     optimal: set[str] = set()

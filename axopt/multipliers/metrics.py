@@ -1,7 +1,7 @@
-"""Error metrics of a product table against the exact product, each operand pair counted once.
+"""Error metrics of a product table against the exact product, over all operand pairs.
 
-Definitions and units are those of EvoApproxLib [Mrazek2017]_, whose figures
-`multiplier_lib` carries and the tests compare with.
+Definitions and units are those of EvoApproxLib [Mrazek2017]_. Tests compare the metrics with the
+figures that it publishes.
 
 .. [Mrazek2017] V. Mrazek, R. Hrbacek, Z. Vasicek and L. Sekanina, "EvoApprox8b: Library of
    approximate adders and multipliers for circuit design and benchmarking of approximation
@@ -22,9 +22,9 @@ _PRODUCT_VALUES = 65536
 
 @dataclass(frozen=True, slots=True)
 class ErrorMetrics:
-    """How far a table is from the exact product, over all 65,536 operand pairs.
+    """Errors of a product table, over all 65,536 pairs of operands a and w.
 
-    With ``e = M(a, w) - a w``:
+    The error of a pair is ``e = M(a, w) - a w``.
 
     Attributes:
         mae: Mean of ``|e|``, in units of the product.
@@ -33,7 +33,12 @@ class ErrorMetrics:
         wcre: Largest ``|e| / |a w|`` in percent, over the same pairs.
         ep: Share of pairs with ``e != 0``, in percent.
         mse: Mean of ``e`` squared, in squared units of the product.
-        bias: Mean of ``e`` with its sign, in units of the product.
+        bias: Mean of ``e``, in units of the product.
+
+    Example:
+        >>> metrics = ErrorMetrics.of(exact_table(True) + 2, signed=True)
+        >>> metrics.mae, metrics.wce, metrics.ep
+        (2.0, 2.0, 100.0)
     """
 
     mae: float
@@ -45,9 +50,9 @@ class ErrorMetrics:
     bias: float
 
     def published_figures(self) -> dict[str, float]:
-        """Return the figures that EvoApproxLib publishes, by their names there.
+        """Return the figures that EvoApproxLib publishes, by the names that it uses.
 
-        ``mae_pct`` and ``wce_pct`` are percent of the 65,536 values of a 16-bit product.
+        ``mae_pct`` and ``wce_pct`` are per cent of 65,536, the number of 16-bit products.
         """
         return {
             "mae": self.mae,
@@ -62,7 +67,7 @@ class ErrorMetrics:
 
     @classmethod
     def of(cls, table: npt.NDArray[np.integer], signed: bool) -> "ErrorMetrics":
-        """Measure a table.
+        """Compute the errors of a table.
 
         Args:
             table: ``(256, 256)`` integers in numeric order of the operands.

@@ -1,4 +1,4 @@
-"""`Multiplier`: what one 8 x 8-bit circuit computes, and what it costs."""
+"""`Multiplier`: the product table and the hardware figures of one 8 x 8-bit multiplier."""
 
 import hashlib
 import math
@@ -21,24 +21,32 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 class Multiplier:
     """An 8 x 8-bit multiplier, immutable.
 
-    Names collide between releases, so a circuit is known by `release`, `name` and `digest`.
+    Releases use the same names for different tables: `release`, `name` and `digest` together
+    identify a multiplier.
 
     Attributes:
-        release: The library release that named it, such as ``"v1"``, or ``"user"``.
-        name: Its name there: letters, digits and ``_ . + -``, at most 100.
+        release: The release of the library, such as ``"v1"``, or ``"user"``.
+        name: Its name in that release: at most 100 letters, digits and ``_ . + -``.
         signed: Whether the operands are -128..127 instead of 0..255.
         table: ``(256, 256)`` int32, read-only: ``table[i, j]`` is the product of the i-th first
-            operand and the j-th second operand, both in numeric order. Values fit in 16 bits,
-            two's complement where `signed`.
-        power_mw: Power of one multiplier in milliwatts.
-        area_um2: Its area in square micrometres.
-        delay_ns: Its critical path in nanoseconds.
-        source: Where table and figures come from.
-        published: Figures as its authors state them, by the names of
-            `ErrorMetrics.published_figures`.
+            operand and the j-th second operand, both in numeric order. Products have 16 bits, in
+            two's complement if `signed`.
+        power_mw: Power in milliwatts.
+        area_um2: Area in square micrometres.
+        delay_ns: Critical path in nanoseconds.
+        source: Origin of table and figures.
+        published: Error figures as published, by the names of `ErrorMetrics.published_figures`.
 
     Raises:
         MultiplierError: If a field breaks its rule.
+
+    Example:
+        >>> table = np.multiply.outer(np.arange(-128, 128), np.arange(-128, 128)) & ~3
+        >>> mine = Multiplier.from_table(
+        ...     "mine", table, signed=True, power_mw=0.3, area_um2=500, delay_ns=1.2
+        ... )
+        >>> mine.key, mine.metrics.wce, mine.is_exact
+        ('user/mine', 3.0, False)
     """
 
     release: str
@@ -75,7 +83,18 @@ class Multiplier:
         release: str = "user",
         source: str = "",
     ) -> Self:
-        """Make a multiplier from anything that converts to a ``(256, 256)`` integer array.
+        """Make a multiplier from a product table.
+
+        Args:
+            name: Its name.
+            table: Anything that NumPy converts to a ``(256, 256)`` integer array:
+                ``table[i, j]`` is the product of the i-th first and the j-th second operand.
+            signed: Whether the operands are -128..127 instead of 0..255.
+            power_mw: Power in milliwatts.
+            area_um2: Area in square micrometres.
+            delay_ns: Critical path in nanoseconds.
+            release: The release to file it under.
+            source: Origin of table and figures.
 
         Raises:
             MultiplierError: If an argument breaks its rule.
@@ -87,7 +106,7 @@ class Multiplier:
         return cls(release, name, signed, array, power_mw, area_um2, delay_ns, source=source)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Copies and pickles go through the constructor: numpy would drop the read-only flag.
+        # Copies and pickles call the constructor, because NumPy drops the read-only flag.
         return type(self), (
             self.release,
             self.name,
@@ -117,17 +136,17 @@ class Multiplier:
 
     @cached_property
     def rank(self) -> int:
-        """Rank of the table as a real matrix: the fewest separable terms that sum to it."""
+        """Rank of the table as a real matrix: the least number of separable terms."""
         return int(np.linalg.matrix_rank(self.table.astype(np.float64)))
 
     @property
     def is_exact(self) -> bool:
-        """Whether every product is right."""
+        """Whether every product is exact."""
         return self.digest == exact_digest(self.signed)
 
     @cached_property
     def is_degenerate(self) -> bool:
-        """Whether the table is constant, so that the output says nothing about the operands."""
+        """Whether all products are equal."""
         return bool((self.table == self.table[0, 0]).all())
 
     @cached_property
@@ -148,7 +167,7 @@ def exact_digest(signed: bool) -> str:
 
 
 def check_name(argument: str, value: object) -> None:
-    """Refuse a release or name that could not be part of a key.
+    """Check a release or name, which becomes part of a key and of a file name.
 
     Raises:
         MultiplierError: If ``value`` is not a string of the allowed characters.
@@ -161,7 +180,7 @@ def check_name(argument: str, value: object) -> None:
 
 
 def check_figure(what: str, value: object) -> float:
-    """Return a figure as a float.
+    """Return a hardware or error figure as a float.
 
     Raises:
         MultiplierError: If ``value`` is not a finite number >= 0.

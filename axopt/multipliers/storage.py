@@ -1,11 +1,11 @@
-"""The format of a library directory: pairs ``NAME.csv`` (figures) and ``NAME.npz`` (tables).
+"""The format of a library folder: pairs ``NAME.csv`` (figures) and ``NAME.npz`` (tables).
 
-The CSV has one row a multiplier. Its required columns are `REQUIRED_COLUMNS`; published figures
-(`PUBLISHED_NAMES`) and ``source`` may be absent or empty, other columns are ignored.
+The CSV has one row per multiplier. `REQUIRED_COLUMNS` must be there. Published figures
+(`PUBLISHED_NAMES`) and ``source`` may be absent or empty. Other columns are ignored.
 
-The npz has one member for each distinct table, named ``s`` or ``u`` (signed, unsigned) and the
-first 16 hex digits of the table's digest: ``(2, 256, 256)`` uint8, the low and the high byte of
-(table - exact product) modulo 65,536. Errors are small or regular, so they compress well.
+The npz has one member per distinct table. Its name is ``s`` (signed) or ``u`` (unsigned) and the
+first 16 hex digits of the table's digest. It holds ``(2, 256, 256)`` uint8: the low and the high
+byte of (table - exact product) modulo 65,536, which compresses better than the table.
 """
 
 import csv
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import LutFormatError, MultiplierError
-from axopt.files import write_atomically, write_text_atomically
+from axopt.files import read_bytes, write_atomically, write_text_atomically
 from axopt.multipliers.formats.npy import parse_npy
 from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE, exact_table
 from axopt.multipliers.multiplier import Multiplier, check_figure, check_name, table_digest
@@ -39,7 +39,7 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One row of a library; its `multiplier` is built, and its digest checked, when first read."""
+    """One row of a library. Its `multiplier` is built, and its digest checked, on first access."""
 
     release: str
     name: str
@@ -77,11 +77,11 @@ class Entry:
 
 
 def read_directory(directory: Path) -> list[Entry]:
-    """Read the figures of every CSV of a directory, in order of file name and row.
+    """Read the rows of all CSV files of a folder, in the order of file names and rows.
 
     Raises:
-        LutFormatError: If there is no CSV, one is malformed, its npz is absent, or two rows have
-            the same release and name.
+        LutFormatError: If there is no CSV file, one is malformed or lacks its npz, or two rows
+            have the same release and name.
     """
     files = sorted(directory.glob("*.csv"))
     if not files:
@@ -96,7 +96,7 @@ def read_directory(directory: Path) -> list[Entry]:
 
 
 def write_pair(directory: Path, stem: str, multipliers: Iterable[Multiplier]) -> None:
-    """Write ``stem.npz``, then ``stem.csv``: a crash between the two leaves no entry.
+    """Write ``stem.npz``, then ``stem.csv``. A crash between the two leaves no entry.
 
     Raises:
         OSError: If the directory cannot be written.
@@ -111,7 +111,7 @@ def write_pair(directory: Path, stem: str, multipliers: Iterable[Multiplier]) ->
 
 
 def _row(multiplier: Multiplier) -> dict[str, str]:
-    """Return the CSV row of a multiplier; floats are written so that they read back equal."""
+    """Return the CSV row of a multiplier; `repr` writes floats that read back equal."""
     figures = {column: repr(getattr(multiplier, column)) for column in FIGURE_COLUMNS}
     published = {
         column: repr(multiplier.published[column])
@@ -136,7 +136,7 @@ def npz_bytes(multipliers: Iterable[Multiplier]) -> bytes:
         for member, array in planes.items():
             npy = io.BytesIO()
             np.save(npy, array, allow_pickle=False)
-            # a fixed date, so that equal libraries are equal files
+            # `ZipInfo` has a fixed date: equal libraries give equal files
             archive.writestr(zipfile.ZipInfo(f"{member}.npy"), npy.getvalue(), archive.compression)
     return content.getvalue()
 
@@ -175,7 +175,7 @@ def _read_table(entry: Entry) -> npt.NDArray[np.int32]:
 
 
 def _member_bytes(tables: Path, member: str, where: str) -> bytes:
-    """Return an npz member, reading no more than a table can take."""
+    """Return the content of an npz member, of at most `_MAX_MEMBER_BYTES`."""
     try:
         with zipfile.ZipFile(tables) as archive:
             info = archive.getinfo(f"{member}.npy")
@@ -197,9 +197,8 @@ def _read_csv(file: Path) -> list[Entry]:
     if not tables.is_file():
         raise LutFormatError(f"{file}: its tables are missing, expected {tables.name} beside it.")
     try:
-        if file.stat().st_size > _MAX_CSV_BYTES:
-            raise LutFormatError(f"{file}: expected at most {_MAX_CSV_BYTES} bytes.")
-        reader = csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""), strict=True)
+        text = read_bytes(file, limit=_MAX_CSV_BYTES).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         missing = [c for c in REQUIRED_COLUMNS if c not in (reader.fieldnames or ())]
         if missing:
             raise LutFormatError(f"{file}: column `{missing[0]}` is missing.")

@@ -1,11 +1,11 @@
 """C headers of AdaPT and TransAxx: ``const int16_t lut [256][256] = {{...}, ...};``.
 
-Signed tables are indexed by bit patterns: rows and columns 0..127, then -128..-1. Rows are the
-first argument of the circuit's function. (AdaPT's convolution then looks up ``lut[w][x]`` and its
-linear layer ``lut[x][w]``.) Unsigned tables are ``uint16_t`` in natural order; AdaPT has none.
+Rows and columns of a signed table are in the order of bit patterns: 0..127, then -128..-1. Rows
+are the first argument of the multiplier's C function. (AdaPT's convolution looks up ``lut[w][x]``,
+its linear layer ``lut[x][w]``.) Unsigned tables are ``uint16_t`` in numeric order; AdaPT has none.
 
-Headers are parsed, never compiled. Anything besides comments, preprocessor lines and one array
-is refused.
+Headers are parsed, never compiled. Anything except comments, preprocessor lines and one array is
+refused.
 """
 
 import re
@@ -36,7 +36,12 @@ _LIMITS = {"int16_t": (-32768, 32767), "uint16_t": (0, 65535)}
 
 
 class BrokenQuadrantWarning(TableWarning):
-    """A header holds M(abs(a), abs(w)) where both operands are negative."""
+    """A header holds M(abs(a), abs(w)) where both operands are negative.
+
+    Example:
+        >>> issubclass(BrokenQuadrantWarning, TableWarning)
+        True
+    """
 
 
 @register_importer("adapt", suffixes=(".h",), title="AdaPT header")
@@ -86,11 +91,11 @@ def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
 
 
 def has_broken_quadrant(table: npt.NDArray[np.integer]) -> bool:
-    """Tell whether a signed table is the work of the converter that AdaPT and TransAxx ship.
+    """Return whether the converter of AdaPT and TransAxx made a signed table.
 
-    That converter evaluates M(abs(a), abs(w)) where a and w are negative, and 128 wraps to -128
-    there. So the quadrant repeats the positive one, and row and column -128 repeat their other
-    half: negative products of negative operands. A right table may well be symmetric,
+    That converter evaluates M(abs(a), abs(w)) where a and w are both negative, and abs(-128) wraps
+    to -128. The quadrant of negative operands then repeats the positive one, and in row and column
+    -128 the products of two negative operands are negative. A correct table may be symmetric too,
     M(-a, -w) = M(a, w), as the exact one is, but its products with -128 change their sign.
 
     Args:

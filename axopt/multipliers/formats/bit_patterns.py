@@ -1,11 +1,11 @@
-"""The order of operands as bit patterns, which C tables are indexed by."""
+"""The order of operands as bit patterns, in which C programs store their tables."""
 
 import numpy as np
 import numpy.typing as npt
 
 
 def swap_halves(table: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-    """Exchange numeric order (-128..127) and bit-pattern order (0..127, -128..-1), both ways.
+    """Convert between numeric order (-128..127) and bit-pattern order (0..127, -128..-1).
 
     Args:
         table: ``(256, 256)``, rows and columns in one of the two orders.

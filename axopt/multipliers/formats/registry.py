@@ -19,7 +19,12 @@ MAX_FILE_BYTES = 4 << 20
 
 
 class TableWarning(UserWarning):
-    """Says how an importer understood a file where the file itself leaves that open."""
+    """Tells how an importer read a file that can be read in several ways.
+
+    Example:
+        >>> str(TableWarning("rows are in the order of bit patterns"))
+        'rows are in the order of bit patterns'
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +71,11 @@ class Importer:
         title: What it is called in help and messages.
         suffixes: Suffixes of its files in lower case, with the dot; a folder has "".
         read: Called with the path and the kind of the operands (None: not known); returns the
-            tables. Raises `LutFormatError`, or `OSError` where the file cannot be read.
+            tables. Raises `LutFormatError`, or `OSError` if the file cannot be read.
+
+    Example:
+        >>> IMPORTERS["npy"].title
+        'NumPy array'
     """
 
     name: str
@@ -85,6 +94,10 @@ class TableWriter:
         suffixes: Suffixes of its files in lower case, with the dot.
         write: Called with the table, ``(256, 256)`` int32 in numeric order, and whether it is
             signed; returns the content of the file.
+
+    Example:
+        >>> TABLE_WRITERS["tfapprox"].suffixes
+        ('.bin',)
     """
 
     name: str
@@ -172,13 +185,18 @@ def register_table_writer(
 
 
 def read_table_file(path: Path) -> bytes:
-    """Read a file that holds one table, for importers.
+    """Return the content of a file that holds one table, for importers.
 
     Args:
         path: A regular file of at most 4 MiB.
 
     Raises:
         LutFormatError: If the file cannot be read or is larger.
+
+    Example:
+        >>> _ = Path("table.txt").write_text("1 2")
+        >>> read_table_file(Path("table.txt"))
+        b'1 2'
     """
     try:
         return read_bytes(path, limit=MAX_FILE_BYTES)
@@ -187,7 +205,7 @@ def read_table_file(path: Path) -> bytes:
 
 
 def likeliest(candidates: Sequence[Imported]) -> Imported:
-    """Return the reading of a file that errs least against the exact product."""
+    """Return the reading of a file with the least mean absolute error."""
     return min(candidates, key=lambda candidate: candidate.mae)
 
 
