@@ -1,4 +1,4 @@
-"""Random variations of images that keep their class."""
+"""Random changes of training images that keep their class."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,19 @@ from axopt.errors import ArgumentError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crops of the zero-padded image; half of the images mirrored where asked.
+    """Crop images at random after padding them with zeros, and mirror half of them.
 
     Args:
-        padding: Pixels added on every side before cropping.
-        mirror: Whether a mirrored image keeps its class.
+        padding: Pixels that are added on every side before an image is cropped to its size.
+        mirror: Whether half of the images, chosen at random, are mirrored left to right.
 
     Raises:
         ArgumentError: If ``padding`` is negative.
+
+    Example:
+        >>> images = torch.ones(2, 3, 8, 8)
+        >>> Augmentation(padding=1)(images, torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 3, 8, 8])
     """
 
     padding: int = 4
@@ -29,7 +34,7 @@ class Augmentation:
             raise ArgumentError(f"`padding` must be >= 0, got {self.padding}.")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Vary a batch.
+        """Return a changed copy of a batch.
 
         Args:
             images: ``(N, C, H, W)``.
@@ -37,6 +42,9 @@ class Augmentation:
 
         Returns:
             ``(N, C, H, W)`` of the same dtype.
+
+        Raises:
+            ArgumentError: If ``images`` does not have four dimensions.
         """
         if images.ndim != 4:
             raise ArgumentError(f"`images` must be (N, C, H, W), got {tuple(images.shape)}.")
@@ -58,4 +66,4 @@ AUGMENTATIONS = {
     "crop": Augmentation(),
     "crop-flip": Augmentation(mirror=True),
 }
-"""What the command line calls them."""
+"""The augmentations by the names that ``--augment`` takes."""

@@ -1,4 +1,4 @@
-"""The official CIFAR-10 binary batches: six files of 10,000 records, label byte before pixels.
+"""The official CIFAR-10 binary batches: six files of 10,000 records of a label and its pixels.
 
 .. [Krizhevsky2009] A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009;
    format as on https://www.cs.toronto.edu/~kriz/cifar.html
@@ -48,12 +48,12 @@ _MAX_ARCHIVE_BYTES = 256 << 20  # the official archive unpacks to 176 MiB
 
 @register_reader("cifar10")
 def read_cifar10(path: Path, *, download: bool = False) -> Dataset:
-    """Read CIFAR-10; images ``(3, 32, 32)`` uint8, validation taken out of train by `hold_out`.
+    """Read CIFAR-10: images ``(3, 32, 32)`` uint8; `hold_out` takes validation from train.
 
     Args:
-        path: The folder of the ``.bin`` files, a folder that holds that folder or the archive, or
-            the archive itself.
-        download: Fetch the archive into the folder ``path`` if the data are not there.
+        path: The folder of the ``.bin`` files, a folder that holds this folder or the archive, or
+            the archive.
+        download: Whether to fetch the archive into the folder ``path`` if the data are missing.
 
     Raises:
         DatasetError: If files are missing or damaged, or the download fails.
@@ -76,7 +76,7 @@ def read_cifar10(path: Path, *, download: bool = False) -> Dataset:
 
 
 def _locate(path: Path) -> Path | None:
-    """The folder of the batches, or the archive, at ``path`` or in it."""
+    """Return the folder of the batches or the archive, at ``path`` or in it."""
     if path.is_file():
         return path
     for folder in (path, path / _FOLDER_IN_ARCHIVE):
@@ -98,10 +98,10 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
 
 
 def _read_archive(path: Path) -> dict[str, bytes]:
-    """The batches in a ``.tar.gz``, found by file name; nothing is unpacked to disk."""
+    """Return the batches of a ``.tar.gz`` by file name; nothing is unpacked to disk."""
     contents = {}
     try:
-        # "r|" reads members in order, once; the gzip checksum is verified at the very end.
+        # "r|" reads the members in order, once. gzip compares its checksum at the end.
         with (
             open_regular(path) as file,
             BufferedReader(BoundedGzip(file, _archive_limit(file), path)) as stream,
@@ -123,7 +123,7 @@ def _read_archive(path: Path) -> dict[str, bytes]:
 
 
 def _archive_limit(file: IO[bytes]) -> int:
-    """How many bytes an archive may unpack to, by its size on disk."""
+    """Return how many bytes an archive may unpack to, by its size on disk."""
     return min(largest_unpacked(os.fstat(file.fileno()).st_size), _MAX_ARCHIVE_BYTES)
 
 
@@ -134,7 +134,7 @@ def _check_size(path: Path, size: int) -> None:
 
 
 def _parse(content: bytes, path: Path) -> tuple[Tensor, Tensor]:
-    """Images ``(N, 3, 32, 32)`` uint8 and labels ``(N,)`` int64 of one batch file."""
+    """Return images ``(N, 3, 32, 32)`` uint8 and labels ``(N,)`` int64 of one batch file."""
     _check_size(path, len(content))
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     labels = records[:, 0]

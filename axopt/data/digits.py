@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn; they need no file.
+"""The handwritten digits that scikit-learn brings; they need no file.
 
 .. [Alpaydin1998] E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI
    Machine Learning Repository, 1998: the 1,797 images of its test set.
@@ -11,12 +11,12 @@ from axopt.data.dataset import Dataset
 from axopt.data.registry import register_reader
 from axopt.data.splitting import split_three_ways
 
-_WHITE = 16  # a pixel counts the dark points of a 4x4 block
+_WHITE = 16  # a pixel is the number of dark points in a 4x4 block
 
 
 @register_reader("digits")
 def read_digits() -> Dataset:
-    """1,797 images of ``(1, 8, 8)``, float32 in [0, 1], split by `split_three_ways`."""
+    """Return 1,797 images ``(1, 8, 8)`` float32 in [0, 1], split by `split_three_ways`."""
     from sklearn.datasets import load_digits
 
     images, targets = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""Download of the official CIFAR-10 archive, verified before it gets its name.
+"""Download of the official CIFAR-10 archive; its checksum is verified before it gets its name.
 
 Address and checksum: https://www.cs.toronto.edu/~kriz/cifar.html, "CIFAR-10 binary version".
 """
@@ -17,9 +17,9 @@ from axopt.errors import DatasetError
 CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR10_URL = f"https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE}"
 CIFAR10_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
-_MAX_BYTES = (
-    256 << 20
-)  # the archive has 162 MiB; a server that sends more is not stopped otherwise
+MAX_BYTES = 256 << 20
+"""Most bytes that are downloaded; the archive has 162 MiB."""
+
 _TIMEOUT_S = 30.0
 _CHUNK = 1 << 20
 
@@ -27,17 +27,24 @@ _logger = logging.getLogger(__name__)
 
 
 def download_cifar10(directory: str | os.PathLike[str]) -> Path:
-    """Fetch the CIFAR-10 binary archive, unless it is there already.
+    """Download the CIFAR-10 binary archive, unless the folder has it.
 
     Args:
-        directory: Folder of the archive, made if missing.
+        directory: Folder of the archive; it is made if it is missing.
 
     Returns:
-        Path of the archive; its checksum is right.
+        Path of the archive, whose checksum has been verified.
 
     Raises:
-        DatasetError: If there is no network, the folder cannot be written, or what arrived is not
-            the archive. Nothing is left behind then.
+        DatasetError: If there is no network, the folder cannot be written, or the checksum of
+            what arrived is wrong. No file is left then.
+
+    Example:
+        >>> download_cifar10("/dev/null/data")
+        Traceback (most recent call last):
+            ...
+        axopt.errors.DatasetError: https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz: cannot
+        be downloaded to /dev/null/data/cifar-10-binary.tar.gz: ...
     """
     directory = Path(directory)
     archive = directory / CIFAR10_ARCHIVE
@@ -76,13 +83,13 @@ def _fetch(archive: Path) -> None:
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:
-    """Copy a stream in pieces; the MD5 of what was copied."""
+    """Copy a stream and return the MD5 (hex) of what was copied."""
     digest = hashlib.md5(usedforsecurity=False)
     total = 0
     while piece := source.read(_CHUNK):
         total += len(piece)
-        if total > _MAX_BYTES:
-            raise DatasetError(f"{CIFAR10_URL}: sends more than {_MAX_BYTES} bytes.")
+        if total > MAX_BYTES:
+            raise DatasetError(f"{CIFAR10_URL}: sends more than {MAX_BYTES} bytes.")
         target.write(piece)
         digest.update(piece)
     return digest.hexdigest()

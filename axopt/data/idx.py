@@ -1,4 +1,4 @@
-"""IDX files as of MNIST and the data sets made in its image: ten classes, plain or gzip.
+"""IDX files of MNIST and of the data sets that share its format: ten classes, plain or gzip.
 
 .. [LeCun1998] Y. LeCun, C. Cortes and C. Burges, "The MNIST database of handwritten digits", 1998:
    a big-endian magic number 0x08DD (0x08: uint8, DD: dimensions), one 32-bit size per dimension,
@@ -36,10 +36,10 @@ _UINT8 = 0x08
 
 @register_reader("idx")
 def read_idx(path: Path) -> Dataset:
-    """Read ``train-*`` and ``t10k-*`` of a folder; images ``(1, H, W)`` uint8.
+    """Read ``train-*`` and ``t10k-*`` of a folder: images ``(1, H, W)`` uint8.
 
-    With both pairs of files, validation is held out of train by `hold_out`. Where only one pair is
-    there, `split_three_ways` splits it.
+    If both pairs of files are there, `hold_out` takes validation from train. A single pair is
+    split by `split_three_ways`.
 
     Args:
         path: Folder with ``{train,t10k}-{images-idx3,labels-idx1}-ubyte``, each plain or ``.gz``.
@@ -68,7 +68,7 @@ def _find(folder: Path, part: str, kind: str) -> Path | None:
 
 
 def _read_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
-    """Images ``(N, 1, H, W)`` uint8 and labels ``(N,)`` int64 of "train" or "t10k"."""
+    """Return images ``(N, 1, H, W)`` uint8 and labels ``(N,)`` int64 of "train" or "t10k"."""
     images_path, labels_path = _find(folder, part, "images"), _find(folder, part, "labels")
     if images_path is None or labels_path is None:
         raise DatasetError(f"{folder}: {part}-labels-idx1-ubyte is missing beside the images.")

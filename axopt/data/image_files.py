@@ -1,4 +1,4 @@
-"""Where the image files of a data set lie: in a folder or in a zip of one."""
+"""The image files of a data set, in a folder or in a zip of a folder."""
 
 import os
 import zipfile
@@ -17,16 +17,16 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 _MEMBER_BYTES = 1 << 20
 _MEMBER_RATIO = 16
-"""A member of a zip may have so many bytes more than its compressed ones: images hardly shrink."""
+"""A member may unpack to `_MEMBER_BYTES` plus `_MEMBER_RATIO` times its compressed size."""
 
 
 class ImageFile(NamedTuple):
-    """One image; sorting puts it in its place in the data set."""
+    """One image file. Sorting by its fields gives the order of the data set."""
 
     part: str
     class_name: str
     file_name: str
-    key: str  # what the source calls it
+    key: str  # its path in the source
 
 
 class ImageSource(Protocol):
@@ -35,22 +35,22 @@ class ImageSource(Protocol):
     path: Path
 
     def files(self) -> list[ImageFile]:
-        """All image files, sorted.
+        """Return all image files, sorted.
 
         Raises:
             DatasetError: If something in a class folder is not an image file.
         """
 
     def packed_bytes(self, files: Iterable[ImageFile]) -> int:
-        """Bytes that hold the contents of ``files`` on disk."""
+        """Return how many bytes on disk hold ``files``."""
 
     def read(self, file: ImageFile) -> bytes:
-        """The content of one of `files`; any exception means that it cannot be read."""
+        """Return the content of a file; any exception means that it cannot be read."""
 
 
 @contextmanager
 def open_source(path: Path) -> Iterator[ImageSource]:
-    """The source at ``path``, a folder or a ``.zip``.
+    """Open the source at ``path``, a folder or a ``.zip``.
 
     Raises:
         DatasetError: If it is neither.
@@ -70,7 +70,7 @@ def open_source(path: Path) -> Iterator[ImageSource]:
 
 
 def _image_file(source: Path, parts: tuple[str, ...], key: str) -> ImageFile:
-    """The file at ``parts`` below the root; ``parts[0]`` is one of `PARTS`."""
+    """Return the file at ``parts`` below the root; ``parts[0]`` is one of `PARTS`."""
     if len(parts) != 3 or not parts[-1].lower().endswith(SUFFIXES):
         raise DatasetError(
             f"{source / key}: must be {parts[0]}/<class>/<name> with <name> ending in "
@@ -96,7 +96,7 @@ class _Folder:
         )
 
     def _below(self, part: str) -> Iterator[tuple[str, ...]]:
-        """Paths two levels below a part; what lies elsewhere has itself as its path."""
+        """Return paths below a part: of files in class folders, and of entries out of place."""
         if not (self.path / part).is_dir():
             return
         for entry in (self.path / part).iterdir():
@@ -130,7 +130,7 @@ class _Zip:
         placed = {name: parts for name, parts in placed.items() if not _is_hidden(parts)}
         placed = {name: parts for name, parts in placed.items() if parts}  # "." has none
         top = {parts[0] for parts in placed.values()}
-        if len(top) == 1 and "train" not in top:  # the folder itself was zipped
+        if len(top) == 1 and "train" not in top:  # the zip holds the folder, not its content
             placed = {name: parts[1:] for name, parts in placed.items()}
         return sorted(
             _image_file(self.path, parts, name)

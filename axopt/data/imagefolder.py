@@ -1,4 +1,4 @@
-"""Image files in folders named after their class: ``train/<class>/*`` and ``test/<class>/*``."""
+"""Image files in one folder per class: ``train/<class>/*`` and ``test/<class>/*``."""
 
 import math
 import os
@@ -28,24 +28,26 @@ from axopt.data.splitting import hold_out
 from axopt.errors import DatasetError
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Pillow's 8-bit modes; the others would be clipped silently."""
+"""Pillow's 8-bit modes. Conversion to RGB clips the values of the other modes."""
 
 _FORMATS = ("JPEG", "PNG")
 _JPEG_SCAN = b"\xff\xda"  # starts a scan; inside one, 0xff is followed by another byte
-_FILES_PER_TASK = 256
+FILES_PER_TASK = 256
+"""Images that a thread decodes at a time."""
+
 _MAX_THREADS = 8
 
 
 @register_reader("imagefolder")
 def read_imagefolder(path: Path) -> Dataset:
-    """Read JPEG and PNG files of one size; images ``(3, H, W)`` uint8 RGB.
+    """Read JPEG and PNG files of one size: images ``(3, H, W)`` uint8 RGB.
 
-    Samples are in the order of (class name, file name), classes are numbered in sorted order.
-    Without a folder ``validation/<class>/``, `hold_out` takes validation out of train. Alpha
-    channels and the orientation tag are ignored, hidden files passed over.
+    Samples are in the order of (class name, file name), and classes are numbered in sorted order.
+    Without a folder ``validation/<class>/``, `hold_out` takes validation from train. Alpha
+    channels, orientation tags and hidden files are ignored.
 
     Args:
-        path: Folder with ``train/<class>/`` and ``test/<class>/``, or a ``.zip`` of that.
+        path: Folder with ``train/<class>/`` and ``test/<class>/``, or a ``.zip`` of that folder.
 
     Raises:
         DatasetError: If a part is missing or empty, a class of another part is not in train, or a
@@ -76,7 +78,7 @@ def read_imagefolder(path: Path) -> Dataset:
 
 
 def _classes(path: Path, by_part: Mapping[str, Sequence[ImageFile]]) -> list[str]:
-    """The classes of train, sorted; those of the other parts must be among them."""
+    """Return the classes of train, sorted; the other parts may have no further classes."""
     for part in ("train", "test"):
         if not by_part[part]:
             raise DatasetError(f"{path}: no image in {part}/<class>/.")
@@ -97,12 +99,12 @@ def _images(source: ImageSource, files: Sequence[ImageFile], size: tuple[int, in
     images = np.empty((len(files), 3, *size), np.uint8)
 
     def decode_from(start: int) -> None:
-        for index in range(start, min(start + _FILES_PER_TASK, len(files))):
+        for index in range(start, min(start + FILES_PER_TASK, len(files))):
             images[index] = _decode(source, files[index], size).transpose(2, 0, 1)
 
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as executor:
         try:
-            list(executor.map(decode_from, range(0, len(files), _FILES_PER_TASK)))
+            list(executor.map(decode_from, range(0, len(files), FILES_PER_TASK)))
         except BaseException:
             executor.shutdown(cancel_futures=True)
             raise
@@ -110,13 +112,13 @@ def _images(source: ImageSource, files: Sequence[ImageFile], size: tuple[int, in
 
 
 def _size(source: ImageSource, file: ImageFile) -> tuple[int, int]:
-    """Height and width that an image declares."""
+    """Return height and width that an image declares."""
     with _opened(source, file) as image:
         return image.height, image.width
 
 
 def _decode(source: ImageSource, file: ImageFile, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Pixels ``(H, W, 3)`` uint8 of an image that must have ``size`` (H, W)."""
+    """Return the pixels ``(H, W, 3)`` uint8 of an image that must have ``size`` (H, W)."""
     with _opened(source, file) as image:
         if (image.height, image.width) != size:
             raise DatasetError(
@@ -128,7 +130,7 @@ def _decode(source: ImageSource, file: ImageFile, size: tuple[int, int]) -> npt.
 
 @contextmanager
 def _opened(source: ImageSource, file: ImageFile) -> Iterator[Image.Image]:
-    """An image of at most `MAX_IMAGE_PIXELS`, not yet decoded; its failures as `DatasetError`."""
+    """Open an image without decoding it; all failures inside become `DatasetError`."""
     where = source.path / file.key
     try:
         content = source.read(file)

@@ -1,4 +1,4 @@
-"""What a generator of digits takes: points of a normal distribution with the digit asked for."""
+"""Inputs of a generator of digits: normal numbers and the digit to generate."""
 
 import numpy as np
 import torch
@@ -10,18 +10,18 @@ LATENT = 32
 DIGITS = 10
 _SIZES = (4000, 2000, 2000)  # train, validation, test
 _SEED = 5
-_STEP = 2.0**-10  # a machine's last bits of a logarithm are rounded away
+_STEP = 2.0**-10  # coarser than the last bits of a logarithm, which differ between machines
 
 
 @register_reader("latents")
 def read_latents() -> Dataset:
-    """8,000 samples of ``(42,)`` float32, which need no file.
+    """Return 8,000 samples ``(42,)`` float32, computed from a fixed seed.
 
-    A sample is 32 independent standard normal numbers, rounded to 1/1024, and the digit as ten
-    numbers of which one is 1. Targets are the digits, 0..9 in turn.
+    A sample holds 32 independent standard normal numbers, rounded to 1/1024, and the digit in
+    one-hot form. Targets are the digits, 0..9 in turn.
     """
     n = sum(_SIZES)
-    normal = np.random.RandomState(_SEED).standard_normal((n, LATENT))  # numpy keeps this stream
+    normal = np.random.RandomState(_SEED).standard_normal((n, LATENT))  # a frozen stream
     digits = np.arange(n) % DIGITS
     stored = np.concatenate([np.round(normal / _STEP) * _STEP, np.eye(DIGITS)[digits]], axis=1)
     samples, targets = torch.from_numpy(stored.astype(np.float32)), torch.from_numpy(digits)

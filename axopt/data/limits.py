@@ -54,7 +54,7 @@ def check_unpacked(where: object, *, packed: int, unpacked: int) -> None:
     """Refuse a source that would take too much memory for its size.
 
     Args:
-        where: What messages name.
+        where: Named in messages.
         packed: Bytes of the source.
         unpacked: Bytes that its samples would take in memory.
 
@@ -99,7 +99,7 @@ class BoundedGzip(io.RawIOBase):
     Args:
         file: The gzip file.
         limit: The most bytes that are unpacked.
-        where: What messages name.
+        where: Named in messages.
     """
 
     def __init__(self, file: IO[bytes], limit: int, where: object) -> None:

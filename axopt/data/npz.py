@@ -1,4 +1,4 @@
-"""Arrays of the user in one NumPy ``.npz`` file, read without pickle."""
+"""The user's arrays in one NumPy ``.npz`` file, read without pickle."""
 
 import math
 import os
@@ -24,12 +24,12 @@ _OPTIONAL = ("x_validation", "y_validation")
 
 @register_reader("npz")
 def read_npz(path: Path) -> Dataset:
-    """Read ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if there, ``*_validation``.
+    """Read ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if present, ``*_validation``.
 
-    ``x_*`` are ``(N, C, H, W)``, or of any other sample shape that the model takes: uint8, which
-    batches divide by 255, or floats, which stay as they are, as float32. ``y_*`` are ``(N,)``
-    integer class numbers; ``y_train`` sets how many classes there are. Without validation arrays,
-    `hold_out` takes validation out of train.
+    ``x_*`` are ``(N, C, H, W)``, or ``(N, ...)`` with any other shape of samples that the model
+    takes. uint8 values are divided by 255 in batches; floats are converted to float32. ``y_*`` are
+    ``(N,)`` integer class numbers, and the largest of ``y_train`` sets the number of classes.
+    Without validation arrays, `hold_out` takes validation from train.
 
     Args:
         path: The ``.npz`` file.
@@ -116,7 +116,7 @@ def _header(path: Path, name: str, stream: IO[bytes], info: zipfile.ZipInfo) -> 
 
 
 def _memory_of(header: NpyHeader) -> int:
-    """Bytes that an array takes as samples or labels; samples of 16 bits become float32."""
+    """Return the bytes of an array as samples or labels; float16 samples become float32."""
     count = math.prod(header.shape)
     if len(header.shape) < 2:
         return count * BYTES_PER_SAMPLE
@@ -142,8 +142,9 @@ def _class_count(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> int:
     for name, y in arrays.items():
         wrong = np.flatnonzero((y < 0) | (y > highest)) if name[0] == "y" else np.empty(0)
         if wrong.size:
+            first = wrong[0]
             raise DatasetError(
-                f"{path}: `{name}` must be in 0..{highest}, got {y[wrong[0]]} at index {wrong[0]}."
+                f"{path}: `{name}` must be in 0..{highest}, got {y[first]} at position {first}."
             )
     return highest + 1
 
@@ -151,7 +152,7 @@ def _class_count(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> int:
 def _split(path: Path, arrays: dict[str, npt.NDArray[Any]], part: str) -> Split:
     x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
     if x.dtype.kind == "f":
-        with np.errstate(over="ignore"):  # what leaves float32 is infinite and refused below
+        with np.errstate(over="ignore"):  # values beyond float32 become infinite, refused below
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
             raise DatasetError(f"{path}: `x_{part}` must be finite as float32.")

@@ -1,4 +1,4 @@
-"""Sentences of film reviews, positive or negative, as numbers of words.
+"""Sentences of film reviews, positive or negative, as word numbers.
 
 .. [Pang2005] B. Pang and L. Lee, "Seeing Stars: Exploiting Class Relationships for Sentiment
    Categorization with Respect to Rating Scales", ACL 2005: 5,331 sentences of each kind,
@@ -24,7 +24,7 @@ from axopt.files import read_bytes
 
 CLASSES = ("negative", "positive")
 LENGTH = 48
-"""Words of a sample; 0.4 % of the sentences are longer and lose their end."""
+"""Words of a sample. The 0.4 % of the sentences that are longer are cut off."""
 
 PADDING, UNKNOWN = 0, 1
 _FIRST_WORD = 2  # number of the vocabulary's first word
@@ -36,12 +36,12 @@ _VOCABULARY = Path(__file__).with_name("polarity_vocabulary.txt")
 
 @register_reader("polarity")
 def read_polarity(path: Path) -> Dataset:
-    """Read ``rt-polarity.neg`` and ``rt-polarity.pos``; samples ``(48,)`` int64.
+    """Read ``rt-polarity.neg`` and ``rt-polarity.pos``: samples ``(48,)`` int64.
 
-    Words are numbered by a vocabulary that is part of axopt, so that numbers mean the same to a
-    trained model whatever the folder holds: `build_vocabulary` made it from the train split of
-    [Pang2005]. Other words are number 1; sentences are padded behind with 0. `split_three_ways`
-    splits by tenths.
+    Words are numbered by a vocabulary that is part of axopt, so that a trained model can be used
+    with any folder. `build_vocabulary` made it from the train split of [Pang2005]. Unknown words
+    have number 1, and sentences are padded at the end with 0. `split_three_ways` takes a tenth of
+    each class for validation and a tenth for test.
 
     Args:
         path: Folder with the two files in Latin-1, one sentence a line.
@@ -60,7 +60,7 @@ def read_polarity(path: Path) -> Dataset:
 
 
 def read_sentences(path: Path) -> tuple[list[list[str]], Tensor]:
-    """The words of each sentence and its class, ``(N,)`` int64; the negative ones first.
+    """Return the words of all sentences and their classes, ``(N,)`` int64, negative ones first.
 
     Raises:
         DatasetError: As `read_polarity`.
@@ -89,7 +89,7 @@ def _read_text(path: Path) -> bytes:
 
 
 def _split_words(path: Path, content: bytes) -> list[list[str]]:
-    """The words of each line."""
+    """Return the words of each line."""
     lines = content.decode("latin-1").removesuffix("\n").split("\n")
     sentences = [line.split() for line in lines]
     if [] in sentences:
@@ -98,20 +98,20 @@ def _split_words(path: Path, content: bytes) -> list[list[str]]:
 
 
 def build_vocabulary(sentences: Iterable[Sequence[str]]) -> list[str]:
-    """The words that occur at least twice, the most frequent first, then by their letters."""
+    """Return the words that occur at least twice, by falling frequency, then alphabetically."""
     counts = Counter(word for sentence in sentences for word in sentence)
     return sorted((w for w, n in counts.items() if n > 1), key=lambda w: (-counts[w], w))
 
 
 @cache
 def vocabulary() -> Mapping[str, int]:
-    """Number of each word that the reader knows, from 2 on."""
+    """Return the number of each known word; the numbers start at 2."""
     words = _VOCABULARY.read_text("utf-8").split("\n")[:-1]
     return {word: number for number, word in enumerate(words, _FIRST_WORD)}
 
 
 def encode(sentence: Sequence[str], words: Mapping[str, int]) -> Tensor:
-    """A sentence as ``(48,)`` int64: the words' numbers, 1 for unknown ones, then zeros."""
+    """Return a sentence as ``(48,)`` int64: word numbers, 1 for unknown words, then zeros."""
     return torch.tensor(_numbers(sentence, words))
 
 

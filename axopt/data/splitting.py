@@ -1,4 +1,4 @@
-"""Fixed rules that split one list of samples; no randomness, so a split never changes."""
+"""Fixed rules that split one list of samples. Nothing is random: a split never changes."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,12 @@ from axopt.errors import DatasetError
 
 
 def hold_out(images: Tensor, targets: Tensor, *, source: object) -> tuple[Split, Split]:
-    """Split off validation: of the samples 0, 1, 2, ... every i with ``i % 10 == 9``.
+    """Split samples into train and validation: sample i is validation if ``i % 10 == 9``.
 
     Args:
         images: ``(N, ...)`` in the order of the source.
         targets: ``(N,)`` int64.
-        source: What messages name.
+        source: Named in messages.
 
     Returns:
         (train, validation), each in the order of the source.
@@ -33,16 +33,17 @@ def hold_out(images: Tensor, targets: Tensor, *, source: object) -> tuple[Split,
 def split_three_ways(
     images: Tensor, targets: Tensor, *, source: object, period: int = 5
 ) -> tuple[Split, Split, Split]:
-    """Split into 60 % train, 20 % validation and 20 % test by default, alike in every class.
+    """Split samples into train, validation and test with the same proportions in every class.
 
-    Number the samples in the order of (class, place in the source): of every ``period`` samples
-    the last but one is validation, the last is test, the others are train.
+    The samples are numbered in the order of (class, position in the source). Of every ``period``
+    samples the last but one is validation, the last is test, and the others are train: 60 %,
+    20 % and 20 % by default.
 
     Args:
         images: ``(N, ...)`` in the order of the source.
         targets: ``(N,)`` int64.
-        source: What messages name.
-        period: At least 3; validation and test each get one part of it.
+        source: Named in messages.
+        period: At least 3.
 
     Returns:
         (train, validation, test), each in the order of the source.

@@ -1,4 +1,4 @@
-"""Models, most with trained weights and a card; and models of the user."""
+"""Models with trained weights and a card each, and models of the user."""
 
 from axopt.zoo.registry import (
     MODELS,

@@ -1,4 +1,4 @@
-"""Pieces that several models share."""
+"""Modules that several models share."""
 
 import math
 from collections import OrderedDict
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Normalize(nn.Module):
-    """Standardise the channels of images in [0, 1]; part of the model, so that data stay raw.
+    """Standardise the channels of images in [0, 1], so that the model takes raw images.
 
     Args:
         mean: One value per channel.
@@ -36,7 +36,7 @@ def conv_block(
     groups: int = 1,
     activation: nn.Module | None = None,
 ) -> nn.Sequential:
-    """A convolution that keeps the size at stride 1, its batch norm and an activation, if any.
+    """Return a convolution, its batch norm and an optional activation; stride 1 keeps the size.
 
     Args:
         in_channels: Channels of the input.
@@ -44,7 +44,7 @@ def conv_block(
         kernel: Side of the kernel, odd.
         stride: Rows and columns between windows.
         groups: Independent groups of channels.
-        activation: Appended as ``act``.
+        activation: Becomes the child ``act``.
     """
     conv = nn.Conv2d(in_channels, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     layers = OrderedDict[str, nn.Module](conv=conv, bn=nn.BatchNorm2d(channels))
@@ -54,11 +54,11 @@ def conv_block(
 
 
 def he_initialise_(model: nn.Module) -> None:
-    """Draw convolutions as [He2015] does: variance 2 over the outputs that one input reaches.
+    """Initialise convolutions as in [He2015]: variance 2 / (outputs that use one input).
 
     .. [He2015] K. He, X. Zhang, S. Ren and J. Sun, "Delving Deep into Rectifiers", ICCV 2015,
-       section 2.2, backward case. A group sees only its own outputs, which
-       `nn.init.kaiming_normal_` does not know.
+       section 2.2, backward case. `nn.init.kaiming_normal_` ignores groups, in which an input is
+       used by fewer outputs.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -1,8 +1,8 @@
-"""Dense blocks: each convolution sees the outputs of all before it.
+"""Dense blocks: each convolution takes the outputs of all earlier ones of its block.
 
 .. [Huang2017] G. Huang, Z. Liu, L. van der Maaten and K. Q. Weinberger, "Densely Connected
-   Convolutional Networks", CVPR 2017. There a batch norm comes before each convolution, where it
-   cannot become a part of it; here it follows.
+   Convolutional Networks", CVPR 2017. There each batch norm precedes its convolution and cannot be
+   folded into it; here it follows.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ _STEM, _GROWTH = 24, 16
 
 
 class DenseLayer(nn.Module):
-    """A 3x3 convolution whose output joins its input.
+    """A 3x3 convolution whose output is concatenated to its input.
 
     Args:
         in_channels: Channels of the input.
-        growth: Channels that are added.
+        growth: Channels of the output of the convolution.
     """
 
     def __init__(self, in_channels: int, growth: int) -> None:
@@ -35,13 +35,13 @@ class DenseLayer(nn.Module):
 
 
 class DenseNet(nn.Module):
-    """A convolution, dense blocks, between them halvings of channels and of the side.
+    """A convolution and dense blocks; between blocks, channels and side are halved.
 
     Input ``(N, 3, H, W)`` float in [0, 1]; output ``(N, num_classes)`` logits.
 
     Args:
         blocks: Convolutions of each dense block.
-        growth: Channels that each of them adds.
+        growth: Channels that each of these convolutions adds.
         num_classes: Outputs of the last layer.
     """
 

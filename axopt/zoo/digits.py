@@ -1,4 +1,4 @@
-"""A small convolutional network for 8x8 digits with every kind of layer that a search meets."""
+"""A small convolutional network for 8x8 digits with all kinds of 2-d convolutions."""
 
 from collections import OrderedDict
 
@@ -53,5 +53,5 @@ class DigitsCnn(nn.Module):
 
 @register_model("digits_cnn", default_data="digits")
 def digits_cnn() -> DigitsCnn:
-    """The network of ``make demo``."""
+    """The network of ``make demo`` (32,602 parameters)."""
     return DigitsCnn()

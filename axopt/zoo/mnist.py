@@ -17,16 +17,17 @@ MNIST_STD = (0.310,)
 """Statistics of the training images, pixels in [0, 1]."""
 
 LATENT = 42
-"""Numbers that the generator takes: 32 normal ones and the digit as ten, one of which is 1."""
+"""Inputs of the generator: 32 normal numbers and the digit in one-hot form."""
 
 FEATURES = 64
-_SIDE = 7  # of the generator's first image; two layers double it
+_SIDE = 7  # of the generator's first image, which two layers double
 
 
 class MnistCnn(nn.Module):
     """Three convolutions and two linear layers.
 
-    Its features judge generated digits, so it also keeps what the features of real digits are.
+    Its features measure the quality of generated digits. It therefore also holds the mean and the
+    covariance of the features of real digits.
 
     Input ``(N, 1, 28, 28)`` float in [0, 1]; output ``(N, num_classes)`` logits.
 
@@ -56,7 +57,7 @@ class MnistCnn(nn.Module):
         he_initialise_(self)
 
     def features(self, x: Tensor) -> Tensor:
-        """What the last layer sees, ``(N, 64)``."""
+        """Return the inputs of the last layer, ``(N, 64)``."""
         x = self.pool(self.widen(self.pool(self.stem(self.normalize(x)))))
         found: Tensor = self.relu(self.hidden(torch.flatten(self.shrink(x), 1)))
         return found
@@ -67,12 +68,12 @@ class MnistCnn(nn.Module):
 
 
 class MnistGenerator(nn.Module):
-    """A linear layer, then two doublings of the side by transposed convolutions [Radford2016].
+    """A linear layer and two transposed convolutions that double the side [Radford2016].
 
     Input ``(N, 42)`` float, see `LATENT`; output ``(N, 1, 28, 28)`` in [0, 1].
 
     Args:
-        width: Channels of the first image; halved with each doubling of its side.
+        width: Channels of the first image; each doubling of the side halves them.
     """
 
     def __init__(self, width: int = 48) -> None:
@@ -102,11 +103,11 @@ def _doubling(in_channels: int, channels: int) -> nn.Sequential:
 
 @register_model("mnist_cnn")
 def mnist_cnn() -> MnistCnn:
-    """Classifier of MNIST digits (47,610 parameters); judges what `mnist_gan` generates."""
+    """Classifier of MNIST digits (47,610 parameters), also used to rate those of `mnist_gan`."""
     return MnistCnn()
 
 
 @register_model("mnist_gan", default_data="latents", metric="frechet")
 def mnist_gan() -> MnistGenerator:
-    """Generator of MNIST digits, each as asked for (131,941 parameters)."""
+    """Generator of MNIST digits of a given class (131,941 parameters)."""
     return MnistGenerator()

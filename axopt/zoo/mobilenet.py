@@ -22,20 +22,20 @@ _STAGES = (
     (6, 320, 1, 1),
 )
 _STEM, _HEAD = 32, 1280
-_SMALL_IMAGE = 64  # up to this side five halvings would leave too little
+_SMALL_IMAGE = 64  # up to this side, five halvings would leave 2x2 pixels or fewer
 
 
 class InvertedResidual(nn.Module):
-    """Expand by a 1x1 convolution, filter each channel, project by a 1x1 without activation.
+    """A 1x1 convolution that expands, a depthwise 3x3 one, and a 1x1 one without activation.
 
-    The input is added where it has the shape of the output.
+    The input is added if it has the shape of the output.
 
     Args:
         in_channels: Channels of the input.
         channels: Channels of the output.
-        expansion: Channels of the depthwise convolution over those of the input; at 1 there is
-            no expanding convolution.
-        stride: Of the depthwise convolution.
+        expansion: Channels of the depthwise convolution divided by those of the input; 1 leaves
+            out the expanding convolution.
+        stride: Stride of the depthwise convolution.
     """
 
     def __init__(self, in_channels: int, channels: int, expansion: int, stride: int) -> None:
@@ -58,13 +58,13 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2; for small images the two halvings that come first are left out.
+    """MobileNetV2; small images skip the first two halvings.
 
     Input ``(N, 3, input_size, input_size)`` float in [0, 1]; output ``(N, num_classes)`` logits.
 
     Args:
         width: Factor on all channels, rounded to a multiple of 8.
-        input_size: Side of the images; decides the strides only.
+        input_size: Side of the images; it determines the strides only.
         num_classes: Outputs of the last layer.
     """
 

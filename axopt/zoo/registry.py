@@ -1,4 +1,4 @@
-"""The models by name, their trained weights and their cards."""
+"""The models by name, with their trained weights and cards."""
 
 import os
 from collections.abc import Callable

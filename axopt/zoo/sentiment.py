@@ -1,23 +1,23 @@
-"""A recurrent network that reads a sentence word by word, both ways."""
+"""A bidirectional recurrent network that classifies sentences."""
 
 from torch import Tensor, nn
 
 from axopt.zoo.registry import register_model
 
 WORDS = 9015
-"""Numbers of words that the reader "polarity" gives: padding, unknown and its vocabulary."""
+"""How many word numbers the reader "polarity" uses: padding, unknown and its vocabulary."""
 
 PADDING = 0
 
 
 class LstmSentiment(nn.Module):
-    """An embedding, a bidirectional LSTM, the highest output over the words, a linear layer.
+    """An embedding, a bidirectional LSTM, the maximum over the words, and a linear layer.
 
-    Input ``(N, T)`` int64 numbers of words, `PADDING` behind the last one; output
+    Input ``(N, T)`` int64 word numbers, followed by `PADDING`; output
     ``(N, num_classes)`` logits.
 
     Args:
-        words: How many numbers of words there are.
+        words: How many word numbers there are.
         embedding: Size of a word's vector.
         hidden: Size of the state of each direction.
         num_classes: Outputs of the last layer.
@@ -42,5 +42,5 @@ class LstmSentiment(nn.Module):
 
 @register_model("lstm_sentiment", metric="f1")
 def lstm_sentiment() -> LstmSentiment:
-    """Sentences of film reviews, positive or negative (643,778 parameters)."""
+    """Classifier of sentences of film reviews (643,778 parameters)."""
     return LstmSentiment()

@@ -1,4 +1,4 @@
-"""Fire modules: a 1x1 convolution to few channels, then 1x1 and 3x3 ones side by side.
+"""Fire modules: a 1x1 convolution to few channels, then 1x1 and 3x3 ones in parallel.
 
 .. [Iandola2016] F. N. Iandola, S. Han, M. W. Moskewicz, K. Ashraf, W. J. Dally and K. Keutzer,
    "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
@@ -20,11 +20,11 @@ _EXPANSION = 4  # channels of a fire module over those that it squeezes to
 
 
 class Fire(nn.Module):
-    """Squeeze to few channels, expand by kernels of two sizes, a half of the output each.
+    """A 1x1 convolution to few channels; a 1x1 and a 3x3 one make half of the output each.
 
     Args:
         in_channels: Channels of the input.
-        squeezed: Channels between; the output has four times as many.
+        squeezed: Channels of the first convolution; the output has four times as many.
     """
 
     def __init__(self, in_channels: int, squeezed: int) -> None:

@@ -1,4 +1,4 @@
-"""Models that are not in the zoo: a factory of the user, named ``package.module:factory``."""
+"""Models of the user: a factory that is named ``package.module:factory``."""
 
 import importlib
 import os
@@ -15,18 +15,26 @@ from axopt.zoo.weights_io import load_weights_
 
 
 def load_model(spec: str, weights: str | os.PathLike[str] | None = None) -> nn.Module:
-    """A model of the zoo or of the user, in evaluation mode.
+    """Build a model of the zoo or of the user.
 
     Args:
-        spec: Name in the zoo, or ``package.module:factory``. The module is imported, so its code
-            runs, from the current directory or from where Python finds modules; the factory is
-            called without arguments and returns an `nn.Module`.
-        weights: File for `load_weights_`. None stands for the trained weights of a model of the
-            zoo; those of the user's model are then what the factory sets.
+        spec: Name in the zoo, or ``package.module:factory``. The module is imported, which runs
+            its code, from the current directory or from Python's path. The factory is called
+            without arguments and must return an `nn.Module`.
+        weights: File for `load_weights_`. None loads the trained weights of a model of the zoo and
+            keeps the weights of a user's model as the factory set them.
+
+    Returns:
+        The model, in evaluation mode.
 
     Raises:
-        ModelError: If the model is unknown, its module or factory fails or returns no module, or
-            the weights are missing or do not fit.
+        ModelError: If the model is unknown, its module or factory fails or returns something else,
+            or the weights are missing or do not fit.
+
+    Example:
+        >>> _ = Path("mine.py").write_text("from torch import nn; net = lambda: nn.Linear(3, 2)")
+        >>> load_model("mine:net")
+        Linear(in_features=3, out_features=2, bias=True)
     """
     if ":" in spec:
         model = _call_factory(spec)
@@ -44,7 +52,7 @@ def _call_factory(spec: str) -> nn.Module:
     with _importable(Path.cwd()):
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:  # whatever the user's code raises
+        except Exception as error:  # any exception of the user's code
             what = f"{spec!r}: module {module_name!r} cannot be imported"
             raise _failure(what, error) from error
         factory = getattr(module, factory_name, None)
@@ -67,7 +75,7 @@ def _failure(what: str, error: Exception) -> ModelError:
 
 @contextmanager
 def _importable(directory: Path) -> Iterator[None]:
-    """Put ``directory`` first on the path of imports, as ``python -m`` does."""
+    """Put ``directory`` first on `sys.path`, as ``python -m`` does."""
     entry = str(directory)
     sys.path.insert(0, entry)
     try:

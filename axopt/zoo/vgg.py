@@ -1,7 +1,7 @@
-"""Plain networks of 3x3 convolutions and max pools, with batch norms.
+"""Networks of 3x3 convolutions, batch norms and max pools.
 
 .. [Simonyan2015] K. Simonyan and A. Zisserman, "Very Deep Convolutional Networks for Large-Scale
-   Image Recognition", ICLR 2015, table 1; there without batch norms and with three linear layers.
+   Image Recognition", ICLR 2015, table 1, which has no batch norms and three linear layers.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ HALF_VGG11 = ((32,), (64,), (128, 128), (256, 256), (256, 256))
 
 
 class Vgg(nn.Module):
-    """Stages of 3x3 convolutions, each ended by a 2x2 max pool, and one linear layer.
+    """Stages of 3x3 convolutions that end in a 2x2 max pool, and one linear layer.
 
     Input ``(N, 3, input_size, input_size)`` float in [0, 1]; output ``(N, num_classes)`` logits.
 

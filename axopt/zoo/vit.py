@@ -1,7 +1,7 @@
 """A transformer over the patches of an image.
 
 .. [Dosovitskiy2021] A. Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image
-   Recognition at Scale", ICLR 2021; here the mean over the patches takes the place of a token.
+   Recognition at Scale", ICLR 2021; here the mean over the patches replaces the class token.
 """
 
 import torch
@@ -15,12 +15,12 @@ _POSITION_STD = 0.02
 
 
 class TransformerBlock(nn.Module):
-    """Attention between the patches, then two linear layers on each; a norm before either.
+    """Self-attention, then two linear layers; a layer norm precedes each of the two parts.
 
     Args:
-        width: Numbers of a patch.
+        width: Size of the vector of a patch.
         heads: Heads of the attention.
-        hidden: Numbers between the two linear layers.
+        hidden: Features between the two linear layers.
     """
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -40,15 +40,15 @@ class TransformerBlock(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches, learned positions, transformer blocks, the mean over patches, a linear layer.
+    """Patches with learned positions, transformer blocks, their mean, and a linear layer.
 
     Input ``(N, 3, input_size, input_size)`` float in [0, 1]; output ``(N, num_classes)`` logits.
 
     Args:
-        width: Numbers of a patch.
+        width: Size of the vector of a patch.
         depth: Transformer blocks.
         heads: Heads of each attention.
-        hidden: Numbers between the two linear layers of a block.
+        hidden: Features between the two linear layers of a block.
         patch: Side of a patch.
         input_size: Side of the images, a multiple of ``patch``.
         num_classes: Outputs of the last layer.

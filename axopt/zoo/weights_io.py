@@ -19,7 +19,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 """Entries under which training scripts save a state_dict beside other things."""
 
 _PREFIXES = ("module.", "_orig_mod.")
-"""What `DataParallel` and `torch.compile` put in front of all names."""
+"""Prefixes that `DataParallel` and `torch.compile` add to all names."""
 
 _EXPANDING = (b"\nbytearray\n", b" bytearray\n", b"_codecs\nencode\n", b"_codecs encode\n")
 """Calls in a pickle that torch allows and that can make gigabytes of a few bytes."""
@@ -28,7 +28,7 @@ _logger = logging.getLogger(__name__)
 
 
 def load_weights_(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Load a state_dict into a model; where it does not fit, the model stays as it is.
+    """Load a state_dict into a model. If it does not fit, the model is not changed.
 
     A state_dict that the file holds under ``state_dict``, ``model_state_dict`` or ``model`` is
     taken from there, and the prefixes ``module.`` and ``_orig_mod.`` are removed where all names

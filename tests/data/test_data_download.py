@@ -64,7 +64,7 @@ def test_a_wrong_checksum_leaves_what_was_there(server, tmp_path):
 
 
 def test_an_endless_answer_is_cut(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "_MAX_BYTES", 6999)
+    monkeypatch.setattr(download, "MAX_BYTES", 6999)
     with pytest.raises(DatasetError, match="sends more than 6999 bytes"):
         download_cifar10(tmp_path)
     assert names(tmp_path) == []

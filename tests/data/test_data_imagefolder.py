@@ -112,7 +112,7 @@ def test_jpeg_grey_and_palette_images_become_rgb(contents, target):
 def test_many_tasks_give_the_same_as_one(contents, target, monkeypatch):
     write(contents, target)
     digest = load_data(f"imagefolder:{target}").train.digest
-    monkeypatch.setattr(imagefolder, "_FILES_PER_TASK", 1)
+    monkeypatch.setattr(imagefolder, "FILES_PER_TASK", 1)
     assert load_data(f"imagefolder:{target}").train.digest == digest
 
 

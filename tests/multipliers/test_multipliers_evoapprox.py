@@ -1,12 +1,14 @@
 """The bundled library against what its authors publish, and every trap of its names and tables."""
 
 import csv
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from axopt.errors import LutFormatError
 from axopt.multipliers import check_library, load_library
 from axopt.multipliers.metrics import PUBLISHED_NAMES, exact_table
 
@@ -215,12 +217,12 @@ def test_bundled_library_is_the_raw_one(shared_data, library):
             np.testing.assert_array_equal(tables[multiplier.digest[:16]], multiplier.table)
 
 
-def test_loading_reads_no_table(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("a table was read")
-
-    monkeypatch.setattr("axopt.multipliers.storage._read_table", refuse)
-    fresh = load_library(BUNDLED)
+def test_loading_and_filtering_by_name_read_no_table(tmp_path):
+    shutil.copy(BUNDLED / "evoapprox8b.csv", tmp_path)
+    (tmp_path / "evoapprox8b.npz").write_bytes(b"no archive")
+    fresh = load_library(tmp_path)
     assert "mul8s_1L2H" in fresh
     assert len(fresh.select(names=["mul8s_1L2H"], signed=True, release="v1")) == 1
     assert fresh.aliases("mul8s_1KVA") == ["v1/mul8s_1KVA", "v2022/mul8s_1KV8"]
+    with pytest.raises(LutFormatError, match="damaged archive"):
+        fresh["mul8s_1L2H"]
