@@ -10,10 +10,10 @@ from axopt.multipliers import load_library
 FIGURES = ("--power", "0.2", "--area", "400", "--delay", "1.1")
 
 
-def test_list_prints_a_row_a_circuit(axopt):
+def test_list_prints_one_row_per_multiplier(axopt):
     done = axopt("multipliers", "list", "--signed", "--release", "v1")
     assert done.code == 0
-    assert len(done.out.splitlines()) == 14  # a header and 13 circuits
+    assert len(done.out.splitlines()) == 14  # a header and 13 multipliers
     assert "v1/mul8s_1L2H  signed  0.301" in done.out
 
 
@@ -25,7 +25,7 @@ def test_list_as_json_has_figures_and_metrics(axopt, library):
     assert all(entry["metrics"]["mae"] == expected[k].metrics.mae for k, entry in listed.items())
 
 
-def test_list_leaves_out_constant_circuits_unless_asked(axopt):
+def test_list_leaves_out_constant_multipliers_unless_asked(axopt):
     assert "v1/mul8u_E9R" not in axopt("multipliers", "list").out
     assert "v1/mul8u_E9R" in axopt("multipliers", "list", "--degenerate").out
 
@@ -53,7 +53,7 @@ def test_export_then_import_keeps_kind_and_table(axopt, library, suffix, name):
     assert (imported.power_mw, imported.area_um2, imported.delay_ns) == (0.2, 400.0, 1.1)
 
 
-def test_a_new_library_starts_with_the_bundled_circuits(axopt, library):
+def test_a_new_library_starts_with_the_bundled_multipliers(axopt, library):
     axopt("multipliers", "export", "mul8s_1L2H", "mine.npy")
     assert axopt("multipliers", "import", "mine.npy", *FIGURES).code == 0
     made = load_library("user_multipliers")

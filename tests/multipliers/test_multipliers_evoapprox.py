@@ -23,7 +23,7 @@ TRUNCATED_FIGURES = {("v1/mul8s_1KRC", "mae"), ("v2022/mul8s_1KVQ", "mae")}
 # mae_pct computed from the printed, not from the exact mean absolute error
 FROM_PRINTED_MAE = {"v1/mul8s_1KVA", "v2022/mul8s_1KV8", "v1/mul8s_1KVB", "v2022/mul8s_1KV9"}
 
-# Kept partial products of the signed circuits: for bit i of the first operand, the bits j = 0..7
+# Kept partial products of the signed multipliers: for bit i of the first operand, the bits j = 0..7
 # of the second, from the left; all for every i not listed. "*" repeats the last for the rest.
 NONE = "00000000"
 KEPT = {
@@ -116,27 +116,27 @@ def test_names_collide_between_releases(library, name):
     assert library[name].key == f"v1/{name}"
 
 
-def test_the_exact_name_of_v1_is_an_approximate_circuit_in_v2022(library):
+def test_the_exact_name_of_v1_is_an_approximate_one_in_v2022(library):
     assert library["v1/mul8s_1KV8"].is_exact
     assert library["v2022/mul8s_1KV8"].metrics.mae == 1.25
     assert not library["v2022/mul8s_1KV8"].is_exact
 
 
 @pytest.mark.parametrize(("first", "second"), KEPT)
-def test_signed_circuits_are_the_same_functions_renamed(library, first, second):
+def test_signed_multipliers_are_the_same_functions_renamed(library, first, second):
     keys = [f"v1/mul8s_{first}", f"v2022/mul8s_{second}"]
     assert library.aliases(keys[0]) == keys
     assert library[keys[0]].digest == library[keys[1]].digest
 
 
 @pytest.mark.parametrize("names", KEPT)
-def test_signed_circuits_are_sums_of_kept_partial_products(library, names):
+def test_signed_multipliers_are_sums_of_kept_partial_products(library, names):
     table = broken_array(kept_rows(KEPT[names]))
     np.testing.assert_array_equal(library[f"v1/mul8s_{names[0]}"].table, table)
 
 
 @pytest.mark.parametrize("name", ["1L2H", "1L2D", "1L1G"])
-def test_circuits_declared_unsigned_are_reinterpreted(library, name):
+def test_multipliers_declared_unsigned_are_reinterpreted(library, name):
     multiplier = library[f"mul8s_{name}"]
     assert ROWS[multiplier.key]["c_declares_unsigned"] == "1"
     # Taken literally, operands and result would be numbers 0..65535 of the same bits.
@@ -146,7 +146,7 @@ def test_circuits_declared_unsigned_are_reinterpreted(library, name):
     assert multiplier.table.min() < 0
 
 
-def test_six_circuits_are_declared_unsigned():
+def test_six_multipliers_are_declared_unsigned():
     declared = {key for key, row in ROWS.items() if row["c_declares_unsigned"] == "1"}
     assert declared == {
         *("v1/mul8s_1L2H", "v1/mul8s_1L2D", "v1/mul8s_1L1G"),
@@ -158,7 +158,7 @@ def test_six_circuits_are_declared_unsigned():
     ("release", "signed", "count"),
     [("v1", True, 6), ("v2022", True, 6), ("v1", False, 32), ("v2022", False, 32)],
 )
-def test_how_many_circuits_are_not_commutative(library, release, signed, count):
+def test_how_many_multipliers_are_not_commutative(library, release, signed, count):
     chosen = library.select(release=release, signed=signed, degenerate=True)
     assert sum(not multiplier.is_commutative for multiplier in chosen.values()) == count
 
@@ -170,7 +170,7 @@ def test_row_is_the_first_positional_argument(library):
     assert len(np.unique(table, axis=1)[0]) == 256
 
 
-def test_circuits_whose_product_with_zero_is_not_zero(library):
+def test_multipliers_whose_product_with_zero_is_not_zero(library):
     def errs_at_zero(multiplier):
         zero = 128 if multiplier.signed else 0
         return multiplier.table[zero].any() or multiplier.table[:, zero].any()
@@ -181,7 +181,7 @@ def test_circuits_whose_product_with_zero_is_not_zero(library):
     }
 
 
-def test_constant_circuits_are_left_out_unless_named(library):
+def test_constant_multipliers_are_left_out_unless_named(library):
     constant = {"v1/mul8u_E9R", "v2022/mul8u_TD3"}
     assert {key for key, multiplier in library.items() if multiplier.is_degenerate} == constant
     assert set(library) - set(library.select()) == constant
@@ -191,7 +191,7 @@ def test_constant_circuits_are_left_out_unless_named(library):
 
 
 @pytest.mark.parametrize(("signed", "power_mw"), [(True, 0.425), (False, 0.391)])
-def test_power_of_the_exact_circuits(library, signed, power_mw):
+def test_power_of_the_exact_multipliers(library, signed, power_mw):
     exact = library.exact(signed)
     assert exact.power_mw == power_mw
     assert exact.release == "v1"
@@ -200,7 +200,7 @@ def test_power_of_the_exact_circuits(library, signed, power_mw):
 
 
 @pytest.mark.parametrize(("name", "rank"), [("1JFF", 1), ("Y48", 2), ("FTA", 17), ("13QR", 4)])
-def test_rank_of_unsigned_circuits(library, name, rank):
+def test_rank_of_unsigned_multipliers(library, name, rank):
     assert library[f"mul8u_{name}"].rank == rank
 
 

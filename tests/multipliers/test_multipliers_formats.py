@@ -32,10 +32,10 @@ def read(file, signed=True, **options):
 
 
 def adapt_converter(table):
-    """Do to a circuit what AdaPT's converter does, result in numeric order.
+    """Do to a table what AdaPT's converter does, result in numeric order.
 
-    It calls the circuit with (i, j) or, in the upper half of an operand, with i - 256; but where
-    both are in the upper half with (256 - i, 256 - j). The circuit's arguments are 8-bit.
+    It calls the C function with (i, j) or, in the upper half of an operand, with i - 256; but where
+    both are in the upper half with (256 - i, 256 - j). Its arguments are 8-bit.
     """
     wrong = table.copy()
     for a in range(-128, 0):
@@ -47,7 +47,7 @@ def adapt_converter(table):
 
 @pytest.fixture(scope="module")
 def converted(library):
-    """What AdaPT's converter makes of the signed circuits."""
+    """What AdaPT's converter makes of the signed multipliers."""
     return {
         name: Multiplier.from_table(
             name, adapt_converter(library[f"mul8s_{name}"].table), signed=True, **FIGURES
@@ -63,11 +63,11 @@ def test_adapt_header_layout(tmp_path, library):
     assert text.startswith(head)
     assert text.endswith("}};\n")
     rows = [row.split(", ") for row in text[len(head) : -4].split("},\n{")]
-    circuit = library["mul8s_1KR3"].table
-    # two's complement: index 200 is -56; the first index is the first operand
-    assert int(rows[200][3]) == circuit[-56 + 128, 3 + 128] == -64 * 3
-    assert int(rows[3][200]) == circuit[3 + 128, -56 + 128] == 0
-    assert int(rows[200][200]) == circuit[-56 + 128, -56 + 128] == 64 * 56
+    table = library["mul8s_1KR3"].table
+    # two's complement: row 200 is -56; rows are the first operand
+    assert int(rows[200][3]) == table[-56 + 128, 3 + 128] == -64 * 3
+    assert int(rows[3][200]) == table[3 + 128, -56 + 128] == 0
+    assert int(rows[200][200]) == table[-56 + 128, -56 + 128] == 64 * 56
 
 
 def test_bin_layout(tmp_path, library):
@@ -75,12 +75,12 @@ def test_bin_layout(tmp_path, library):
     content = (tmp_path / "u.bin").read_bytes()
     table = library["mul8u_17KS"].table
     a, w = map(int, np.argwhere(table != table.T)[0])
-    index = 2 * (a << 8 | w)
-    assert int.from_bytes(content[index : index + 2], "little") == table[a, w]
+    offset = 2 * (a << 8 | w)
+    assert int.from_bytes(content[offset : offset + 2], "little") == table[a, w]
     export_multiplier(library["mul8s_1KR3"], tmp_path / "s.bin")
     content = (tmp_path / "s.bin").read_bytes()
-    index = 2 * (200 << 8 | 3)
-    assert int.from_bytes(content[index : index + 2], "little", signed=True) == -64 * 3
+    offset = 2 * (200 << 8 | 3)
+    assert int.from_bytes(content[offset : offset + 2], "little", signed=True) == -64 * 3
 
 
 def test_npy_layout(tmp_path, library):

@@ -39,7 +39,7 @@ def same(first, second):
 
 @pytest.fixture
 def saved(tmp_path, library):
-    """A directory with two circuits, saved."""
+    """A directory with two multipliers, saved."""
     library.select(names=["mul8s_1L2H", "mul8u_17KS"]).save(tmp_path / "lib")
     return tmp_path / "lib"
 
@@ -107,7 +107,7 @@ def test_pareto_equals_brute_force(library, metric):
         assert (key in list(chosen)) == (not beaten and first)
 
 
-def test_pareto_keeps_different_circuits_at_one_point():
+def test_pareto_keeps_different_multipliers_at_one_point():
     shifted = exact_table(True).copy()
     shifted[5, 5] += 1
     other = exact_table(True).copy()
@@ -123,7 +123,7 @@ def test_aliases_do_not_mix_signed_and_unsigned():
     assert library.aliases("s") == ["user/s"]
 
 
-def test_exact_prefers_v1_and_falls_back_on_the_bundled_circuit(library, caplog):
+def test_exact_prefers_v1_and_falls_back_on_the_bundled_multiplier(library, caplog):
     other = MultiplierLibrary([make("e", release="a"), make("e", release="v1", power_mw=0.9)])
     assert other.exact(True).key == "v1/e"
     assert not caplog.records
