@@ -9,7 +9,8 @@ A batch is read by one rule everywhere (calibration, evaluation, retraining):
 
 Inputs become a call by their type: a tuple or list is passed as ``model(*inputs)``, a mapping as
 ``model(**inputs)``, anything else (a tensor, a named tuple) as ``model(inputs)``. A ``forward``
-of the user's replaces this: it is called as ``forward(model, inputs)``.
+of the user's replaces this: it is called as ``forward(model, inputs)`` and must call ``model``
+itself, not one of its methods, as hooks run only then.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -259,9 +260,10 @@ def _is_packed(batch: Any) -> bool:
 
 def _misfit(model: nn.Module, positional: tuple[Any, ...], named: Mapping[str, Any]) -> str | None:
     """Why the arguments do not fit the model's forward; None if they do."""
-    inner = getattr(model, "module", model)  # an EmulatedModel, or a wrapper, takes anything
+    emulated = isinstance(getattr(model, "adapter", None), Adapter)  # its forward takes anything
+    called = cast(nn.Module, model.module) if emulated else model
     try:
-        inspect.signature(inner.forward).bind(*positional, **named)
+        inspect.signature(called.forward).bind(*positional, **named)
     except TypeError as error:
         return str(error)
     except ValueError:  # a built-in function has no signature

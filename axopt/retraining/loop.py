@@ -19,6 +19,7 @@ from axopt.evaluation.metrics import OfSamples
 from axopt.evaluation.quality import batches_of
 from axopt.layers import Gradient, Shares
 from axopt.model import EmulatedModel
+from axopt.model.emulated_model import check_emulated
 from axopt.model.formats import formats_entry
 from axopt.retraining.batches import Augment, Batches
 from axopt.retraining.checkpoint import load_checkpoint
@@ -74,7 +75,8 @@ def retrain(
         The epochs, and which of them the model is in the state of.
 
     Raises:
-        ArgumentError: If an argument breaks its rule, or nothing requires gradients.
+        ArgumentError: If an argument breaks its rule, `prepare` did not make ``emulated``, or
+            nothing requires gradients.
         CheckpointError: If ``resume`` finds no checkpoint, or one of another retraining.
         DatasetError: If the data does not fit the model.
 
@@ -89,6 +91,7 @@ def retrain(
         >>> len(result.history), result.stopped
         (3, 'epochs')
     """
+    check_emulated(emulated)
     chosen = _recipe(recipe)
     measured = as_metric(metric)
     if resume and checkpoint is None:

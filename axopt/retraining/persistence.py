@@ -12,6 +12,7 @@ from safetensors.torch import save
 from axopt.errors import AssignmentError, RunExistsError
 from axopt.files import write_atomically
 from axopt.model import Assignment, EmulatedModel, assign_, current_assignment
+from axopt.model.emulated_model import check_emulated
 from axopt.multipliers import MultiplierLibrary
 from axopt.retraining.state import ModelState
 from axopt.zoo import load_weights_
@@ -46,6 +47,7 @@ def save_retrained(
         The path of the assignment.
 
     Raises:
+        ArgumentError: If `prepare` did not make ``emulated``.
         RunExistsError: If one of the files exists and ``force`` is not set.
         OSError: If they cannot be written.
 
@@ -55,6 +57,7 @@ def save_retrained(
         >>> save_retrained(emulated, "my-run").as_posix()
         'my-run/assignment.json'
     """
+    check_emulated(emulated)
     folder = Path(folder)
     check_free(folder, force=force)
     folder.mkdir(parents=True, exist_ok=True)
@@ -109,6 +112,7 @@ def load_retrained_(
         The assignment.
 
     Raises:
+        ArgumentError: If `prepare` did not make ``emulated``.
         AssignmentError: If it is malformed, names weights elsewhere than beside it, or weights
             and digest do not fit each other.
         ModelError: If the weights cannot be read or do not fit the model.
@@ -124,6 +128,7 @@ def load_retrained_(
         >>> torch.equal(emulated(x), y)
         True
     """
+    check_emulated(emulated)
     path = Path(path)
     path = path / ASSIGNMENT if path.is_dir() else path
     assignment = Assignment.load(path)

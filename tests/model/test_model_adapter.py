@@ -163,3 +163,19 @@ def test_paths_that_there_are_not_and_outputs_without_a_path_list_what_there_is(
 def test_options_that_break_their_rule_are_refused(options):
     with pytest.raises(ArgumentError, match=f"`{next(iter(options))}` must be"):
         axopt.prepare(gated(), [(*inputs(), None)], **options)
+
+
+def test_a_part_that_is_called_module_is_not_taken_for_the_model():
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Linear(6, 3)
+
+        def forward(self, x, *, scale):
+            return self.module(x) * scale
+
+    with pytest.raises(InputsError, match="missing a required argument: 'scale'"):
+        axopt.prepare(Outer(), [inputs()[0]])
+    emulated = axopt.prepare(gated(), [(*inputs(), None)])
+    with pytest.raises(InputsError, match="missing a required argument: 'mask'"):
+        axopt.evaluate(emulated, [(inputs()[0], torch.arange(16) % 3)])

@@ -150,3 +150,13 @@ def test_targets_that_no_default_loss_takes_say_so(data):
         loss=lambda outputs, targets: functional.cross_entropy(outputs, targets["classes"]),
     )
     assert chosen.stopped == "epochs"
+
+
+def test_a_float_model_is_refused(data, tmp_path):
+    for call in (
+        lambda: retrain(Mixed(), Split(*data), epochs=1),
+        lambda: axopt.save_retrained(Mixed(), tmp_path),
+        lambda: axopt.load_retrained_(Mixed(), tmp_path),
+    ):
+        with pytest.raises(ArgumentError, match="`emulated` must be a model made by"):
+            call()
