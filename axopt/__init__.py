@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from axopt.data import load_data
     from axopt.errors import AxoptError
     from axopt.evaluation import Evaluation, evaluate, register_metric
+    from axopt.exploration import register_algorithm
     from axopt.export import register_exporter
     from axopt.kernels import lut_gemm
     from axopt.layers import Accumulator, LayerOptions, LayerSpec, register_layer
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         register_importer,
     )
     from axopt.retraining import RetrainResult, load_retrained_, retrain, save_retrained
-    from axopt.study import SearchResult, search
+    from axopt.study import SearchConfig, SearchResult, register_objective, search
     from axopt.zoo import create_model, list_models
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "Multiplier",
     "MultiplierLibrary",
     "RetrainResult",
+    "SearchConfig",
     "SearchResult",
     "assign_",
     "correct_",
@@ -52,10 +54,12 @@ __all__ = [
     "load_retrained_",
     "lut_gemm",
     "prepare",
+    "register_algorithm",
     "register_exporter",
     "register_importer",
     "register_layer",
     "register_metric",
+    "register_objective",
     "retrain",
     "save_retrained",
     "search",
@@ -74,6 +78,7 @@ _ROOM_OF = {
     "Multiplier": "multipliers",
     "MultiplierLibrary": "multipliers",
     "RetrainResult": "retraining",
+    "SearchConfig": "study",
     "SearchResult": "study",
     "assign_": "model",
     "correct_": "model",
@@ -86,10 +91,12 @@ _ROOM_OF = {
     "load_retrained_": "retraining",
     "lut_gemm": "kernels",
     "prepare": "model",
+    "register_algorithm": "exploration",
     "register_exporter": "export",
     "register_importer": "multipliers",
     "register_layer": "layers",
     "register_metric": "evaluation",
+    "register_objective": "study",
     "retrain": "retraining",
     "save_retrained": "retraining",
     "search": "study",

@@ -13,13 +13,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from axopt.exploration.algorithm import (
+    from axopt.exploration.algorithm import Algorithm, algorithm_options, create_algorithm
+    from axopt.exploration.algorithms import (
+        ALGORITHMS,
         DEFAULT_POPULATION,
-        Algorithm,
-        algorithm_options,
-        create_algorithm,
+        list_algorithms,
+        register_algorithm,
     )
-    from axopt.exploration.algorithms import ALGORITHMS, list_algorithms, register_algorithm
     from axopt.exploration.evaluator import Evaluator, InProcess
     from axopt.exploration.front import hypervolume, non_dominated
     from axopt.exploration.loop import SearchOutcome, run_search
@@ -54,7 +54,7 @@ __all__ = [
 
 _MODULE_OF = {
     "ALGORITHMS": "algorithms",
-    "DEFAULT_POPULATION": "algorithm",
+    "DEFAULT_POPULATION": "algorithms",
     "Additive": "space",
     "Algorithm": "algorithm",
     "Evaluated": "trial",

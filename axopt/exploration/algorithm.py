@@ -14,11 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import ArgumentError
-from axopt.exploration.algorithms import ALGORITHMS
+from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
 from axopt.exploration.space import Genes, SearchSpace, Unseen
-
-DEFAULT_POPULATION = 40
-"""Small, since budgets are hundreds of evaluations: 500 leave room for 20 generations."""
 
 OptionValue = bool | int | float | str
 """What an option of an algorithm may be: plain values that a file and a store can keep."""

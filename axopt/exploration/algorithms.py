@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 AlgorithmType = TypeVar("AlgorithmType", bound="type[Algorithm]")
 
+DEFAULT_POPULATION = 40
+"""Small, since budgets are hundreds of evaluations: 500 leave room for 20 generations."""
+
 ALGORITHMS: Registry[type[Algorithm]] = Registry(
     "algorithm",
     group="axopt.algorithms",

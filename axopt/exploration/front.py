@@ -23,6 +23,11 @@ def non_dominated(F: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
     Raises:
         ArgumentError: If ``F`` is not 2-D, has no column, or holds NaN or infinity.
+
+    Example:
+        >>> from axopt.exploration import non_dominated
+        >>> non_dominated([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]]).tolist()
+        [True, True, False]
     """
     points = _checked_points(F)
     mask = np.zeros(len(points), dtype=np.bool_)
@@ -37,7 +42,7 @@ def non_dominated(F: npt.ArrayLike) -> npt.NDArray[np.bool_]:
 
 
 def hypervolume(F: npt.ArrayLike, reference: Sequence[float]) -> float:
-    """The volume that ``F`` dominates, bounded by ``reference``.
+    """Return the volume that ``F`` dominates, bounded by ``reference``.
 
     Points that are not better than the reference in every objective add nothing. Computed
     exactly: a sweep for two objectives, slices along the last objective for more.
@@ -51,6 +56,11 @@ def hypervolume(F: npt.ArrayLike, reference: Sequence[float]) -> float:
 
     Raises:
         ArgumentError: If ``F`` is not 2-D or not finite, or ``reference`` does not fit it.
+
+    Example:
+        >>> from axopt.exploration import hypervolume
+        >>> hypervolume([[1.0, 2.0], [2.0, 1.0]], reference=(3.0, 3.0))
+        3.0
     """
     points = _checked_points(F)
     corner = np.asarray(reference, dtype=np.float64)
@@ -75,7 +85,7 @@ def _checked_points(F: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def _volume(front: npt.NDArray[np.float64], corner: npt.NDArray[np.float64]) -> float:
-    """The hypervolume of mutually non-dominated points, all better than ``corner``."""
+    """Return the hypervolume of mutually non-dominated points, all better than ``corner``."""
     if len(front) == 0:
         return 0.0
     if front.shape[1] == 1:

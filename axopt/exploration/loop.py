@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from axopt.errors import ArgumentError, StoreError
-from axopt.exploration.algorithm import DEFAULT_POPULATION, Algorithm
+from axopt.exploration.algorithm import Algorithm
+from axopt.exploration.algorithms import DEFAULT_POPULATION
 from axopt.exploration.evaluator import Evaluator, InProcess
 from axopt.exploration.front import non_dominated
 from axopt.exploration.ledger import Ledger

@@ -1,22 +1,64 @@
-"""A whole study: search per-layer multipliers, measure the front, write the run folder."""
+"""A whole study: search per-layer multipliers, measure the front, write the run folder.
 
-from axopt.study.folder import RunFolder
-from axopt.study.problem import (
-    OBJECTIVES,
-    AssignmentProblem,
-    Option,
-    default_library,
-    options_of,
-)
-from axopt.study.run import SearchResult, search
+The names below are imported on first use, so that the command line can check settings, list
+objectives and look at a run folder without importing torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from axopt.study.candidate import Candidate, LayerSetting
+    from axopt.study.config import SearchConfig
+    from axopt.study.folder import RunFolder
+    from axopt.study.objectives import OBJECTIVES, Measured, Objective, register_objective
+    from axopt.study.options import Option, default_library, options_of
+    from axopt.study.problem import AssignmentProblem
+    from axopt.study.result import SearchResult
+    from axopt.study.run import search
 
 __all__ = [
     "OBJECTIVES",
     "AssignmentProblem",
+    "Candidate",
+    "LayerSetting",
+    "Measured",
+    "Objective",
     "Option",
     "RunFolder",
+    "SearchConfig",
     "SearchResult",
-    "options_of",
     "default_library",
+    "options_of",
+    "register_objective",
     "search",
 ]
+
+_MODULE_OF = {
+    "OBJECTIVES": "objectives",
+    "AssignmentProblem": "problem",
+    "Candidate": "candidate",
+    "LayerSetting": "candidate",
+    "Measured": "objectives",
+    "Objective": "objectives",
+    "Option": "options",
+    "RunFolder": "folder",
+    "SearchConfig": "config",
+    "SearchResult": "result",
+    "default_library": "options",
+    "options_of": "options",
+    "register_objective": "objectives",
+    "search": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

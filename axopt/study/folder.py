@@ -1,9 +1,12 @@
 """The run folder: what a search writes, and how it is found again.
 
+run.toml                      the settings, for --config and for resuming
 study.sqlite                  every evaluation, committed before it counts
 record.json                   what the report is made from
 front.csv, pareto.png, report.html
 assignments/point-NN.json
+
+Importing this imports no torch.
 """
 
 from __future__ import annotations
@@ -11,16 +14,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from axopt import report
 from axopt.errors import ArgumentError, ReportError, RunExistsError
-from axopt.exploration import Store
-from axopt.files import write_text_atomically
-from axopt.model import Assignment
+from axopt.exploration.lock import check_unlocked
+from axopt.files import remove_stale_temporaries, write_text_atomically
+from axopt.study.config import to_toml
+
+if TYPE_CHECKING:
+    from axopt.exploration import Store
+    from axopt.model import Assignment
+    from axopt.report import RunRecord
 
 _STORE = "study.sqlite"
 _RECORD = "record.json"
+_SETTINGS = "run.toml"
 _OUTPUTS = (_RECORD, "front.csv", "pareto.png", "report.html")
 _ASSIGNMENTS = "assignments"
 
@@ -30,18 +38,37 @@ class RunFolder:
 
     Args:
         path: The folder, ``runs/<name>``.
+
+    Example:
+        >>> from axopt.study import RunFolder
+        >>> folder = RunFolder("runs/x")
+        >>> folder.check_free(resume=False, force=False)
+        >>> folder.check_free(resume=True, force=False)
+        Traceback (most recent call last):
+            ...
+        axopt.errors.ArgumentError: `resume`: there is no search in runs/x.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
+    @property
+    def settings_file(self) -> Path:
+        """Path of the settings, which runs of earlier versions do not have."""
+        return self.path / _SETTINGS
+
     def check_free(self, *, resume: bool, force: bool) -> None:
-        """Refuse what would overwrite or mix runs; writes nothing.
+        """Refuse what would overwrite or mix runs, or a run that is in use; writes nothing.
+
+        Args:
+            resume: Whether the run in the folder is to be resumed.
+            force: Whether it is to be replaced.
 
         Raises:
             RunExistsError: If the folder holds a run and neither flag is set.
             ArgumentError: If both flags are set, there is nothing to resume, or the path is not
                 a folder.
+            StoreError: If another process writes to the run; names its process id and host.
         """
         if resume and force:
             raise ArgumentError("`resume` and `force` must not both be set.")
@@ -49,34 +76,62 @@ class RunFolder:
             raise ArgumentError(f"`out` must be a folder, got the file {self.path}.")
         if resume and not (self.path / _STORE).exists():
             raise ArgumentError(f"`resume`: there is no search in {self.path}.")
-        if not resume and not force:
-            for name in (_STORE, *_OUTPUTS):
-                if (self.path / name).exists():
-                    raise RunExistsError(
-                        f"{self.path / name} exists; resume that search or force a new one."
-                    )
+        if resume or force:
+            check_unlocked(self.path / _STORE)
+            return
+        for name in (_STORE, *_OUTPUTS):
+            if (self.path / name).exists():
+                raise RunExistsError(
+                    f"{self.path / name} exists; resume that search or force a new one."
+                )
 
-    def open_store(self, identity: Mapping[str, Any], *, resume: bool, force: bool) -> Store:
-        """Open the evaluation store; with ``force``, outputs of the earlier run are removed.
+    def open_store(
+        self,
+        identity: Mapping[str, Any],
+        *,
+        resume: bool,
+        force: bool,
+        settings: Mapping[str, Any] | None = None,
+        meaning: Mapping[str, str] | None = None,
+    ) -> Store:
+        """Open the evaluation store and keep the settings.
+
+        With ``force``, outputs of the earlier run are removed. Temporary files that a killed run
+        left are removed too.
+
+        Args:
+            identity: See `axopt.exploration.Store.open`.
+            resume: Go on with the run in the folder.
+            force: Replace it.
+            settings: What `settings_file` will hold.
+            meaning: See `axopt.exploration.Store.open`.
 
         Raises:
             RunExistsError: See `check_free`.
             StoreError: If the store is of another search, damaged, or in use.
         """
+        from axopt.exploration import Store
+
         self.check_free(resume=resume, force=force)
         self.path.mkdir(parents=True, exist_ok=True)
-        store = Store.open(self.path / _STORE, identity, resume=resume, overwrite=force)
+        store = Store.open(
+            self.path / _STORE, identity, resume=resume, overwrite=force, meaning=meaning
+        )
+        remove_stale_temporaries(self.path)
         if force:
             self._remove_outputs()
+        write_text_atomically(self.settings_file, to_toml(settings or {}) + "\n")
         return store
 
-    def write(self, record: report.RunRecord, assignments: Mapping[str, Assignment]) -> None:
+    def write(self, record: RunRecord, assignments: Mapping[str, Assignment]) -> None:
         """Write the record, the assignments and the report.
 
         Args:
             record: What the run found.
             assignments: File name relative to the folder -> assignment of a point of the front.
         """
+        from axopt import report
+
         (self.path / _ASSIGNMENTS).mkdir(exist_ok=True)
         for name, assignment in assignments.items():
             assignment.save(self.path / name)
@@ -86,13 +141,15 @@ class RunFolder:
         write_text_atomically(self.path / _RECORD, record.to_json())
         report.write_report(record, self.path)
 
-    def record(self) -> report.RunRecord:
-        """The record of a finished run.
+    def record(self) -> RunRecord:
+        """Return the record of a finished or interrupted run.
 
         Raises:
             ArgumentError: If there is none.
             ReportError: If it is damaged; names the file and the field.
         """
+        from axopt import report
+
         file = self.path / _RECORD
         if not file.is_file():
             raise ArgumentError(f"{file}: there is no finished run in this folder.")

@@ -1,4 +1,4 @@
-"""Layers that run on one circuit, and are one gene of a search."""
+"""Groups of layers that share one multiplier and are one gene of a search."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Patterns = str | Sequence[str]
 """Names or patterns of layers; one, or several that mean one group together."""
 
 Groups = Mapping[str, Patterns] | Sequence[Patterns]
-"""Name -> layers of the group; a group without a name is called what its layers are given by."""
+"""Name -> layers of the group; a group without a name is named by its patterns."""
 
 
 def genes_of(groups: Groups | None, layers: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """What each gene of a search decides: the layers of a group, or one that is in none.
+    """Return the layers that each gene of a search stands for: a group, or a single layer.
 
     Args:
         groups: Layers that share a gene; None for no groups.
@@ -25,8 +25,8 @@ def genes_of(groups: Groups | None, layers: Sequence[str]) -> dict[str, tuple[st
         Name of the gene -> its layers, both in the order of execution.
 
     Raises:
-        ArgumentError: If groups overlap, or one has no pattern or the name of a layer or group
-            that it is not.
+        ArgumentError: If groups overlap, a group has no pattern, or its name is that of a layer
+            outside it.
         UnknownLayerError: If a pattern matches no layer.
     """
     group_of: dict[str, str] = {}
@@ -49,7 +49,7 @@ def genes_of(groups: Groups | None, layers: Sequence[str]) -> dict[str, tuple[st
 
 
 def _named(groups: Groups | None) -> list[tuple[str, Sequence[str]]]:
-    """Name and patterns of each group."""
+    """Return name and patterns of each group."""
     if groups is None:
         return []
     if isinstance(groups, str):

@@ -1,16 +1,21 @@
-"""The final figures: points measured on samples that the search never saw."""
+"""The points of a report: measured on samples that the search never saw, or as trials say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from torch import Tensor
+
 from axopt import report
 from axopt.data import Split
-from axopt.evaluation import Evaluation
-from axopt.exploration import Genes, SearchOutcome
-from axopt.model import Assignment, assign_, current_assignment
+from axopt.evaluation import Evaluation, paired_drop
+from axopt.exploration import Genes, SearchOutcome, State, Trial
+from axopt.model import Assignment, cost
+from axopt.study.candidate import Candidate
+from axopt.study.objectives import Measured
 from axopt.study.problem import AssignmentProblem
 
 
@@ -18,14 +23,20 @@ class HeldOut:
     """Measures points of a problem on the test split, each once.
 
     Args:
-        problem: Turns genes into assignments.
+        problem: Turns genes into candidates and measures them.
         test: The samples to measure on.
         source: How model and data are named, kept in every assignment.
         outcome: The search that found the front.
         on_point: Called after each measurement with the number done and that of all.
 
     Attributes:
+        exact: The exact multiplier in every layer, untreated.
+        baseline: The exact multiplier with the treatment of the front; ``drop`` is against it.
+        uniform: The uniform assignments, labelled with their multiplier; swapped orders are left
+            out.
+        front: The front that the search saw, by falling power.
         assignments: File name, relative to the run folder -> assignment, of the front's points.
+        notes: Nothing: all is measured.
     """
 
     def __init__(
@@ -37,84 +48,227 @@ class HeldOut:
         on_point: Callable[[int, int], None] | None = None,
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
+        self.notes: list[str] = []
         self._problem = problem
         self._test = test
         self._source = source
         self._on_point = on_point
-        self._front = sorted(
-            outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number)
-        )
-        self._uniform = {g: c for g, c in problem.uniform().items() if not c.swap}
-        self._n_points = len(self._uniform.keys() | {trial.genes for trial in self._front})
-        self._known: dict[Genes, report.Point] = {}
+        self._known: dict[Genes, tuple[report.Point, Measured]] = {}
+        uniform = {g: o for g, o in problem.uniform().items() if not o.swap}
+        front = sorted_front(outcome)
+        exact = [g for g, o in uniform.items() if o.multiplier.key == problem.reference.key]
+        n_genes = len(uniform.keys() | {trial.genes for trial in front})
+        self._n_points = n_genes + problem.treats + (not exact)
+        self._n_done = 0
+        self._baseline: Tensor | None = None
+        self.exact, self.baseline = self._measure_baselines(exact)
+        self.uniform = [self._of(genes, o.multiplier.key)[0] for genes, o in uniform.items()]
+        self.front = self._front(front)
 
-    def exact(self) -> report.Point:
-        """The model with the reference circuit in every layer."""
-        assign_(self._problem.emulated, self._problem.reference)
-        return self._measured("exact")
+    def _measure_baselines(self, exact: Sequence[Genes]) -> tuple[report.Point, report.Point]:
+        """Measure the exact multiplier untreated and treated; ``exact`` holds its genes."""
+        problem = self._problem
+        treated = problem.candidate(exact[0]) if exact else problem.exact(treated=True)
+        measured, samples = problem.measured(treated, self._test)
+        self._told()
+        self._baseline = samples
+        point = self._with_drop(point_of(measured, "baseline", "test"), samples)
+        for genes in exact:
+            self._known[genes] = (point, measured)
+        if not problem.treats:
+            return replace(point, label="exact"), point
+        plain, samples = problem.measured(problem.exact(treated=False), self._test)
+        self._told()
+        return self._with_drop(point_of(plain, "exact", "test"), samples), point
 
-    def uniform(self) -> list[report.Point]:
-        """The uniform assignments, labelled with their circuit; swapped orders are left out."""
-        return [self._of(genes, option.multiplier.key) for genes, option in self._uniform.items()]
-
-    def front(self) -> list[report.Point]:
-        """The front that the search saw, by falling power; fills `assignments`."""
-        points = []
-        for index, trial in enumerate(self._front):
+    def _front(self, trials: Sequence[Trial]) -> list[report.Point]:
+        points, objectives = [], []
+        for index, trial in enumerate(trials):
             label = f"point-{index:02d}"
-            point = self._of(trial.genes, label)
+            point, measured = self._of(trial.genes, label)
             seen = Evaluation(**trial.info["quality"])
             file = f"assignments/{label}.json"
-            self._problem.apply(trial.genes)
-            self.assignments[file] = self._assignment(point, seen)
+            self.assignments[file] = measured.candidate.assignment(
+                self._problem.emulated,
+                source=self._source,
+                metrics=metrics_of(self._problem, seen, point, len(self._test)),
+                cost=asdict(measured.cost),
+            )
             points.append(replace(point, assignment=file, validation=quality_of(seen)))
+            objectives.append(self._problem.objectives(measured))
+        return [
+            replace(point, dominated=any(_dominates(other, values) for other in objectives))
+            for point, values in zip(points, objectives, strict=True)
+        ]
+
+    def _of(self, genes: Genes, label: str) -> tuple[report.Point, Measured]:
+        if genes not in self._known:
+            candidate = self._problem.candidate(genes)
+            measured, samples = self._problem.measured(candidate, self._test)
+            point = self._with_drop(point_of(measured, label, "test"), samples)
+            self._known[genes] = (point, measured)
+            self._told()
+        point, measured = self._known[genes]
+        return replace(point, label=label), measured
+
+    def _told(self) -> None:
+        self._n_done += 1
+        if self._on_point is not None:
+            self._on_point(self._n_done, self._n_points)
+
+    def _with_drop(self, point: report.Point, samples: Tensor) -> report.Point:
+        """Return the point with its drop against the baseline on the same samples."""
+        if self._baseline is None:
+            return point
+        drop = paired_drop(self._problem.metric, samples, self._baseline)
+        return replace(point, drop=drop.value, drop_low=drop.low, drop_high=drop.high)
+
+
+class AsSeen:
+    """Points as the trials of an interrupted search say, without measuring on the test split.
+
+    The exact multiplier alone is measured, on the validation split, unless a trial says it or it
+    takes too long. Corrections are settled again, and assignments made, while time is left.
+
+    Args:
+        problem: Turns genes into candidates.
+        source: How model and data are named, kept in every assignment.
+        outcome: What is known of the search; at least one trial is complete.
+        seconds: How long this may take, about.
+
+    Attributes:
+        exact: The exact multiplier, untreated; the baseline if measuring it takes too long.
+        baseline: The exact multiplier with the treatment of the front; None if no trial has it.
+        uniform: The uniform assignments that were evaluated.
+        front: The front so far, by falling power.
+        assignments: File name -> assignment, of the points that time was left for.
+        notes: Sentences on what is not as in a finished run.
+    """
+
+    def __init__(
+        self,
+        problem: AssignmentProblem,
+        source: Mapping[str, Any],
+        outcome: SearchOutcome,
+        seconds: float,
+    ) -> None:
+        self.assignments: dict[str, Assignment] = {}
+        self.notes = ["Qualities are those of the validation split, which the search has seen."]
+        self._problem = problem
+        self._source = source
+        self._deadline = time.monotonic() + seconds
+        complete = [t for t in outcome.trials if t.state is State.COMPLETE]
+        by_genes = {trial.genes: trial for trial in complete}
+        options = {g: o for g, o in problem.uniform().items() if g in by_genes and not o.swap}
+        self.uniform = [
+            self._point(by_genes[genes], option.multiplier.key)
+            for genes, option in options.items()
+        ]
+        key = problem.reference.key
+        exact = [
+            self._point(by_genes[g], "baseline")
+            for g, o in options.items()
+            if o.multiplier.key == key
+        ]
+        self.baseline = exact[0] if exact else None
+        self.exact = self._exact(complete)
+        self.front = self._front(sorted_front(outcome))
+
+    def _exact(self, complete: Sequence[Trial]) -> report.Point:
+        if self.baseline is not None:
+            slow = max(trial.seconds for trial in complete) > self._deadline - time.monotonic()
+            if not self._problem.treats or slow:
+                if self._problem.treats:
+                    self.notes.append("The exact multiplier without corrections is not measured.")
+                return replace(self.baseline, label="exact")
+        measured, _ = self._problem.measured(
+            self._problem.exact(treated=False), self._problem.split
+        )
+        return point_of(measured, "exact", "validation")
+
+    def _front(self, trials: Sequence[Trial]) -> list[report.Point]:
+        points = []
+        for index, trial in enumerate(trials):
+            label = f"point-{index:02d}"
+            point = self._point(trial, label)
+            if self._problem.reestimate is None and time.monotonic() < self._deadline:
+                file = f"assignments/{label}.json"
+                seen = Evaluation(**trial.info["quality"])
+                candidate = self._problem.candidate(trial.genes)
+                candidate.apply_(self._problem.emulated)
+                figures = cost(self._problem.emulated, reference=self._problem.reference)
+                self.assignments[file] = candidate.assignment(
+                    self._problem.emulated,
+                    source=self._source,
+                    metrics=metrics_of(self._problem, seen),
+                    cost=asdict(figures),
+                )
+                point = replace(point, assignment=file, layers=layers_of(candidate))
+            points.append(point)
         return points
 
-    def _of(self, genes: Genes, label: str) -> report.Point:
-        if genes not in self._known:
-            self._problem.apply(genes)
-            self._known[genes] = self._measured(label)
-            if self._on_point is not None:
-                self._on_point(len(self._known), self._n_points)
-        return replace(self._known[genes], label=label)
+    def _point(self, trial: Trial, label: str) -> report.Point:
+        candidate = self._problem.candidate(trial.genes, treated=False)
+        candidate.apply_(self._problem.emulated)
+        figures = cost(self._problem.emulated, reference=self._problem.reference)
+        seen = Evaluation(**trial.info["quality"])
+        measured = Measured(candidate, self._problem.emulated, figures, seen, self._problem.metric)
+        point = point_of(measured, label, "validation")
+        return replace(point, validation=quality_of(seen))
 
-    def _measured(self, label: str) -> report.Point:
-        figures = self._problem.cost()
-        quality = self._problem.measure(self._test)
-        layers = self._problem.emulated.layers()
-        return report.Point(
-            label=label,
-            split="test",
-            quality=quality.value,
-            quality_low=quality.low,
-            quality_high=quality.high,
-            rel_power=figures.rel_power,
-            rel_area=figures.rel_area,
-            delay_ns=figures.delay_ns,
-            layers=tuple(report.LayerOption(info.multiplier, info.swap) for info in layers),
-        )
 
-    def _assignment(self, point: report.Point, seen: Evaluation) -> Assignment:
-        test = {
+def sorted_front(outcome: SearchOutcome) -> list[Trial]:
+    """Return the front's trials by falling power."""
+    return sorted(outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number))
+
+
+def point_of(measured: Measured, label: str, split: str) -> report.Point:
+    """Return a measured candidate as a point of the report."""
+    return report.Point(
+        label=label,
+        split=split,
+        quality=measured.quality.value,
+        quality_low=measured.quality.low,
+        quality_high=measured.quality.high,
+        rel_power=measured.cost.rel_power,
+        rel_area=measured.cost.rel_area,
+        delay_ns=measured.cost.delay_ns,
+        layers=layers_of(measured.candidate),
+    )
+
+
+def layers_of(candidate: Candidate) -> tuple[report.LayerOption, ...]:
+    """Return what each layer gets as values of the report."""
+    return tuple(report.LayerOption(s.multiplier.key, s.swap) for s in candidate.layers.values())
+
+
+def metrics_of(
+    problem: AssignmentProblem,
+    seen: Evaluation,
+    point: report.Point | None = None,
+    n_test: int = 0,
+) -> dict[str, Any]:
+    """Return the section ``metrics`` of an assignment."""
+    metrics = {
+        "metric": seen.metric,
+        "unit": problem.metric.unit,
+        "validation": asdict(seen),
+    }
+    if point is not None:
+        metrics["test"] = {
             "value": point.quality,
             "low": point.quality_low,
             "high": point.quality_high,
-            "n": len(self._test),
+            "n": n_test,
         }
-        figures = asdict(self._problem.cost())
-        return current_assignment(
-            self._problem.emulated,
-            source=self._source,
-            metrics={
-                "metric": seen.metric,
-                "unit": self._problem.metric.unit,
-                "test": test,
-                "validation": asdict(seen),
-            },
-            cost=figures,
-        )
+    return metrics
 
 
 def quality_of(evaluation: Evaluation) -> report.Quality:
-    """An evaluation as the report's plain value."""
+    """Return an evaluation as the report's plain value."""
     return report.Quality(evaluation.value, evaluation.low, evaluation.high)
+
+
+def _dominates(other: Sequence[float], values: Sequence[float]) -> bool:
+    """Return whether ``other`` is nowhere worse and somewhere better."""
+    return other != values and all(a <= b for a, b in zip(other, values, strict=True))

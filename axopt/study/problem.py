@@ -2,80 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
+
+from torch import Tensor
 
 from axopt.corrections import Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import BATCH_SIZE, METRICS, Evaluation, evaluate
-from axopt.exploration import Genes, Outcome, SearchSpace
-from axopt.model import (
-    Cost,
-    EmulatedModel,
-    Reestimator,
-    allowed_corrections,
-    assign_,
-    correct_together,
-    cost,
-)
-from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+from axopt.evaluation import BATCH_SIZE, Metric, as_metric, measure
+from axopt.exploration import Additive, Genes, Outcome, SearchSpace
+from axopt.model import EmulatedModel, Reestimator, allowed_corrections, cost
+from axopt.multipliers import Multiplier
+from axopt.study.candidate import Candidate, Candidates
 from axopt.study.groups import Groups, genes_of
+from axopt.study.objectives import ERROR, OBJECTIVES, Measured
+from axopt.study.options import Option, default_reference
 
-OBJECTIVES = ("rel_power", "rel_area", "delay_ns")
-"""Cost figures that a search can minimise beside the error."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """What one gene value means: a circuit and its operand order."""
-
-    multiplier: Multiplier
-    swap: bool
-
-
-def default_library() -> MultiplierLibrary:
-    """The multipliers that a search chooses from unless told: the signed ones of release v1."""
-    return load_library().select(release="v1", signed=True)
-
-
-def options_of(
-    library: MultiplierLibrary | Iterable[str | Multiplier] | None, operand_order: bool
-) -> tuple[Option, ...]:
-    """The meaning of the gene values, by falling power, so that neighbours are alike.
-
-    Args:
-        library: Multipliers, or their names in the bundled library; the default library if None.
-        operand_order: Whether non-commutative circuits count twice, once for each order.
-
-    Raises:
-        ArgumentError: If the library is empty or one name instead of a list.
-        MultiplierError: If a multiplier is listed twice.
-        UnknownMultiplierError: If a name is unknown.
-    """
-    if library is None:
-        library = default_library()
-    elif isinstance(library, str):
-        raise ArgumentError(f"`library` must be a list of multipliers, got {library!r}.")
-    elif not isinstance(library, MultiplierLibrary):
-        bundled = load_library()
-        library = MultiplierLibrary(bundled[m] if isinstance(m, str) else m for m in library)
-    if not library:
-        raise ArgumentError("`library` must hold at least one multiplier, got none.")
-    ordered = sorted(library.values(), key=lambda m: (-m.power_mw, m.key))
-    return tuple(
-        Option(multiplier, swap)
-        for multiplier in ordered
-        for swap in (False, True)
-        if not swap or (operand_order and not multiplier.is_commutative)
-    )
+DIFFERENCES = {
+    "model": "the model has other weights or layers than in the run",
+    "quantisation": "the model was prepared otherwise (calibration samples, calibrator or weight "
+    "scales) than in the run",
+    "calibration": "the model was prepared otherwise (calibration samples, calibrator or weight "
+    "scales) than in the run",
+    "validation": "the validation samples are not those of the run",
+    "reestimated on": "batch norms are re-estimated on other samples than in the run",
+}
+"""Field of `AssignmentProblem.identity` -> what it means that it differs."""
 
 
 class AssignmentProblem:
-    """Per-layer choice of multipliers as a problem for the search room.
+    """Per-layer choice of multipliers as a problem for `axopt.exploration.run_search`.
 
-    The objectives are the validation error of the metric and the cost figures asked for.
+    The first objective is the error of the metric on ``split``, then come ``costs``.
+
+    Args:
+        emulated: A model made by `prepare`; its assignment changes.
+        split: The samples that candidates are measured on.
+        options: What a gene may stand for, see `options_of`.
+        reference: The exact multiplier that power and area are relative to.
+        metric: The metric, see `axopt.evaluate`.
+        costs: Names of `OBJECTIVES` to minimise beside the error.
+        correct: Whether layers get the corrections that help them, or which ones they may get.
+        reestimate: Samples on which batch norms are re-estimated for every candidate, if given.
+        groups: Layers that share a gene, see `axopt.search`.
+        batch_size: Samples at a time.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule.
+        UnknownLayerError: If a pattern of ``groups`` matches no layer.
+
+    Example:
+        >>> import axopt, torch
+        >>> from axopt.data import Split
+        >>> from axopt.study import AssignmentProblem, options_of
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3))
+        >>> samples = Split(torch.rand(30, 4), torch.arange(30) % 3)
+        >>> emulated = axopt.prepare(net, samples.batches(30))
+        >>> options = options_of(["mul8s_1KV8", "mul8s_1L2H"], False)
+        >>> problem = AssignmentProblem(emulated, samples, options)
+        >>> problem.space.sizes, problem.objective_names
+        ((2,), ('error_pct', 'rel_power'))
     """
 
     def __init__(
@@ -85,48 +73,47 @@ class AssignmentProblem:
         options: Sequence[Option],
         *,
         reference: Multiplier | None = None,
-        metric: str = "top1",
+        metric: str | Metric = "top1",
         costs: Sequence[str] = ("rel_power",),
         correct: bool | Corrections = True,
         reestimate: Split | None = None,
         groups: Groups | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> None:
-        if metric not in METRICS:
-            raise ArgumentError(f"`metric` must be one of {', '.join(METRICS)}, got {metric!r}.")
-        wrong = [name for name in costs if name not in OBJECTIVES]
-        if wrong or len(set(costs)) != len(costs):
-            raise ArgumentError(
-                f"`objectives` must be distinct and of {', '.join(OBJECTIVES)}, got {list(costs)}."
-            )
         self.emulated = emulated
         self.split = split
         self.options = tuple(options)
-        self.reference = reference or _default_reference(options)
-        self.metric = METRICS[metric]
-        self.costs = tuple(costs)
+        self.reference = reference or default_reference(options)
+        self.metric = as_metric(metric)
+        self.costs = _checked(costs)
         self.allowed = allowed_corrections(correct)
         self.reestimate = reestimate
-        self._reestimator = (
-            None if reestimate is None else Reestimator(emulated, reestimate.batches(batch_size))
-        )
-        self._orders_chosen = any(option.swap for option in options)
         self.batch_size = batch_size
         self.genes = genes_of(groups, [info.name for info in emulated.layers()])
-        self._space = SearchSpace(tuple(self.genes), (len(self.options),) * len(self.genes))
+        self._orders_are_free = not any(option.swap for option in self.options)
+        self._candidates = Candidates(
+            emulated,
+            self.allowed,
+            None if reestimate is None else Reestimator(emulated, reestimate.batches(batch_size)),
+        )
+        sizes = (len(self.options),) * len(self.genes)
+        self._space = SearchSpace(tuple(self.genes), sizes, self._additive())
 
     @property
     def space(self) -> SearchSpace:
+        """The genes, their options, and what each option adds to additive objectives."""
         return self._space
 
     @property
     def objective_names(self) -> tuple[str, ...]:
+        """Name of the metric's error, then of the costs."""
         return (self.metric.error_name, *self.costs)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that objectives depend on, as plain values."""
+        """Return everything that objectives depend on, as plain values."""
         kinds = sorted({option.multiplier.signed for option in self.options})
         groups = {name: list(layers) for name, layers in self.genes.items() if layers != (name,)}
+        options = [[o.multiplier.key, o.multiplier.digest, o.swap] for o in self.options]
         return {
             **({"groups": groups} if groups else {}),  # stores of searches without have none
             **({"options": self.emulated.options} if self.emulated.options else {}),
@@ -140,61 +127,90 @@ class AssignmentProblem:
             "reestimated on": None if self.reestimate is None else self.reestimate.digest,
             "calibration": self.emulated.calibration_digest,
             "layers": list(self._space.names),
-            "choices": [[c.multiplier.key, c.multiplier.digest, c.swap] for c in self.options],
+            "choices": options,
         }
 
     def uniform(self) -> dict[Genes, Option]:
-        """The points that use one option in every layer."""
+        """Return the points that use one option in every layer."""
         return {(gene,) * len(self.genes): option for gene, option in enumerate(self.options)}
 
-    def apply(self, genes: Genes) -> None:
-        """Assign the circuits that ``genes`` stand for, corrected if asked for.
+    def candidate(self, genes: Genes, *, treated: bool = True) -> Candidate:
+        """Settle what every layer gets.
 
-        Corrections choose operand orders, unless these are genes; layers of a group have one.
+        Args:
+            genes: A point of the space.
+            treated: Whether layers are corrected and batch norms re-estimated, as the search
+                does; otherwise multipliers and orders are those of the options alone.
         """
-        chosen = [self.options[gene] for gene in genes]
-        fixed = self.allowed is None or self._orders_chosen
-        spec = {
-            layer: (option.multiplier, option.swap) if fixed else option.multiplier
-            for layers, option in zip(self.genes.values(), chosen, strict=True)
-            for layer in layers
+        by_layers = {
+            layers: self.options[gene]
+            for layers, gene in zip(self.genes.values(), genes, strict=True)
         }
-        assign_(self.emulated, spec, correct=self.allowed or False)
-        if not fixed:
-            self._agree_on_orders()
-        if self._reestimator is not None:
-            self._reestimator.apply_()
+        if not treated:
+            return self._candidates.plain(by_layers)
+        return self._candidates.of(by_layers, order=self._orders_are_free)
 
-    def _agree_on_orders(self) -> None:
-        emulated = self.emulated.emulated_layers
-        for layers in self.genes.values():
-            members = [emulated[layer] for layer in layers]
-            if self.allowed is not None and len({member.swap for member in members}) > 1:
-                correct_together(members, self.allowed)
+    def exact(self, *, treated: bool) -> Candidate:
+        """Settle the reference multiplier in every layer, with or without the treatment."""
+        option = Option(self.reference, False)
+        by_layers = dict.fromkeys(self.genes.values(), option)
+        if not treated or not self.treats:
+            return self._candidates.plain(by_layers)
+        return self._candidates.of(by_layers, order=self._orders_are_free)
 
-    def measure(self, split: Split) -> Evaluation:
-        """Quality of the present assignment on ``split``."""
-        return evaluate(self.emulated, split, self.metric.name, batch_size=self.batch_size)
+    @property
+    def treats(self) -> bool:
+        """Whether candidates are corrected, or batch norms re-estimated for them."""
+        return self._candidates.treated
 
-    def cost(self) -> Cost:
-        """Cost of the present assignment."""
-        return cost(self.emulated, reference=self.reference)
+    def measured(self, candidate: Candidate, split: Split) -> tuple[Measured, Tensor]:
+        """Apply and measure a candidate.
+
+        Args:
+            candidate: A candidate of this problem.
+            split: The samples to measure on.
+
+        Returns:
+            Cost and quality, and what the metric kept of each sample.
+        """
+        candidate.apply_(self.emulated)
+        quality, samples = measure(self.emulated, split, self.metric, batch_size=self.batch_size)
+        figures = cost(self.emulated, reference=self.reference)
+        return Measured(candidate, self.emulated, figures, quality, self.metric), samples
+
+    def objectives(self, point: Measured) -> tuple[float, ...]:
+        """Return the objectives of a measured candidate, the error first."""
+        return tuple(OBJECTIVES[name].function(point) for name in (ERROR, *self.costs))
 
     def evaluate(self, genes: Genes) -> Outcome:
-        self.apply(genes)
-        figures = self.cost()
-        quality = self.measure(self.split)
-        objectives = (
-            self.metric.error(quality.value),
-            *(getattr(figures, name) for name in self.costs),
-        )
-        return Outcome(objectives, {"quality": asdict(quality), "rel_power": figures.rel_power})
+        """Evaluate one point on the validation samples."""
+        point, _ = self.measured(self.candidate(genes), self.split)
+        info = {"quality": asdict(point.quality), "rel_power": point.cost.rel_power}
+        return Outcome(self.objectives(point), info)
+
+    def _additive(self) -> tuple[Additive, ...]:
+        """Return what each option of each gene adds to the objectives that are weighted means."""
+        macs = {info.name: info.macs for info in self.emulated.layers()}
+        shares = [sum(macs[name] for name in names) for names in self.genes.values()]
+        total = sum(shares)
+        found = []
+        for position, name in enumerate(self.costs, start=1):
+            figure = OBJECTIVES[name].multiplier_figure
+            if figure is None or total == 0 or figure(self.reference) <= 0:
+                continue
+            relative = [figure(o.multiplier) / figure(self.reference) for o in self.options]
+            values = tuple(tuple(share / total * r for r in relative) for share in shares)
+            found.append(Additive(objective=position, values=values, exact=True))
+        return tuple(found)
 
 
-def _default_reference(options: Sequence[Option]) -> Multiplier:
-    """The exact circuit of the kind searched, signed where both are."""
-    signed = any(option.multiplier.signed for option in options)
-    for option in options:
-        if option.multiplier.is_exact and option.multiplier.signed == signed:
-            return option.multiplier
-    return load_library().exact(signed=signed)
+def _checked(costs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the objectives beside the error, checked."""
+    if isinstance(costs, str):
+        raise ArgumentError(f"`objectives` must be a list of names, got {costs!r}.")
+    for name in costs:
+        OBJECTIVES[name]  # raises, with near misses
+    beside = tuple(name for name in costs if name != ERROR)
+    if len(set(costs)) != len(costs):
+        raise ArgumentError(f"`objectives` must be distinct, got {list(costs)}.")
+    return beside

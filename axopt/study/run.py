@@ -11,47 +11,36 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from axopt import report
 from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import BATCH_SIZE, Evaluation
+from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, as_metric
 from axopt.exploration import (
     DEFAULT_POPULATION,
+    Algorithm,
     SearchOutcome,
+    State,
     Store,
     Trial,
     create_algorithm,
     run_search,
 )
+from axopt.exploration.algorithm import settled_options
 from axopt.model import EmulatedModel
 from axopt.multipliers import Multiplier, MultiplierLibrary
+from axopt.study.config import SearchConfig
 from axopt.study.folder import RunFolder
 from axopt.study.groups import Groups
-from axopt.study.held_out import HeldOut, quality_of
-from axopt.study.problem import AssignmentProblem, options_of
+from axopt.study.held_out import AsSeen, HeldOut
+from axopt.study.options import options_of
+from axopt.study.problem import DIFFERENCES, AssignmentProblem
+from axopt.study.result import Front, SearchResult, record_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found.
-
-    Attributes:
-        front: One row a point, as in front.csv: quality on the test split with its interval.
-        record: Everything the report shows.
-        outcome: Counts and the reason why the search stopped.
-        out: The run folder, None if none was asked for.
-    """
-
-    front: pd.DataFrame
-    record: report.RunRecord
-    outcome: SearchOutcome
-    out: Path | None
+PARTIAL_SECONDS = 2.0
+"""How long an interrupted search may take to settle and measure what its report shows."""
 
 
 def search(
@@ -61,6 +50,7 @@ def search(
     library: MultiplierLibrary | Iterable[str | Multiplier] | None = None,
     reference: Multiplier | None = None,
     algorithm: str = "nsga2",
+    algorithm_options: Mapping[str, bool | int | float | str] | None = None,
     budget: int = 500,
     seed: int = 0,
     population: int = DEFAULT_POPULATION,
@@ -69,7 +59,7 @@ def search(
     correct: bool | Corrections = True,
     reestimate_samples: int | None = None,
     objectives: Sequence[str] = ("rel_power",),
-    metric: str = "top1",
+    metric: str | Metric = "top1",
     validation_samples: int | None = None,
     test_samples: int | None = None,
     batch_size: int = BATCH_SIZE,
@@ -78,28 +68,35 @@ def search(
     force: bool = False,
     float_quality: Evaluation | None = None,
     source: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     on_point: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
     """Search which multiplier each layer should use.
 
     Uniform assignments are evaluated first. The search sees the validation split only; the
-    points of its front are then measured on the test split.
+    points of its front are then measured on the test split, each compared with the exact
+    multiplier under the same treatment on the same samples.
+
+    An interrupted search (`KeyboardInterrupt`) leaves table, plot and page of the trials so far in
+    ``out``, marked as partial, and can be resumed.
 
     Args:
         emulated: A model made by `prepare`; its assignment is not kept.
         data: Splits of samples.
         library: Multipliers to choose from, or their names in the bundled library; by default
-            the 13 signed circuits of release v1.
-        reference: The exact circuit that power and area are relative to; by default the one
+            the 13 signed multipliers of release v1.
+        reference: The exact multiplier that power and area are relative to; by default the one
             among those to choose from, else the bundled one, signed if any option is.
-        algorithm: A name of `axopt.exploration.list_algorithms`.
+        algorithm: A name of `axopt.exploration.list_algorithms`. A space with no more points than
+            the budget is searched exhaustively instead; the record says so.
+        algorithm_options: Options of that algorithm, see `axopt.exploration.algorithm_options`.
         budget: Distinct assignments to evaluate.
         seed: Seed of the algorithm.
         population: Points of one generation, for algorithms that have generations.
-        operand_order: Whether the operand order of non-commutative circuits is searched too;
-            otherwise corrections choose it.
-        groups: Layers that share a circuit and its operand order and are one gene: name -> name
+        operand_order: Whether the operand order of multipliers that do not commute is searched
+            too; otherwise corrections choose it.
+        groups: Layers that share a multiplier and its operand order and are one gene: name -> name
             or pattern (``layer1.*``) of the layers, or a list of these; a list of patterns in
             place of one means one group.
         correct: Whether every layer gets the corrections that help it, see `axopt.correct_`, or
@@ -107,115 +104,209 @@ def search(
         reestimate_samples: On how many training samples, at most 512, batch norms are
             re-estimated for every candidate, which costs about as much as evaluating it on twice
             as many; none by default.
-        objectives: Cost figures to minimise beside the error, of rel_power, rel_area, delay_ns.
-        metric: A name of `axopt.evaluation.METRICS`.
+        objectives: What to minimise beside the metric's error: names of
+            `axopt.study.OBJECTIVES`, such as rel_power, rel_area and delay_ns.
+        metric: A name of `axopt.evaluation.METRICS`, or a `Metric`.
         validation_samples: How many validation samples to use, balanced over the classes; all by
             default.
         test_samples: How many test samples; all by default.
         batch_size: Samples at a time; results do not depend on it.
         out: Run folder, made if missing; nothing is written without it.
-        resume: Go on with the search in ``out``.
+        resume: Go on with the search in ``out``, which must have the same settings; the budget
+            may differ.
         force: Replace the search in ``out``.
         float_quality: Quality of the float model on the test split, for the plot.
         source: How model and data are named, kept in every assignment.
+        settings: Further settings of the caller, kept in ``run.toml`` of the run folder.
         on_trial: Called after each new evaluation.
         on_point: Called after each point measured on the test split, with the number of points
             done and of all.
+
+    Returns:
+        The front, the record that the report is made from, and how the search went.
 
     Raises:
         ArgumentError: If an argument breaks its rule.
         RunExistsError: If ``out`` holds a search and neither ``resume`` nor ``force`` is set.
         StoreError: If the search in ``out`` is another one, damaged, or in use.
         UnknownLayerError: If a pattern of ``groups`` matches no layer.
+
+    Example:
+        >>> import axopt, torch
+        >>> from axopt.data import Dataset, Split
+        >>> split = Split(torch.rand(60, 4), torch.arange(60) % 3)
+        >>> data = Dataset("noise", "noise", split, split, split, classes=("a", "b", "c"))
+        >>> emulated = axopt.prepare(torch.nn.Sequential(torch.nn.Linear(4, 3)), split.batches(60))
+        >>> library = ["mul8s_1KV8", "mul8s_1L2H"]
+        >>> result = axopt.search(emulated, data, library=library, budget=5)
+        >>> result.record.algorithm, len(result.outcome.trials)
+        ('exhaustive', 2)
     """
     started = time.monotonic()
-    if budget < 1:
-        raise ArgumentError(f"`budget` must be >= 1, got {budget}.")
+    _check_types(emulated, data)
+    config = SearchConfig(
+        algorithm=algorithm,
+        algorithm_options=algorithm_options or {},
+        budget=budget,
+        seed=seed,
+        population=population,
+        operand_order=operand_order,
+        groups=groups,
+        correct=list(correct.names) if isinstance(correct, Corrections) else correct,
+        reestimate_samples=reestimate_samples,
+        objectives=tuple(objectives) if isinstance(objectives, list) else objectives,
+        metric=as_metric(metric).name,
+        validation_samples=validation_samples,
+        test_samples=test_samples,
+        batch_size=batch_size,
+    )
     folder = None if out is None else RunFolder(out)
     if folder is not None:
         folder.check_free(resume=resume, force=force)
-    validation = _subset(data.validation, validation_samples, "validation_samples")
     test = _subset(data.test, test_samples, "test_samples")
-    reestimate = None
-    if reestimate_samples is not None:
-        reestimate = _subset(data.train, reestimate_samples, "reestimate_samples")
-    problem = AssignmentProblem(
-        emulated,
-        validation,
-        options_of(library, operand_order),
-        reference=reference,
-        metric=metric,
-        costs=objectives,
-        correct=correct,
-        reestimate=reestimate,
-        groups=groups,
-        batch_size=batch_size,
-    )
-    explorer = create_algorithm(
-        algorithm,
-        problem.space,
-        n_objectives=len(problem.objective_names),
-        seed=seed,
-        population=population,
-    )
-    settings = {"algorithm": algorithm, "seed": seed, "population": population}
-    with _open_store(folder, {**problem.identity(), **settings}, resume, force) as store:
-        outcome = run_search(
-            problem,
-            explorer,
+    problem = _problem(emulated, data, config, library, reference, metric, correct)
+    run = _Run(problem, config, data, test, dict(source or {}), started, float_quality)
+    kept = {**config.settings(), **(settings or {})}
+    with _open_store(folder, run.identity(), resume, force, kept) as store:
+        try:
+            outcome = run.explore(store, on_trial)
+            points = HeldOut(problem, test, run.source, outcome, on_point)
+        except KeyboardInterrupt as interrupt:
+            if folder is not None:
+                run.leave(store, folder, interrupt)
+            raise
+    record = run.record(points, outcome)
+    if folder is not None:
+        folder.write(record, points.assignments)
+    out = None if folder is None else folder.path
+    return SearchResult(Front(report.front_table(record)), record, outcome, out)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a search is made of once its arguments are checked."""
+
+    problem: AssignmentProblem
+    config: SearchConfig
+    data: Dataset
+    test: Split
+    source: Mapping[str, Any]
+    started: float
+    float_quality: Evaluation | None
+
+    def identity(self) -> dict[str, Any]:
+        """Return everything that the trials and their order depend on."""
+        config = self.config
+        options = settled_options(config.algorithm, config.algorithm_options)
+        return {
+            **self.problem.identity(),
+            "algorithm": config.algorithm,
+            **({"algorithm options": options} if options else {}),  # earlier stores have none
+            "seed": config.seed,
+            "population": config.population,
+        }
+
+    def explore(self, store: Store, on_trial: Callable[[Trial], None] | None) -> SearchOutcome:
+        """Search until the budget is spent."""
+        return run_search(
+            self.problem,
+            self._algorithm(),
             store,
-            budget=budget,
-            seeds=list(problem.uniform()),
+            budget=self.config.budget,
+            seeds=list(self.problem.uniform()),
             on_trial=on_trial,
         )
-    source = dict(source or {})
-    held_out = HeldOut(problem, test, source, outcome, on_point)
-    record = report.RunRecord(
-        **_names(emulated, data, source),
-        **_counts(outcome),
+
+    def record(self, points: HeldOut | AsSeen, outcome: SearchOutcome) -> report.RunRecord:
+        """Return the record of these points."""
+        return record_of(
+            self.problem,
+            points,
+            outcome,
+            self.config,
+            data=self.data,
+            test=self.test,
+            source=self.source,
+            seconds=time.monotonic() - self.started,
+            float_quality=self.float_quality,
+        )
+
+    def leave(self, store: Store, folder: RunFolder, interrupt: KeyboardInterrupt) -> None:
+        """Write table, plot and page of what an interrupted search knows."""
+        trials = tuple(store.trials())
+        if any(trial.state is State.COMPLETE for trial in trials):
+            failed = sum(trial.state is State.FAILED for trial in trials)
+            outcome = SearchOutcome(trials, len(trials), 0, failed, "interrupted")
+            points = AsSeen(self.problem, self.source, outcome, PARTIAL_SECONDS)
+            folder.write(self.record(points, outcome), points.assignments)
+            interrupt.add_note(
+                f"{len(trials)} of {self.config.budget} evaluations are kept, {folder.path} has "
+                "table, plot and page of them"
+            )
+        interrupt.add_note(f"resume with: python -m axopt search --resume --out {folder.path}")
+
+    def _algorithm(self) -> Algorithm:
+        config = self.config
+        return create_algorithm(
+            config.algorithm,
+            self.problem.space,
+            n_objectives=len(self.problem.objective_names),
+            seed=config.seed,
+            population=config.population,
+            **config.algorithm_options,
+        )
+
+
+def _check_types(emulated: object, data: object) -> None:
+    if not isinstance(emulated, EmulatedModel):
+        raise ArgumentError(
+            f"`emulated` must be a model made by `axopt.prepare`, got {type(emulated).__name__}."
+        )
+    if not isinstance(data, Dataset):
+        raise ArgumentError(
+            "`data` must be a Dataset with the splits train, validation and test (see "
+            f"`axopt.load_data` and `axopt.data.Dataset`), got {type(data).__name__}."
+        )
+
+
+def _problem(
+    emulated: EmulatedModel,
+    data: Dataset,
+    config: SearchConfig,
+    library: MultiplierLibrary | Iterable[str | Multiplier] | None,
+    reference: Multiplier | None,
+    metric: str | Metric,
+    correct: bool | Corrections,
+) -> AssignmentProblem:
+    reestimate = None
+    if config.reestimate_samples is not None:
+        reestimate = _subset(data.train, config.reestimate_samples, "reestimate_samples")
+    return AssignmentProblem(
+        emulated,
+        _subset(data.validation, config.validation_samples, "validation_samples"),
+        options_of(library, config.operand_order),
+        reference=reference,
         metric=metric,
-        unit=problem.metric.unit,
-        higher_is_better=problem.metric.higher_is_better,
-        n_validation=len(validation),
-        n_test=len(test),
-        algorithm=algorithm,
-        seed=seed,
-        budget=budget,
-        seconds=time.monotonic() - started,
-        reference=problem.reference.key,
-        layers=tuple(report.Layer(info.name, info.kind, info.macs) for info in emulated.layers()),
-        exact=held_out.exact(),
-        float_quality=None if float_quality is None else quality_of(float_quality),
-        uniform=tuple(held_out.uniform()),
-        front=tuple(held_out.front()),
-        trials=tuple(map(_trial_row, outcome.trials)),
+        costs=config.objectives,
+        correct=correct,
+        reestimate=reestimate,
+        groups=config.groups,
+        batch_size=config.batch_size,
     )
-    if folder is not None:
-        folder.write(record, held_out.assignments)
-    out = None if folder is None else folder.path
-    return SearchResult(report.front_table(record), record, outcome, out)
 
 
 def _open_store(
-    folder: RunFolder | None, identity: Mapping[str, Any], resume: bool, force: bool
+    folder: RunFolder | None,
+    identity: Mapping[str, Any],
+    resume: bool,
+    force: bool,
+    settings: Mapping[str, Any],
 ) -> Store:
     if folder is None:
         return Store.in_memory(identity)
-    return folder.open_store(identity, resume=resume, force=force)
-
-
-def _names(emulated: EmulatedModel, data: Dataset, source: Mapping[str, Any]) -> dict[str, Any]:
-    model = str(source.get("model") or type(emulated.module).__name__)
-    return {"title": f"{model} on {data.name}", "model": model, "data": data.spec}
-
-
-def _counts(outcome: SearchOutcome) -> dict[str, Any]:
-    return {
-        "n_evaluated": len(outcome.trials),
-        "n_cached": outcome.n_cached,
-        "n_failed": outcome.n_failed,
-        "stop_reason": outcome.stop_reason,
-    }
+    return folder.open_store(
+        identity, resume=resume, force=force, settings=settings, meaning=DIFFERENCES
+    )
 
 
 def _subset(split: Split, n: int | None, argument: str) -> Split:
@@ -224,8 +315,3 @@ def _subset(split: Split, n: int | None, argument: str) -> Split:
     if not 1 <= n <= len(split):
         raise ArgumentError(f"`{argument}` must be in 1..{len(split)}, got {n}.")
     return split.take(n)
-
-
-def _trial_row(trial: Trial) -> report.TrialRow:
-    quality = trial.info.get("quality", {}).get("value")
-    return report.TrialRow(trial.number, str(trial.state), quality, trial.info.get("rel_power"))

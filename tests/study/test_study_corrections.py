@@ -95,13 +95,13 @@ def test_orders_that_are_genes_stay(emulated, data):
     free = problem(emulated, data)
     layers = len(ordered.space.names)
     for gene, option in enumerate(ordered.options):
-        ordered.apply((gene,) * layers)
+        ordered.candidate((gene,) * layers).apply_(emulated)
         assert {info.swap for info in emulated.layers()} == {option.swap}
     raw_order = next(i for i, c in enumerate(free.options) if c.multiplier.name == "mul8s_1KTY")
-    free.apply((raw_order,) * layers)
+    free.candidate((raw_order,) * layers).apply_(emulated)
     assert True in {info.swap for info in emulated.layers()}  # which option 0 of ordered forbids
     off = problem(emulated, data, correct=False)
-    off.apply((raw_order,) * layers)
+    off.candidate((raw_order,) * layers).apply_(emulated)
     assert {info.swap for info in emulated.layers()} == {False}
     assert all(layer.correction is None for layer in emulated.emulated_layers.values())
 

@@ -136,7 +136,7 @@ def test_corrections_choose_one_order_for_a_group(emulated, data, allowed):
         for groups in (None, {"all": "*"})
     )
     layers = emulated.emulated_layers.values()
-    single.apply((0, 0, 0))
+    single.candidate((0, 0, 0)).apply_(emulated)
     assert len({layer.swap for layer in layers}) == 1 + allowed.order
     in_order = replace(allowed, order=False)
     errors = [
@@ -146,7 +146,7 @@ def test_corrections_choose_one_order_for_a_group(emulated, data, allowed):
         )
         for swap in (False, True)
     ]
-    grouped.apply((0,))
+    grouped.candidate((0,)).apply_(emulated)
     wanted = allowed.order and errors[1] < errors[0]
     assert [layer.swap for layer in layers] == [wanted] * 3
     assert all(layer.correction is not None for layer in layers)

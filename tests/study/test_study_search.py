@@ -77,9 +77,10 @@ def test_run_folder_holds_what_the_result_says(emulated, data, tmp_path):
     out = tmp_path / "runs" / "x"
     result = search(emulated, data, out=out, source={"model": "net", "data": "stripes"})
     expected = {"study.sqlite", "record.json", "front.csv", "pareto.png", "report.html"}
+    expected |= {"run.toml"}
     assert {path.name for path in out.iterdir()} == expected | {"assignments"}
     front = pd.read_csv(out / "front.csv")
-    pd.testing.assert_frame_equal(front, result.front, check_exact=True, check_dtype=False)
+    pd.testing.assert_frame_equal(result.front, front, check_exact=True, check_dtype=False)
     assert list(front.columns) == [
         "point",
         "quality",
@@ -90,6 +91,11 @@ def test_run_folder_holds_what_the_result_says(emulated, data, tmp_path):
         "delay_ns",
         "assignment",
         "split",
+        "drop",
+        "drop_low",
+        "drop_high",
+        "dominated",
+        "coverage",
     ]
     assert set(front["split"]) == {"test"}
     assert len(result.outcome.trials) == 12

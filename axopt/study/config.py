@@ -1,0 +1,268 @@
+"""The settings of a search: one value, checked once, read from TOML and kept with the run.
+
+Importing this imports neither torch nor NumPy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from axopt.errors import ArgumentError
+from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
+from axopt.study.objectives import OBJECTIVES
+
+MAX_BYTES = 1_000_000
+"""Size of the largest settings file that is read."""
+
+Rule = tuple[Callable[[Any], bool], str]
+"""What a value must be: a test, and the words for messages."""
+
+
+def whole(low: int) -> Rule:
+    """Return the rule of integers from ``low``."""
+    return (lambda value: type(value) is int and value >= low), f"an integer >= {low}"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_text, value))
+
+
+def _is_groups(value: object) -> bool:
+    items = list(value.values()) if isinstance(value, Mapping) else value
+    return isinstance(items, list | tuple) and all(_is_text(i) or _is_texts(i) for i in items)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(item, bool | int | float | str)
+        for key, item in value.items()
+    )
+
+
+TEXT: Rule = (_is_text, "a printable, non-empty text")
+TEXTS: Rule = (_is_texts, "a list of texts")
+FLAG: Rule = (lambda value: isinstance(value, bool), "true or false")
+
+RULES: dict[str, Rule] = {
+    "algorithm": TEXT,
+    "algorithm_options": (_is_table, "a table of plain values"),
+    "budget": whole(1),
+    "seed": whole(0),
+    "population": whole(2),
+    "operand_order": FLAG,
+    "groups": (_is_groups, "a list or a table of patterns"),
+    "correct": (
+        lambda value: isinstance(value, bool) or _is_texts(value),
+        "true, false or a list of corrections",
+    ),
+    "reestimate_samples": whole(1),
+    "objectives": TEXTS,
+    "metric": TEXT,
+    "validation_samples": whole(1),
+    "test_samples": whole(1),
+    "batch_size": whole(1),
+}
+"""Setting -> what its value must be; the defaults are in `SearchConfig`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """The settings of `axopt.search` that are plain values.
+
+    Attributes:
+        algorithm: A name of `axopt.exploration.list_algorithms`.
+        algorithm_options: Options of that algorithm, see `axopt.exploration.algorithm_options`.
+        budget: Distinct assignments to evaluate.
+        seed: Seed of the algorithm.
+        population: Points of one generation, for algorithms that have generations.
+        operand_order: Whether operand orders are genes too.
+        groups: Layers that share a gene: patterns, or name -> patterns; None for no groups.
+        correct: Whether layers get the corrections that help them, or names of corrections that
+            they may get.
+        reestimate_samples: Training samples on which batch norms are re-estimated, None for none.
+        objectives: Names of `axopt.study.OBJECTIVES` to minimise beside the error.
+        metric: Name of the metric.
+        validation_samples: Number of validation samples, None for all.
+        test_samples: Number of test samples, None for all.
+        batch_size: Samples at a time.
+
+    Raises:
+        ArgumentError: If a value breaks its rule; names the setting, the rule and the value.
+
+    Example:
+        >>> from axopt.study import SearchConfig
+        >>> config = SearchConfig(budget=200, algorithm="tpe")
+        >>> print(config.to_toml())
+        algorithm = "tpe"
+        budget = 200
+        seed = 0
+        population = 40
+        operand_order = false
+        correct = true
+        objectives = ["rel_power"]
+        metric = "top1"
+        batch_size = 64
+        >>> SearchConfig(budget=0)
+        Traceback (most recent call last):
+            ...
+        axopt.errors.ArgumentError: `budget` must be an integer >= 1, got 0.
+    """
+
+    algorithm: str = "nsga2"
+    algorithm_options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    budget: int = 500
+    seed: int = 0
+    population: int = DEFAULT_POPULATION
+    operand_order: bool = False
+    groups: Mapping[str, str | Sequence[str]] | Sequence[str | Sequence[str]] | None = None
+    correct: bool | Sequence[str] = True
+    reestimate_samples: int | None = None
+    objectives: Sequence[str] = ("rel_power",)
+    metric: str = "top1"
+    validation_samples: int | None = None
+    test_samples: int | None = None
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if value is None and part.default is None:
+                continue
+            fits, rule = RULES[part.name]
+            if not fits(value):
+                raise ArgumentError(f"`{part.name}` must be {rule}, got {value!r}.")
+        if self.algorithm not in ALGORITHMS:
+            ALGORITHMS[self.algorithm]  # raises, with near misses
+        for name in self.objectives:
+            if name not in OBJECTIVES:
+                OBJECTIVES[name]  # raises, with near misses
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that are not None or empty, as plain values."""
+        return {
+            name: _plain(value)
+            for name, value in asdict(self).items()
+            if value is not None and value != {}
+        }
+
+    def to_toml(self) -> str:
+        """Return TOML that `from_toml` turns into an equal value."""
+        return to_toml(self.settings())
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """Read the settings of a search from a file.
+
+        Args:
+            path: A TOML file with settings as its keys.
+
+        Raises:
+            ArgumentError: If it is no TOML file of at most 1 MB, or a key is unknown or repeated
+                or has a wrong value; names the file, the key, the rule and the value.
+            OSError: If it cannot be read.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from axopt.study import SearchConfig
+            >>> length = Path("run.toml").write_text("budget = 200")
+            >>> SearchConfig.from_toml("run.toml").budget
+            200
+        """
+        return cls(**read_settings(path, RULES))
+
+
+def read_settings(path: str | os.PathLike[str], rules: Mapping[str, Rule]) -> dict[str, Any]:
+    """Read a TOML file whose keys and values ``rules`` name.
+
+    Args:
+        path: The file.
+        rules: Key -> what its value must be.
+
+    Returns:
+        The values that the file holds.
+
+    Raises:
+        ArgumentError: If it is no TOML file of at most 1 MB, or a key is unknown or repeated or
+            has a wrong value: ``file: key: rule, got value``.
+        OSError: If it cannot be read.
+    """
+    where = os.fspath(path)
+    text = _text_of(Path(path))
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ArgumentError(f"{where}: {_explained(str(error), text)}") from None
+    except RecursionError:
+        raise ArgumentError(f"{where}: must be TOML, got values nested too deeply.") from None
+    for key, value in values.items():
+        if key not in rules:
+            near = difflib.get_close_matches(key, rules, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise ArgumentError(f"{where}: {key}: must be a known setting, got {key!r}{hint}")
+        fits, rule = rules[key]
+        if not fits(value):
+            raise ArgumentError(f"{where}: {key}: must be {rule}, got {_short(value)}.")
+    return values
+
+
+def to_toml(settings: Mapping[str, Any]) -> str:
+    """Return settings as TOML, one a line, tables in one line."""
+    return "\n".join(f"{key} = {_value(value)}" for key, value in settings.items())
+
+
+def _text_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ArgumentError(f"{path}: must have at most {MAX_BYTES} bytes, got more.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ArgumentError(f"{path}: must be UTF-8, got {error.reason}.") from None
+
+
+def _explained(message: str, text: str) -> str:
+    """Return a message of tomllib with the key of its line, for a key that is repeated."""
+    repeated = re.search(r"Cannot overwrite a value \(at line (\d+)|at end of document", message)
+    if "Cannot overwrite" not in message or repeated is None:
+        return f"must be TOML: {message}."
+    lines = text.splitlines()
+    line = lines[int(repeated[1]) - 1] if repeated[1] else lines[-1]
+    key, _, value = line.partition("=")
+    return f"{key.strip()}: must be given once, got it again: {_short(value.strip())}."
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        items = (f"{_quoted(key)} = {_value(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _quoted(value) if isinstance(value, str) else repr(value)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

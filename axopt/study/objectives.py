@@ -1,0 +1,150 @@
+"""What a search minimises: the registry of objectives. Importing this imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from axopt.errors import ArgumentError
+from axopt.registry import Registry
+
+if TYPE_CHECKING:
+    from axopt.evaluation import Evaluation, Metric
+    from axopt.model import Cost, EmulatedModel
+    from axopt.multipliers import Multiplier
+    from axopt.study.candidate import Candidate
+
+ERROR = "error"
+"""The objective that every search has: the error of its metric."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A candidate that was measured: what an objective is computed from.
+
+    Attributes:
+        candidate: The multiplier, operand order and correction of every layer.
+        emulated: The model, with the candidate applied.
+        cost: Hardware cost of its multipliers.
+        quality: Quality on the samples that it was measured on.
+        metric: The metric of ``quality``.
+
+    Example:
+        >>> from axopt.study import Measured
+        >>> sorted(Measured.__dataclass_fields__)
+        ['candidate', 'cost', 'emulated', 'metric', 'quality']
+    """
+
+    candidate: Candidate
+    emulated: EmulatedModel
+    cost: Cost
+    quality: Evaluation
+    metric: Metric
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A figure of a candidate that a search can minimise.
+
+    Attributes:
+        name: Its name in code, on the command line and in files.
+        function: A measured candidate -> the value, a finite number; smaller is better.
+        title: Its name in tables and plots.
+        unit: "%", "ns", ..., or "" for a plain number.
+        multiplier_figure: Figure of one multiplier, where the objective is its mean over the
+            layers, weighted by their multiplications, relative to the reference multiplier.
+            Algorithms then know the objective before any evaluation.
+
+    Example:
+        >>> from axopt.study import OBJECTIVES
+        >>> OBJECTIVES["delay_ns"].unit
+        'ns'
+    """
+
+    name: str
+    function: Callable[[Measured], float]
+    title: str
+    unit: str
+    multiplier_figure: Callable[[Multiplier], float] | None = None
+
+
+class ObjectiveRegistry(Registry[Objective], Mapping[str, Objective]):
+    """The known objectives by name; see `Registry`."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __len__(self) -> int:
+        return len(self.names())
+
+
+OBJECTIVES = ObjectiveRegistry("objective", group="axopt.objectives", argument="objectives")
+"""The objectives by name: those of axopt, of `register_objective` and of installed packages.
+
+* ``error``: the error of the metric, which every search minimises.
+* ``rel_power``, ``rel_area``: mean power and area of the multipliers, weighted by the layers'
+  multiplications, relative to the reference multiplier.
+* ``delay_ns``: largest delay of the multipliers in use.
+"""
+
+
+def register_objective(
+    name: str,
+    function: Callable[[Measured], float],
+    *,
+    title: str,
+    unit: str,
+    multiplier_figure: Callable[[Multiplier], float] | None = None,
+) -> Objective:
+    """Make an objective known to `search` and to the command line by its name.
+
+    Args:
+        name: A new name; a search stores it.
+        function: A measured candidate (see `Measured`) -> a finite number; smaller is better. It
+            must depend on the candidate only, so that a search can be resumed.
+        title: Its name in tables and plots.
+        unit: Its unit, "" for a plain number.
+        multiplier_figure: Figure of one multiplier, if the objective is its weighted relative
+            mean; see `Objective`.
+
+    Returns:
+        The objective.
+
+    Raises:
+        ArgumentError: If the name is taken or ``function`` is not callable.
+
+    Example:
+        >>> from axopt.study import OBJECTIVES, register_objective
+        >>> objective = register_objective(
+        ...     "energy", lambda point: point.cost.power_mw_macs, title="energy", unit="mW MACs"
+        ... )
+        >>> "energy" in OBJECTIVES
+        True
+        >>> OBJECTIVES.remove("energy")
+    """
+    if not callable(function):
+        raise ArgumentError(f"`function` must be callable, got {type(function).__name__}.")
+    objective = Objective(name, function, title, unit, multiplier_figure)
+    OBJECTIVES.add(name, objective)
+    return objective
+
+
+register_objective(
+    ERROR, lambda point: point.metric.error(point.quality.value), title="error", unit=""
+)
+register_objective(
+    "rel_power",
+    lambda point: point.cost.rel_power,
+    title="relative power",
+    unit="",
+    multiplier_figure=lambda multiplier: multiplier.power_mw,
+)
+register_objective(
+    "rel_area",
+    lambda point: point.cost.rel_area,
+    title="relative area",
+    unit="",
+    multiplier_figure=lambda multiplier: multiplier.area_um2,
+)
+register_objective("delay_ns", lambda point: point.cost.delay_ns, title="delay", unit="ns")

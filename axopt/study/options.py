@@ -1,0 +1,87 @@
+"""What a layer may get: multipliers and operand orders, as the numbers of genes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from axopt.errors import ArgumentError
+from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a layer may get: a multiplier and its operand order.
+
+    Attributes:
+        multiplier: The multiplier.
+        swap: Whether the weight is the first operand.
+
+    Example:
+        >>> from axopt.study import options_of
+        >>> options_of(["mul8s_1KV8"], operand_order=False)[0].swap
+        False
+    """
+
+    multiplier: Multiplier
+    swap: bool
+
+
+def default_library() -> MultiplierLibrary:
+    """Return the multipliers that a search chooses from by default: the signed ones of v1.
+
+    Example:
+        >>> from axopt.study import default_library
+        >>> len(default_library())
+        13
+    """
+    return load_library().select(release="v1", signed=True)
+
+
+def options_of(
+    library: MultiplierLibrary | Iterable[str | Multiplier] | None, operand_order: bool
+) -> tuple[Option, ...]:
+    """Return the options of every gene, by falling power, so that neighbours are alike.
+
+    Args:
+        library: Multipliers, or their names in the bundled library; the default library if None.
+        operand_order: Whether multipliers that do not commute are two options, one an order.
+
+    Returns:
+        The options; the number of an option is the value of a gene.
+
+    Raises:
+        ArgumentError: If the library is empty or one name instead of a list.
+        MultiplierError: If a multiplier is listed twice.
+        UnknownMultiplierError: If a name is unknown.
+
+    Example:
+        >>> from axopt.study import options_of
+        >>> [option.multiplier.name for option in options_of(["mul8s_1L2H", "mul8s_1KV8"], False)]
+        ['mul8s_1KV8', 'mul8s_1L2H']
+    """
+    if library is None:
+        library = default_library()
+    elif isinstance(library, str):
+        raise ArgumentError(f"`library` must be a list of multipliers, got {library!r}.")
+    elif not isinstance(library, MultiplierLibrary):
+        bundled = load_library()
+        library = MultiplierLibrary(bundled[m] if isinstance(m, str) else m for m in library)
+    if not library:
+        raise ArgumentError("`library` must hold at least one multiplier, got none.")
+    ordered = sorted(library.values(), key=lambda m: (-m.power_mw, m.key))
+    return tuple(
+        Option(multiplier, swap)
+        for multiplier in ordered
+        for swap in (False, True)
+        if not swap or (operand_order and not multiplier.is_commutative)
+    )
+
+
+def default_reference(options: Sequence[Option]) -> Multiplier:
+    """Return the exact multiplier of the kind searched, signed where both kinds are."""
+    signed = any(option.multiplier.signed for option in options)
+    for option in options:
+        if option.multiplier.is_exact and option.multiplier.signed == signed:
+            return option.multiplier
+    return load_library().exact(signed=signed)

@@ -1,0 +1,165 @@
+"""What a search returns, and the record that its report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from axopt import report
+from axopt.data import Dataset, Split
+from axopt.evaluation import Evaluation
+from axopt.exploration import SearchOutcome, Trial
+from axopt.study.config import SearchConfig
+from axopt.study.held_out import AsSeen, HeldOut, quality_of
+from axopt.study.problem import AssignmentProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_SHOWN = ("point", "quality", "quality_low", "quality_high", "rel_power", "drop", "dominated")
+
+
+class Front(pd.DataFrame):
+    """The front as a table whose text has the main columns, whatever the terminal's width."""
+
+    @property
+    def _constructor(self) -> Callable[..., pd.DataFrame]:
+        return pd.DataFrame  # parts of the table are plain ones
+
+    def __repr__(self) -> str:
+        shown = [name for name in _SHOWN if name in self.columns]
+        with pd.option_context("display.width", 100, "display.max_columns", None):
+            return repr(pd.DataFrame(self)[shown])
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found; its text is the front and how the search went, on one screen.
+
+    Attributes:
+        front: One row a point, as in front.csv: quality on the test split with its interval.
+        record: Everything the report shows.
+        outcome: Counts and the reason why the search stopped.
+        out: The run folder, None if none was asked for.
+
+    Example:
+        >>> from axopt.study import SearchResult
+        >>> list(SearchResult.__dataclass_fields__)
+        ['front', 'record', 'outcome', 'out']
+    """
+
+    front: pd.DataFrame
+    record: report.RunRecord
+    outcome: SearchOutcome
+    out: Path | None
+
+    def __repr__(self) -> str:
+        record, outcome = self.record, self.outcome
+        baseline = record.baseline or record.exact
+        lines = [
+            f"{record.title}: {len(record.front)} points, {record.metric} on "
+            f"{record.n_samples} {record.exact.split} samples",
+            repr(self.front),
+            f"baseline: {baseline.quality:.2f} {record.unit}".rstrip()
+            + f" with {record.reference} everywhere",
+            f"{len(outcome.trials)} trials by {record.algorithm}, {outcome.n_failed} failed; "
+            f"stopped: {outcome.stop_reason}",
+            *record.notes,
+        ]
+        if self.out is not None:
+            lines.append(f"run folder: {self.out}")
+        return "\n".join(lines)
+
+
+def record_of(
+    problem: AssignmentProblem,
+    points: HeldOut | AsSeen,
+    outcome: SearchOutcome,
+    config: SearchConfig,
+    *,
+    data: Dataset,
+    test: Split,
+    source: Mapping[str, Any],
+    seconds: float,
+    float_quality: Evaluation | None,
+) -> report.RunRecord:
+    """Return the record of a search, finished or interrupted.
+
+    Args:
+        problem: What was searched.
+        points: The points of the report.
+        outcome: The trials.
+        config: The settings.
+        data: The data set, for its names.
+        test: The test samples.
+        source: How model and data are named.
+        seconds: Duration of the run.
+        float_quality: Quality of the float model on the test split, if known.
+    """
+    emulated = problem.emulated
+    model = str(source.get("model") or type(emulated.module).__name__)
+    partial = isinstance(points, AsSeen)
+    ran = "exhaustive" if outcome.exhaustive else config.algorithm
+    return report.RunRecord(
+        title=f"{model} on {data.name}",
+        model=model,
+        data=data.spec,
+        metric=problem.metric.name,
+        unit=problem.metric.unit,
+        metric_title=problem.metric.title,
+        higher_is_better=problem.metric.higher_is_better,
+        n_validation=len(problem.split),
+        n_test=len(test),
+        algorithm=ran,
+        algorithm_asked=config.algorithm if ran != config.algorithm else None,
+        options=dict(config.algorithm_options),
+        seed=config.seed,
+        budget=config.budget,
+        n_evaluated=len(outcome.trials),
+        n_cached=outcome.n_cached,
+        n_failed=outcome.n_failed,
+        stop_reason=outcome.stop_reason,
+        seconds=seconds,
+        reference=problem.reference.key,
+        layers=tuple(report.Layer(info.name, info.kind, info.macs) for info in emulated.layers()),
+        exact=points.exact,
+        baseline=points.baseline,
+        float_quality=None if float_quality is None or partial else quality_of(float_quality),
+        uniform=tuple(points.uniform),
+        front=tuple(points.front),
+        trials=tuple(map(_trial_row, outcome.trials)),
+        coverage=emulated.coverage,
+        left_out=tuple(report.LeftOut(name, n) for name, n in emulated.left_out.items()),
+        notes=(*notes_on(problem, outcome, config), *points.notes),
+        partial=partial,
+    )
+
+
+def notes_on(
+    problem: AssignmentProblem, outcome: SearchOutcome, config: SearchConfig
+) -> list[str]:
+    """Return sentences on how the search differs from what its settings suggest."""
+    notes = []
+    if outcome.exhaustive and config.algorithm != "exhaustive":
+        notes.append(
+            f"The space has {problem.space.n_points} points, no more than the budget of the first "
+            f"run: it is searched exhaustively. {config.algorithm} was asked for."
+        )
+    elif 0 < len(outcome.trials) <= outcome.learns_after:
+        n_uniform = len(problem.uniform())
+        notes.append(
+            f"All {len(outcome.trials)} trials are uniform or random assignments: "
+            f"{config.algorithm} starts to learn after {outcome.learns_after} "
+            f"({n_uniform} uniform ones included). Raise the budget above that, or lower the "
+            "population."
+        )
+    return notes
+
+
+def _trial_row(trial: Trial) -> report.TrialRow:
+    quality = trial.info.get("quality", {}).get("value")
+    return report.TrialRow(trial.number, str(trial.state), quality, trial.info.get("rel_power"))

@@ -1,0 +1,117 @@
+"""Settings of a search: checked once, read from TOML, kept with the run."""
+
+import time
+import tracemalloc
+
+import pytest
+
+from axopt.cli import main
+from axopt.errors import ArgumentError
+from axopt.study import SearchConfig
+
+FULL = SearchConfig(
+    algorithm="tpe",
+    algorithm_options={"startup": 5},
+    budget=7,
+    seed=3,
+    population=4,
+    operand_order=True,
+    groups={"a b": "conv*", "c": ["x", "y\u00e9\"'"]},
+    correct=["order", "gain"],
+    reestimate_samples=9,
+    objectives=["rel_area", "delay_ns"],
+    metric="f1",
+    validation_samples=11,
+    test_samples=12,
+    batch_size=13,
+)
+
+
+@pytest.mark.parametrize("config", [SearchConfig(), FULL, SearchConfig(groups=["a", ["b", "c"]])])
+def test_what_is_written_reads_back(config, tmp_path):
+    (tmp_path / "run.toml").write_text(config.to_toml(), "utf-8")
+    assert SearchConfig.from_toml(tmp_path / "run.toml").settings() == config.settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("budget", 0, "an integer >= 1, got 0"),
+        ("budget", True, "an integer >= 1, got True"),
+        ("seed", -1, "an integer >= 0, got -1"),
+        ("population", 1.0, "an integer >= 2, got 1.0"),
+        ("algorithm", "nsga9", "a known algorithm, got 'nsga9'; did you mean 'nsga2'"),
+        ("objectives", ["speed"], "a known objective, got 'speed'; known are delay_ns"),
+        ("objectives", "rel_power", "a list of texts, got 'rel_power'"),
+        ("metric", "", "a printable, non-empty text, got ''"),
+        ("groups", "conv*", "a list or a table of patterns, got 'conv"),
+        ("correct", "yes", "true, false or a list of corrections, got 'yes'"),
+        ("algorithm_options", {"x": None}, "a table of plain values, got {'x': None}"),
+        ("batch_size", 0, "an integer >= 1, got 0"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_name(name, value, rule):
+    with pytest.raises(ArgumentError) as raised:
+        SearchConfig(**{name: value})
+    assert str(raised.value).startswith(f"`{name}` must be {rule}")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("budgt = 3", "budgt: must be a known setting, got 'budgt'; did you mean 'budget'?"),
+        ("budget = '3'", "budget: must be an integer >= 1, got '3'."),
+        ("budget = nan", "budget: must be an integer >= 1, got nan."),
+        ("budget = 1e400", "budget: must be an integer >= 1, got inf."),
+        ("budget = 3\nseed = 1\nbudget = 4", "budget: must be given once, got it again: 4."),
+        ("seed = 1\nbudget = 3\nbudget = 4\n", "budget: must be given once, got it again: 4."),
+        ("budget = ", "must be TOML: Invalid value (at end of document)."),
+        ("budget = 3 4", "must be TOML: "),
+        ("objectives = [" + "[" * 20_000, "must be TOML, got values nested too deeply."),
+        ("\ufeffbudget = 3", "must be TOML: "),
+        (b"model = '\xe9'", "must be UTF-8"),
+        (b"# " + b"x" * 1_000_000, "must have at most 1000000 bytes, got more."),
+        ("calibrator = 'max'", "calibrator: must be one of minmax, percentile, mse, entropy"),
+        ("seed = 4294967296", "seed: must be an integer in 0..4294967295, got '4294967296'."),
+        ("algorithm_options = 3", "algorithm_options: must be a table of plain values, got 3."),
+        ("multipliers = 'a'", "multipliers: must be a list of texts, got 'a'."),
+    ],
+)
+def test_a_wrong_file_is_one_line_with_its_name(text, message, tmp_path, capsys):
+    file = tmp_path / "run.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    tracemalloc.start()
+    started = time.monotonic()
+    assert main(["search", "--config", str(file), "--out", str(tmp_path / "run")]) == 2
+    assert time.monotonic() - started < 2
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    error = capsys.readouterr().err
+    assert f"{file}: {message}" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_files_are_one_line(tmp_path, capsys):
+    assert main(["search", "--config", str(tmp_path / "none.toml")]) == 2
+    assert "none.toml" in capsys.readouterr().err
+
+
+def test_flags_win_over_the_file_and_the_run_keeps_both(tmp_path, capsys):
+    file, out = tmp_path / "in.toml", tmp_path / "run"
+    file.write_text(
+        "budget = 9\nmultipliers = ['mul8s_1KV8', 'mul8s_1L2H']\ncorrect = false\n"
+        "validation_samples = 30\ntest_samples = 30\ncalibration_samples = 40\n"
+        f"groups = ['*.*']\nout = '{out}'\nbatch_size = 10\n"
+    )
+    words = ["search", "--config", str(file), "--budget", "3", "--quiet", "--json"]
+    assert main(words) == 0
+    kept = SearchConfig.from_toml  # the run has further settings of the command line
+    with pytest.raises(ArgumentError, match="must be a known setting"):
+        kept(out / "run.toml")
+    text = (out / "run.toml").read_text("utf-8")
+    for line in ("budget = 3", "correct = false", 'groups = ["*.*"]', "batch_size = 10"):
+        assert f"{line}\n" in text
+    again = tmp_path / "again"
+    assert main(["search", "--config", str(out / "run.toml"), "--out", str(again), "--quiet"]) == 0
+    assert (again / "front.csv").read_bytes() == (out / "front.csv").read_bytes()
