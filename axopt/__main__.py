@@ -2,6 +2,10 @@
 
 import sys
 
-from axopt.cli import main
+try:
+    from axopt.cli import main
+except KeyboardInterrupt:  # in the first moments, before the command line can handle it
+    sys.stderr.write("axopt: interrupted\n")
+    sys.exit(130)
 
 sys.exit(main())

@@ -4,7 +4,7 @@ Each command is a module of this package with ``add_arguments(parser)`` and
 ``run(options) -> int``. Only the module of the command that is asked for is imported, and it
 imports torch, numpy and the rooms inside ``run``, so that help is instant.
 
-Exit codes: 0, 1 (failed), 2 (bad input), 130 (Ctrl-C).
+Exit codes: 0, 1 (failed), 2 (bad input), 130 (Ctrl-C), 143 (SIGTERM).
 """
 
 import errno
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from axopt import __version__
 from axopt.cli.arguments import Parser, sentence
 from axopt.cli.console import calm_streams, complain, logged_to_stderr, one_line
+from axopt.cli.interrupts import as_exceptions, message_of
 from axopt.errors import AxoptError
 
 __all__ = ["main"]
@@ -32,7 +33,7 @@ COMMANDS = {
     "doctor": "check this installation: kernels, tables, threads, weights",
 }
 
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+OK, FAILED, BAD_INPUT = 0, 1, 2
 
 _FAULTS_OF_THE_MACHINE = {
     errno.ENOSPC,
@@ -70,19 +71,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """Run the command, turn what it raises into one line and an exit code."""
+    """Run the command; turn an exception into one line and an exit code."""
     try:
         options = _build_parser(words).parse_args(words)
     except SystemExit as done:  # argparse: it has shown the help or the message
         return int(done.code or OK)
     try:
-        with logged_to_stderr(options):
+        with as_exceptions(options.command), logged_to_stderr(options):
             return int(options.execute(options))
     except BrokenPipeError:
         raise
-    except KeyboardInterrupt:
-        complain(options, "interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        message, code = message_of(interrupt)
+        complain(options, message)
+        return code
     except Exception as error:
         if options.debug:
             traceback.print_exc()
@@ -124,7 +126,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _blames_the_machine(error: BaseException | None) -> bool:
-    """Whether a full disk or the like is the cause, which no other input would mend."""
+    """Return whether the cause is the machine, such as a full disk, and not the input."""
     import sqlite3
 
     while error is not None:

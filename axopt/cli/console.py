@@ -1,4 +1,4 @@
-"""What the user sees: results on stdout, progress, warnings and complaints on stderr."""
+"""Output of the command line: results on stdout; progress, warnings and errors on stderr."""
 
 import argparse
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any, Self, TextIO
 
 
 def calm_streams() -> None:
-    """Print what the terminal's encoding lacks as an escape instead of failing."""
+    """Print characters that the terminal's encoding lacks as escapes instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -25,7 +25,7 @@ def one_line(text: str) -> str:
 
 
 def complain(options: argparse.Namespace, message: str) -> None:
-    """Print one line on stderr: the command and what is wrong."""
+    """Print one line on stderr: the command and the error."""
     print(f"axopt {options.command}: {one_line(message)}", file=sys.stderr)
 
 
@@ -44,7 +44,7 @@ def print_result(options: argparse.Namespace, result: object, text: str) -> None
 
 
 def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out columns: the first flush left, the rest flush right."""
+    """Return a table: the first column flush left, the others flush right."""
     lines = [tuple(header), *map(tuple, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return "\n".join(
@@ -60,7 +60,7 @@ def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def logged_to_stderr(options: argparse.Namespace) -> Iterator[None]:
     """Show the library's log and warnings as lines on stderr while a command runs.
 
-    Warnings of other packages speak to developers; they show with ``python -W`` only.
+    Warnings of other packages are for developers and are shown with ``python -W`` only.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine(options.command))
@@ -104,7 +104,7 @@ class _OneLine(logging.Formatter):
 
 
 class Progress:
-    """A bar on a terminal, a line now and then elsewhere; nothing with ``--quiet``.
+    """A bar on a terminal, a line every 10 s elsewhere, nothing with ``--quiet``.
 
     Call it with the number of steps done and of all.
     """

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axopt.cli import loading
@@ -18,15 +16,20 @@ from axopt.cli.arguments import (
     path,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
+from axopt.cli.settings import Settings, StorePairs, option_pair
 from axopt.cli.source import source_given
+from axopt.errors import ArgumentError
+from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
+from axopt.study.folder import RunFolder
+from axopt.study.objectives import ERROR, OBJECTIVES
 
 if TYPE_CHECKING:
+    from axopt.corrections import Corrections
+    from axopt.report import Point
     from axopt.study import SearchResult
 
 DEFAULT_MODEL = "digits_cnn"
-ALGORITHMS = ("nsga2", "tpe", "optuna-nsga2", "random", "exhaustive")
 MAX_REESTIMATED = 512
-POPULATION = 40
 MAX_BUDGET = 1_000_000
 MAX_POPULATION = 10_000
 MAX_SEED = 2**32 - 1  # what numpy, pymoo and Optuna all accept
@@ -44,7 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("search")
     group.add_argument(
-        "--algorithm", choices=ALGORITHMS, default="nsga2", help="(default: %(default)s)"
+        "--algorithm", choices=list_algorithms(), default="nsga2", help="(default: %(default)s)"
+    )
+    group.add_argument(
+        "--algorithm-option",
+        dest="algorithm_options",
+        type=option_pair,
+        action=StorePairs,
+        metavar="NAME=VALUE",
+        help="an option of the algorithm; repeatable",
     )
     group.add_argument(
         "--budget",
@@ -58,14 +69,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--population",
         type=integer(2, MAX_POPULATION),
         metavar="N",
-        default=POPULATION,
+        default=DEFAULT_POPULATION,
         help="points of a generation (default: %(default)s)",
     )
     group.add_argument(
-        "--swap", action="store_true", help="let each layer choose the order of its operands"
+        "--objectives",
+        type=names,
+        default=["rel_power"],
+        metavar="NAME,...",
+        help="what to minimise beside the error of the metric: "
+        f"{', '.join(name for name in OBJECTIVES if name != ERROR)} (default: rel_power)",
+    )
+    group.add_argument(
+        "--swap",
+        dest="operand_order",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="let each layer choose the order of its operands (default: no)",
     )
     group.add_argument(
         "--group",
+        dest="groups",
         type=names,
         action="append",
         metavar="PATTERN,...",
@@ -74,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading.add_corrections(group)
     group.add_argument(
         "--reestimate",
+        dest="reestimate_samples",
         type=integer(1, MAX_REESTIMATED),
         metavar="N",
         help="re-estimate batch norms of every candidate on N training samples (default: do not)",
@@ -86,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_run(parser)
     add_threads(parser)
     add_common(parser)
+    parser.set_defaults(settings=Settings(parser))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -93,25 +119,34 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=path, metavar="DIR", help="(default: runs/MODEL)")
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an existing run")
-    existing.add_argument("--resume", action="store_true", help="go on with an existing run")
+    existing.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, with its settings"
+    )
+    group.add_argument(
+        "--config",
+        type=path,
+        metavar="FILE",
+        help="TOML with settings, such as run.toml of a run folder; flags win",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Search, print the front."""
-    from axopt.evaluation import evaluate, measured_data
+    options.settings.settle(options)
+    RunFolder(options.out).check_free(resume=options.resume, force=options.force)
+    from axopt.evaluation import evaluate, measured_data  # torch, after all that may be refused
     from axopt.multipliers import load_library
-    from axopt.study import RunFolder, search
+    from axopt.study import search
 
     loading.start(options.threads)
-    out = options.out or Path("runs") / re.sub(r"[^\w.-]", "-", options.model)
-    RunFolder(out).check_free(resume=options.resume, force=options.force)
     library = load_library(options.library)
     chosen = loading.choose_multipliers(library, options.multipliers)
     source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
-    metric = loading.metric_of(options, source.model)
-    measured = measured_data(metric, model, data, output=source.output)
+    options.metric = loading.metric_of(options, source.model)
+    options.data = source.data
+    measured = measured_data(options.metric, model, data, output=source.output)
     loading.first_samples(measured.validation, options.validation_samples, "validation-samples")
     test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
@@ -122,36 +157,64 @@ def run(options: argparse.Namespace) -> int:
             measured,
             library=chosen,
             reference=library.exact(signed=any(m.signed for m in chosen.values())),
-            algorithm=options.algorithm,
-            budget=options.budget,
-            seed=options.seed,
-            population=options.population,
-            operand_order=options.swap,
-            groups=options.group,
-            correct=loading.corrections_of(options),
-            reestimate_samples=options.reestimate,
-            metric=metric,
-            validation_samples=options.validation_samples,
-            test_samples=options.test_samples,
-            out=out,
-            resume=options.resume,
-            force=options.force,
-            float_quality=evaluate(model, test, metric, output=source.output),
+            correct=_corrections_of(options),
+            float_quality=evaluate(model, test, options.metric, output=source.output),
             source=source.as_json(),
+            settings=options.settings.kept(options),
             on_trial=lambda trial: progress(trial.number + 1, options.budget),
             on_point=tested,
+            **({} if options.batch_size is None else {"batch_size": options.batch_size}),
+            **{name: getattr(options, name) for name in _PASSED_ON},
         )
     print_result(options, _as_json(result), _as_text(result))
     return 0
 
 
+_PASSED_ON = (
+    "algorithm",
+    "algorithm_options",
+    "budget",
+    "seed",
+    "population",
+    "operand_order",
+    "groups",
+    "reestimate_samples",
+    "objectives",
+    "metric",
+    "validation_samples",
+    "test_samples",
+    "out",
+    "resume",
+    "force",
+)
+"""Settings that `axopt.search` takes under the same names."""
+
+
+def _corrections_of(options: argparse.Namespace) -> bool | Corrections:
+    """Return which corrections layers may get; a file may list them by name."""
+    if isinstance(options.correct, bool):
+        return loading.corrections_of(options)
+    from axopt.corrections import ALL, Corrections
+
+    unknown = [name for name in options.correct if name not in ALL.names]
+    if unknown:
+        raise ArgumentError(f"`correct` must be of {', '.join(ALL.names)}, got {unknown[0]!r}.")
+    return Corrections(**{name: name in options.correct for name in ALL.names})
+
+
 def _as_json(result: SearchResult) -> dict[str, Any]:
+    record = result.record
     return {
         "out": str(result.out),
+        "algorithm": record.algorithm,
+        "coverage": record.coverage,
         "evaluated": result.outcome.n_evaluated,
         "cached": result.outcome.n_cached,
         "failed": result.outcome.n_failed,
         "stop_reason": result.outcome.stop_reason,
+        "exact": record.exact.quality,
+        "baseline": None if record.baseline is None else record.baseline.quality,
+        "notes": list(record.notes),
         "front": [_without_nan(row) for row in result.front.to_dict("records")],
     }
 
@@ -162,24 +225,36 @@ def _without_nan(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _as_text(result: SearchResult) -> str:
-    unit = result.record.unit
-    quality = f"quality {unit}".rstrip()
-    header = ("point", quality, "95 % interval", "power", "area", "delay ns")
-    rows = [
-        [
-            point.label,
-            f"{point.quality:.2f}",
-            f"{point.quality_low:.2f}..{point.quality_high:.2f}",
-            f"{point.rel_power:.4f}",
-            f"{point.rel_area:.4f}",
-            f"{point.delay_ns:.2f}",
-        ]
-        for point in result.record.front
-    ]
-    outcome = result.outcome
-    return (
-        f"{as_table(header, rows)}\n"
+    record, outcome = result.record, result.outcome
+    unit = record.unit
+    header = ("point", f"quality {unit}".rstrip(), "95 % interval", "drop", "95 % paired", "power")
+    rows = [_row_of(point) for point in record.front]
+    dominated = any(point.dominated for point in record.front)
+    baseline = record.baseline or record.exact
+    lines = [
+        as_table((*header, "area", "delay ns"), rows),
+        *(["* another point is at least as good in everything on the test split"] * dominated),
+        f"drop: against {record.reference} everywhere with the same treatment, "
+        f"{baseline.quality:.2f} {unit}".rstrip()
+        + f" (without corrections {record.exact.quality:.2f})" * (baseline != record.exact),
         f"{outcome.n_evaluated} evaluated now, {outcome.n_cached} known already,"
-        f" {outcome.n_failed} failed; stopped: {outcome.stop_reason}\n"
-        f"the front, its plot and its assignments are in {result.out}"
-    )
+        f" {outcome.n_failed} failed; stopped: {outcome.stop_reason}",
+        *record.notes,
+        f"the front, its plot and its assignments are in {result.out}",
+    ]
+    return "\n".join(lines)
+
+
+def _row_of(point: Point) -> list[str]:
+    drop, low, high = point.drop, point.drop_low, point.drop_high
+    known = drop is not None and low is not None and high is not None
+    return [
+        point.label + "*" * point.dominated,
+        f"{point.quality:.2f}",
+        f"{point.quality_low:.2f}..{point.quality_high:.2f}",
+        f"{drop:.2f}" if known else "",
+        f"{low:.2f}..{high:.2f}" if known else "",
+        f"{point.rel_power:.4f}",
+        f"{point.rel_area:.4f}",
+        f"{point.delay_ns:.2f}",
+    ]

@@ -1,4 +1,4 @@
-"""What rebuilds an emulated model: from the command line into every assignment, and back."""
+"""How model, data and conversion are named: by flags, and by every assignment that is saved."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from axopt.errors import ArgumentError, AssignmentError
 
 @dataclass(frozen=True)
 class Source:
-    """All that rebuilds an emulated model; a search stores it in every assignment.
+    """What an emulated model is built from; a search stores it in every assignment.
 
-    ``calibration_samples`` None means `CALIBRATION_SAMPLES`, or all if there are fewer;
-    ``accumulator_bits`` None an accumulator that never overflows.
+    ``calibration_samples`` is None for `CALIBRATION_SAMPLES`, or all if there are fewer.
+    ``accumulator_bits`` is None for an accumulator that never overflows.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Source:
 
 
 def source_given(options: argparse.Namespace, model: str) -> Source:
-    """Return the source that the options name, with the data of the zoo's model by default.
+    """Return the source that the options name; the data default to those of the zoo's model.
 
     Raises:
         ArgumentError: If no data is named and the model has none.
@@ -90,8 +90,8 @@ def source_of(document: Mapping[str, Any], where: str, options: argparse.Namespa
     Args:
         document: The section.
         where: The file's name, for messages.
-        options: What the user gives instead. A file cannot make us import code: a factory that
-            it names is called only if the user names it too.
+        options: Flags, which win over the file. A factory that a file names is called only if
+            the user names it too: reading a file must not import code.
 
     Raises:
         ArgumentError: If options of the hardware do not fit each other.

@@ -3,15 +3,15 @@
 import inspect
 
 import axopt
-from axopt.cli import loading, search
+from axopt.cli import loading
 from axopt.evaluation import METRICS
-from axopt.exploration import DEFAULT_POPULATION, list_algorithms
+from axopt.exploration import DEFAULT_POPULATION
 from axopt.layers import CALIBRATORS, OVERFLOWS, PADDED_TAPS
 from axopt.model import WEIGHT_SCALES
+from axopt.study import SearchConfig
 
 
 def test_choices_are_those_of_the_rooms():
-    assert sorted(search.ALGORITHMS) == list_algorithms()
     assert sorted(loading.CALIBRATORS) == sorted(CALIBRATORS)
     assert loading.WEIGHT_SCALES == WEIGHT_SCALES
     assert loading.PADDED_TAPS == PADDED_TAPS
@@ -21,4 +21,11 @@ def test_choices_are_those_of_the_rooms():
 
 def test_default_population_is_the_same_everywhere():
     default = inspect.signature(axopt.search).parameters["population"].default
-    assert search.POPULATION == default == DEFAULT_POPULATION
+    assert default == DEFAULT_POPULATION
+
+
+def test_defaults_of_search_are_those_of_its_config():
+    parameters = inspect.signature(axopt.search).parameters
+    for name, value in vars(SearchConfig()).items():
+        default = parameters[name].default
+        assert default == value or (name == "algorithm_options" and default is None)

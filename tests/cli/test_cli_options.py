@@ -1,6 +1,7 @@
 """Options of the hardware around the multipliers: kept with a run, and never mixed up."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -102,15 +103,27 @@ def test_a_file_that_does_not_name_its_options_needs_them_given(axopt, point):
 
 def test_a_run_is_resumed_with_its_options_only(axopt, folder):
     for options, message in [
-        (("--padded-taps", "skip"), "`options."),
+        (("--padded-taps", "multiply"), "`--padded-taps` is 'multiply', but 'skip' in the run"),
+        (("--accumulator-bits", "20"), "`--accumulator-bits` is 20, but 17 in the run"),
+    ]:
+        done = axopt("search", *options, "--out", folder, "--resume", "--quiet")
+        assert done.code == 2
+        assert message in done.err
+    assert axopt("search", *QUICK, *NARROW, "--out", folder, "--resume", "--quiet").code == 0
+
+
+def test_options_of_another_run_are_refused_without_its_settings(axopt, folder, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    (old / "run.toml").unlink()  # as runs of earlier versions
+    for options, message in [
         ((), "saturate' in the store and 'absent' now"),
         ((*NARROW, "--accumulator-bits", "20"), "17 bits, saturate' in the store and"),
     ]:
-        done = axopt("search", *QUICK, *options, "--out", folder, "--resume", "--quiet")
+        done = axopt("search", *QUICK, *options, "--out", old, "--resume", "--quiet")
         assert done.code == 2
         assert "belongs to another search" in done.err
         assert message in done.err
-    assert axopt("search", *QUICK, *NARROW, "--out", folder, "--resume", "--quiet").code == 0
 
 
 def test_retraining_goes_on_under_the_options_of_its_assignment(axopt, point):

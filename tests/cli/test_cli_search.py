@@ -3,9 +3,12 @@
 import csv
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +46,7 @@ def contents(run):
 def test_a_run_folder_holds_what_is_promised(run):
     points = front(run)
     assert points
-    for name in ("study.sqlite", "pareto.png", "report.html"):
+    for name in ("run.toml", "study.sqlite", "pareto.png", "report.html"):
         assert (run / name).stat().st_size > 0
     written = sorted(f"assignments/{file.name}" for file in (run / "assignments").iterdir())
     assert written == [point["assignment"] for point in points]
@@ -90,25 +93,83 @@ def test_an_existing_run_is_never_overwritten(run, axopt):
     assert contents(run) == before
 
 
-def test_resuming_with_other_settings_is_refused(run, axopt):
-    before = front(run)
-    done = axopt("search", *QUICK, "--out", run, "--resume", "--seed", "5", "--quiet")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--seed", "5"), "`--seed` is 5, but 0 in the run"),
+        (("--algorithm", "tpe"), "`--algorithm` is 'tpe', but 'nsga2' in the run"),
+        (("--weights", "x.pt"), "`--weights` is 'x.pt', but not set in the run"),
+        (("--no-correct",), "`--correct` is False, but True in the run"),
+        (("--swap",), "`--swap` is True, but False in the run"),
+        (("--test-samples", "71"), "`--test-samples` is 71, but 70 in the run"),
+        (("--group", "widen.*"), "`--group` is [['widen.*']], but not set in the run"),
+        (("--calibrator", "minmax"), "`--calibrator` is 'minmax', but not set in the run"),
+    ],
+)
+def test_a_flag_that_contradicts_the_run_is_refused_by_its_name(run, axopt, flags, message):
+    before = contents(run)
+    done = axopt("search", "--out", run, "--resume", *flags, "--quiet")
     assert done.code == 2
-    assert "`seed`" in done.err
+    assert message in done.err
     assert done.err.count("\n") == 1
-    assert front(run) == before
+    assert contents(run) == before
 
 
-def test_stopping_and_resuming_changes_nothing(run, axopt, tmp_path):
+def test_resuming_needs_the_folder_alone_and_changes_nothing(run, axopt, tmp_path):
     out = tmp_path / "two"
-    assert axopt("search", *QUICK, "--budget", "5", "--out", out).code == 0
-    done = axopt("search", *QUICK, "--budget", "12", "--out", out, "--resume", "--json")
+    done = axopt("search", *QUICK, "--budget", "5", "--out", out, "--json")
+    (note,) = json.loads(done.out)["notes"]
+    assert "All 5 trials are uniform or random assignments: nsga2 starts to learn after 40" in note
+    done = axopt("search", "--resume", "--out", out, "--budget", "12", "--json")
     result = json.loads(done.out)
     assert (result["evaluated"], result["cached"] >= 5) == (7, True)
     assert (out / "front.csv").read_bytes() == (run / "front.csv").read_bytes()
     assert [str(point["quality"]) for point in result["front"]] == [
         point["quality"] for point in front(out)
     ]
+    assert "budget = 12\n" in (out / "run.toml").read_text("utf-8")
+    again = axopt("search", "--resume", "--out", out, "--json")  # with the settings of the flags
+    assert json.loads(again.out)["evaluated"] == 0
+
+
+def test_a_run_without_settings_is_resumed_by_flags(axopt, tmp_path):
+    out = tmp_path / "old"
+    assert axopt("search", *UNCORRECTED, "--budget", "3", "--out", out).code == 0
+    (out / "run.toml").unlink()  # as runs of earlier versions
+    done = axopt("search", "--resume", "--out", out)
+    assert done.code == 2
+    assert re.search("was prepared otherwise|validation samples|`choices`|`correct", done.err)
+    assert "digest" not in done.err
+    words = (*UNCORRECTED, "--calibration-samples", "41", "--budget", "3", "--out", out)
+    done = axopt("search", *words, "--resume", "--quiet")
+    assert "prepared otherwise (calibration samples, calibrator or weight scales)" in done.err
+    assert not re.search("[0-9a-f]{16}", done.err)
+    done = axopt("search", *UNCORRECTED, "--budget", "4", "--out", out, "--resume", "--json")
+    assert json.loads(done.out)["evaluated"] == 1
+
+
+def test_a_small_space_says_that_it_was_searched_exhaustively(axopt, tmp_path):
+    words = (*UNCORRECTED, "--group", "*", "--budget", "4", "--out", "all")
+    done = axopt("search", *words, "--json")
+    result = json.loads(done.out)
+    assert (result["algorithm"], result["stop_reason"]) == ("exhaustive", "exhausted")
+    assert "The space has 4 points" in result["notes"][0]
+    assert "nsga2 was asked for" in result["notes"][0]
+    record = json.loads((tmp_path / "all" / "record.json").read_text("utf-8"))["record"]
+    assert (record["algorithm"], record["algorithm_asked"]) == ("exhaustive", "nsga2")
+
+
+def test_drops_are_against_the_exact_multiplier_with_the_same_treatment(run, axopt):
+    record = json.loads((run / "record.json").read_text("utf-8"))["record"]
+    uniform = {point["label"]: point for point in record["uniform"]}
+    baseline = record["baseline"]
+    assert baseline["quality"] == uniform["v1/mul8s_1KV8"]["quality"]
+    assert baseline["drop"] == 0
+    for point in [*record["front"], *uniform.values()]:
+        assert point["drop"] == pytest.approx(baseline["quality"] - point["quality"])
+        assert point["drop_low"] <= point["drop"] <= point["drop_high"]
+    assert record["coverage"] == 1
+    assert record["exact"]["label"] == "exact"
 
 
 def test_force_replaces_a_run(axopt, tmp_path):
@@ -238,26 +299,109 @@ def test_a_file_alone_never_imports_code(axopt, own_model):
     assert "own_net_for_tests" not in sys.modules
 
 
-def test_ctrl_c_ends_with_130_and_the_search_resumes(axopt, tmp_path):
+@pytest.fixture
+def endless(tmp_path):
+    """A search in a process of its own, once it evaluates."""
     # as from a terminal: what a shell starts in the background ignores the signal
     code = (
         "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "runpy.run_module('axopt', run_name='__main__')"
     )
-    endless = (*UNCORRECTED, "--budget", "10000")
-    command = [sys.executable, "-c", code, "search", *endless, "--out", "run"]
+    words = (*UNCORRECTED, "--budget", "10000", "--out", "run")
+    command = [sys.executable, "-c", code, "search", *words]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
-        next(line for line in process.stderr if line.startswith("search: "))
-        process.send_signal(signal.SIGINT)
-        last_line = process.stderr.read().splitlines()[-1]
-    assert process.returncode == 130
-    assert last_line == "axopt search: interrupted"
-    done = axopt("search", *UNCORRECTED, "--out", "run", "--resume", "--budget", "12", "--json")
+        yield process
+        process.kill()
+
+
+def when_searching(process):
+    next(line for line in process.stderr if line.startswith("search: "))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_leaves_what_is_known_and_says_how_to_resume(
+    axopt, endless, number, code, word, tmp_path
+):
+    when_searching(endless)
+    endless.send_signal(number)
+    last_line = endless.stderr.read().splitlines()[-1]
+    assert endless.wait(timeout=60) == code
+    assert last_line.startswith(f"axopt search: {word}; ")
+    assert last_line.endswith("; resume with: python -m axopt search --resume --out run")
+    record = json.loads((tmp_path / "run" / "record.json").read_text("utf-8"))["record"]
+    assert (record["partial"], record["stop_reason"]) == (True, "interrupted")
+    assert record["exact"]["split"] == "validation"
+    assert "Qualities are those of the validation split" in record["notes"][-1]
+    assert len(record["front"]) == len(front(tmp_path / "run")) > 0
+    for name in ("pareto.png", "report.html"):
+        assert (tmp_path / "run" / name).stat().st_size > 0
+    for point in record["front"]:
+        assert (tmp_path / "run" / point["assignment"]).exists()
+    done = axopt("search", "--out", "run", "--resume", "--budget", "12", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["cached"] >= 1
+    assert {point["split"] for point in front(tmp_path / "run")} == {"test"}
+
+
+def test_a_second_signal_ends_the_process_at_once(endless):
+    when_searching(endless)
+    endless.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    endless.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert endless.wait(timeout=60) == 143
+    assert time.monotonic() - started < 1
+
+
+def test_a_run_that_is_searched_is_refused_at_once(endless, tmp_path):
+    when_searching(endless)
+    script = (
+        "import sys; from axopt.cli import main;"
+        "code = main(['search', '--resume', '--out', 'run']);"
+        "print([name for name in ('torch', 'numpy', 'pandas') if name in sys.modules]);"
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    holder = f"process {endless.pid} on host {socket.gethostname()!r}"
+    assert done.stderr.endswith(f"another search writes to it: {holder}.\n")
+
+
+@pytest.mark.parametrize("delay", [0.2, 0.5])
+def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, delay):
+    code = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "print('here', flush=True);"
+        "runpy.run_module('axopt', run_name='__main__')"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "search", *UNCORRECTED, "--out", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        lines = process.stderr.read().splitlines()
+    assert process.returncode == 130
+    assert lines[-1] in ("axopt search: interrupted", "axopt: interrupted")
+    assert not any("Traceback" in line for line in lines)
+    assert not (tmp_path / "run").exists()
 
 
 def test_groups_share_a_multiplier_and_typing_errors_are_one_line(axopt, tmp_path):
@@ -272,6 +416,6 @@ def test_groups_share_a_multiplier_and_typing_errors_are_one_line(axopt, tmp_pat
     done = axopt("search", *options, "--group", "widen.*", "--group", "w*", "--force")
     assert done.code != 0
     assert "must not overlap" in done.err
-    done = axopt("search", *options, "--resume")
-    assert done.code != 0
-    assert "belongs to another search" in done.err
+    done = axopt("search", *options, "--resume", "--group", "w*")
+    assert done.code == 2
+    assert "`--group` is" in done.err
