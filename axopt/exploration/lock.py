@@ -112,9 +112,9 @@ def committed_before(store: Path) -> int | None:
 def _lock(descriptor: int, store: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except BlockingIOError:  # which is no fault of the machine, so not the cause of the error
         holder = _describe_holder(_content(descriptor))
-        raise StoreError(f"{store}: another search writes to it: {holder}.") from error
+        raise StoreError(f"{store}: another search writes to it: {holder}.") from None
     except OSError as error:
         raise StoreError(
             f"{store}: cannot be locked ({error.strerror}); a run folder must be on a local file "
