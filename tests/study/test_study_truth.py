@@ -82,7 +82,7 @@ def test_without_treatment_exact_and_baseline_are_the_same(emulated, data):
 def test_points_that_others_dominate_on_test_are_marked(emulated, data):
     found = 0
     for seed in range(3):
-        front = search(emulated, data, seed=seed, budget=40).record.front
+        front = search(emulated, data, seed=seed, validation_samples=15).record.front
         for point in front:
             better = [
                 other
