@@ -191,6 +191,7 @@ def test_the_text_of_a_result_is_one_screen(emulated, data, tmp_path):
     assert "delay_ns" in str(part)
 
 
+@pytest.mark.filterwarnings("ignore::axopt.errors.CoverageWarning")
 def test_what_is_not_emulated_is_in_the_record_and_the_assignments(data, tmp_path):
     class Half(nn.Module):
         def __init__(self):
