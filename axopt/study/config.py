@@ -241,7 +241,7 @@ def _explained(message: str, text: str) -> str:
     lines = text.splitlines()
     line = lines[int(repeated[1]) - 1] if repeated[1] else lines[-1]
     key, _, value = line.partition("=")
-    return f"{key.strip()}: must be given once, got it again: {_short(value.strip())}."
+    return f"{key.strip()}: must be given once, got it again: {value.strip()[:60]}."
 
 
 def _plain(value: Any) -> Any:
