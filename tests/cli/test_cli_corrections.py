@@ -53,7 +53,7 @@ def test_correcting_is_the_default(runs, axopt):
     assert json.loads(done.out)["evaluated"] == 0
     done = axopt("search", *words, "--no-correct")
     assert done.code == 2
-    assert "`corrections` is" in done.err
+    assert "`--correct` is False, but True in the run" in done.err
 
 
 def point_with_corrections(run):

@@ -349,17 +349,7 @@ def test_a_signal_leaves_what_is_known_and_says_how_to_resume(
     assert {point["split"] for point in front(tmp_path / "run")} == {"test"}
 
 
-def test_a_second_signal_ends_the_process_at_once(endless):
-    when_searching(endless)
-    endless.send_signal(signal.SIGTERM)
-    time.sleep(0.05)
-    endless.send_signal(signal.SIGTERM)
-    started = time.monotonic()
-    assert endless.wait(timeout=60) == 143
-    assert time.monotonic() - started < 1
-
-
-def test_a_run_that_is_searched_is_refused_at_once(endless, tmp_path):
+def test_a_run_in_use_is_refused_at_once_and_a_second_signal_ends_it_at_once(endless, tmp_path):
     when_searching(endless)
     script = (
         "import sys; from axopt.cli import main;"
@@ -377,6 +367,12 @@ def test_a_run_that_is_searched_is_refused_at_once(endless, tmp_path):
     assert (done.returncode, done.stdout) == (2, "[]\n")
     holder = f"process {endless.pid} on host {socket.gethostname()!r}"
     assert done.stderr.endswith(f"another search writes to it: {holder}.\n")
+    endless.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    endless.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert endless.wait(timeout=60) == 143
+    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(
