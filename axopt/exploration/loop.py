@@ -111,7 +111,7 @@ def run_search(
         >>> algorithm = create_algorithm("random", problem.space, n_objectives=2)
         >>> outcome = run_search(problem, algorithm, Store.in_memory(), budget=9)
         >>> outcome.stop_reason, len(outcome.trials), len(outcome.front)
-        ('exhausted', 9, 6)
+        ('exhausted', 9, 7)
     """
     if budget < 1:
         raise ArgumentError(f"`budget` must be >= 1, got {budget}.")
