@@ -1,4 +1,4 @@
-"""``axopt report``: the table, plot and page of a run, made again from its record."""
+"""``axopt report``: write the table, plot and page of a run again from its record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FILES = ("front.csv", "pareto.png", "report.html")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("run", type=path, help="the folder of a finished run")
+    parser.add_argument("run", type=path, help="the folder of a run")
     add_common(parser)
 
 

@@ -18,7 +18,17 @@ READABLE_SCHEMAS = (1, 2)  # 1 lacks the fields that have defaults below
 
 
 class Quality(NamedTuple):
-    """A quality and the ends of its confidence interval, in the record's unit."""
+    """A quality with its 95 % interval, in the record's unit.
+
+    Attributes:
+        value: The quality.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+
+    Example:
+        >>> Quality(99.2, 97.6, 99.7).low
+        97.6
+    """
 
     value: float
     low: float
@@ -27,7 +37,20 @@ class Quality(NamedTuple):
 
 @dataclass(frozen=True)
 class Layer:
-    """An emulated layer: its name, its kind, and its multiply-accumulates for one sample."""
+    """An emulated layer.
+
+    Attributes:
+        name: Name of the layer in the model.
+        kind: Kind of the layer: ``"conv2d"``, ``"linear"`` and so on.
+        macs: Number of its multiplications for one sample.
+
+    Raises:
+        ReportError: If a value breaks its rule.
+
+    Example:
+        >>> Layer("conv1", "conv2d", macs=9216).name
+        'conv1'
+    """
 
     name: str
     kind: str
@@ -39,7 +62,19 @@ class Layer:
 
 @dataclass(frozen=True)
 class LayerOption:
-    """What one layer uses: a multiplier's key, and whether its operands are swapped."""
+    """What one layer uses.
+
+    Attributes:
+        multiplier: Key of its multiplier: ``"v1/mul8s_1L2H"``.
+        swap: Whether the weight is the multiplier's first operand.
+
+    Raises:
+        ReportError: If a value breaks its rule.
+
+    Example:
+        >>> LayerOption("v1/mul8s_1L2H", swap=False).multiplier
+        'v1/mul8s_1L2H'
+    """
 
     multiplier: str
     swap: bool
@@ -52,7 +87,18 @@ class LayerOption:
 class TrialRow:
     """One evaluation of the search.
 
-    ``quality`` is on the validation split; it and ``rel_power`` are None if the trial failed.
+    Attributes:
+        number: Number of the trial, from 0.
+        state: ``"complete"``, ``"failed"`` or ``"pruned"``.
+        quality: Quality on the validation split; None if there is none.
+        rel_power: Power relative to the record's reference multiplier; None if unknown.
+
+    Raises:
+        ReportError: If a value breaks its rule.
+
+    Example:
+        >>> TrialRow(0, "complete", quality=98.9, rel_power=0.25).state
+        'complete'
     """
 
     number: int
@@ -86,6 +132,15 @@ class Point:
         drop_high: Upper end of the drop's 95 % paired interval.
         dominated: Whether another point of the front is at least as good in every objective on
             ``split`` and better in one. False for points outside the front.
+
+    Raises:
+        ReportError: If a value breaks its rule, or a quality or drop is outside its interval.
+
+    Example:
+        >>> from axopt.report import example_record
+        >>> point = example_record().front[1]
+        >>> point.label, point.quality, point.drop, point.dominated
+        ('point-01', 98.6, 0.6, True)
     """
 
     label: str
@@ -129,7 +184,19 @@ class Point:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A product of the model that is not emulated, and its multiplications for one sample."""
+    """A product of the model that is not emulated.
+
+    Attributes:
+        name: Name of the product.
+        multiplications: Number of its multiplications for one sample.
+
+    Raises:
+        ReportError: If a value breaks its rule.
+
+    Example:
+        >>> LeftOut("head.matmul", 120_000).multiplications
+        120000
+    """
 
     name: str
     multiplications: int
@@ -178,6 +245,12 @@ class RunRecord:
         options: Options of the algorithm; values are texts, numbers, true, false or null.
         notes: Sentences about the run that its reader must know.
         partial: Whether the run was interrupted before it was complete.
+
+    Example:
+        >>> from axopt.report import example_record
+        >>> record = RunRecord.from_json(example_record().to_json())
+        >>> record.title, record.coverage, len(record.front)
+        ('small_cnn on digits', 0.995, 3)
 
     Raises:
         ReportError: If a value breaks its rule. NaN and infinity are never accepted.

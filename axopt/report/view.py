@@ -138,11 +138,11 @@ def compared_points(record: RunRecord) -> list[Point]:
 
 
 def completed_trials(record: RunRecord) -> list[tuple[float, float]]:
-    """Return relative power and validation quality of each trial that has both."""
+    """Return relative power and validation quality of each trial that was evaluated in full."""
     return [
         (trial.rel_power, trial.quality)
         for trial in record.trials
-        if trial.rel_power is not None and trial.quality is not None
+        if trial.state != "pruned" and trial.rel_power is not None and trial.quality is not None
     ]
 
 

@@ -240,3 +240,11 @@ def test_limits_of_huge_numbers_are_not_empty(record, size):
     limits = view.limits(replace(record, exact=exact, uniform=(), front=(), float_quality=None))
     assert limits.y_low < limits.y_high
     assert len(view.ticks(limits.y_low, limits.y_high, 9)) > 2
+
+
+def test_trials_that_were_pruned_are_not_shown_as_evaluated(record):
+    pruned = replace(record.trials[0], state="pruned")
+    trials = (pruned, *record.trials[1:])
+    assert len(view.completed_trials(replace(record, trials=trials))) == (
+        len(view.completed_trials(record)) - 1
+    )
