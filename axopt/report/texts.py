@@ -81,6 +81,8 @@ def quality_interval(record: RunRecord, point: Point) -> str:
 
 def drop_interval(record: RunRecord, point: Point) -> str:
     """Return the drop of a point, with its paired interval if that was measured."""
+    if point is record.reference_point:
+        return f"{quality_number(record, 0)} (baseline)"
     if point.drop is None or point.drop_low is None or point.drop_high is None:
         return quality_number(record, record.drop(point))
     return interval_text(record, point.drop, point.drop_low, point.drop_high)

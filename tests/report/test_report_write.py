@@ -286,6 +286,7 @@ def test_page_says_what_was_compared_with_what(record, full_record):
     first = full_record.front[0]
     drop = f"{first.drop:.2f} [{first.drop_low:.2f}, {first.drop_high:.2f}]"
     assert drop in html.content["td"]
+    assert "0.00 (baseline)" in html.content["td"]
     assert html.count("tr", **{"class": "dominated"}) == html.content["td"].count("dominated") > 0
     old = " ".join(Page(report_html(record, {})).content["li"])
     assert "exact multiplier (baseline): 81.65 %" in old
