@@ -86,6 +86,24 @@ def choose(
     return chosen, skipped
 
 
+def unreached(
+    chosen: Mapping[str, nn.Module], order: Collection[str], sites: Mapping[str, Site]
+) -> dict[str, str]:
+    """Return the layers that did not run, unless functions are called with their weights.
+
+    Args:
+        chosen: All layers.
+        order: Names of those that ran.
+        sites: Products that are called as functions, by name.
+    """
+    return {
+        name: "not reached by the first calibration batch"
+        for name, layer in chosen.items()
+        if name not in order
+        and (_own_parameters(layer, sites) or not any(True for _ in layer.parameters()))
+    }
+
+
 def _own_parameters(layer: nn.Module, sites: Mapping[str, Site]) -> list[str]:
     """Names of the parameters of a module that no product uses."""
     used = {

@@ -28,9 +28,10 @@ from axopt.modules import MatMul, ScaledDotProductAttention
 from axopt.modules.recorded import Operation, Recorded, Recording, Source, replaced, version_of
 
 _RUNS = 4
-"""So often the model runs at most, until what follows from parameters alone is settled."""
+"""How often the model runs at most, until it is settled what follows from parameters alone."""
 
-_DRAWING = ("rand", "normal", "bernoulli", "multinomial", "poisson", "dropout", "empty")
+_DRAWING = ("rand", "normal", "bernoulli", "multinomial", "poisson", "empty", "new_empty")
+"""Functions of these names, and with ``_like`` behind them, give other values in each call."""
 
 
 @dataclass
@@ -86,16 +87,26 @@ def find_products(model: nn.Module, run: Callable[[], Any]) -> Found:
         model: In evaluation mode.
         run: Calls the model.
     """
-    recording = Recording(list(_sources(model)))
-    unstable: set[Recorded] = set()
-    for _ in range(_RUNS):
-        watch = _Watch(model, recording, unstable)
-        with watched(model) as running, torch.no_grad(), watch:
-            watch.running = running
-            run()
-        if not watch.called or not watch.settle():
-            break
+    watch = _watched_run(model, run, Recording([]), set())
+    if watch.called:  # and some models keep what they compute for the next run
+        recording = Recording(list(_sources(model)))
+        unstable: set[Recorded] = set()
+        for _ in range(_RUNS):
+            watch = _watched_run(model, run, recording, unstable)
+            if not watch.settle():
+                break
     return watch.found()
+
+
+def _watched_run(
+    model: nn.Module, run: Callable[[], Any], recording: Recording, unstable: set[Recorded]
+) -> _Watch:
+    """Run the model and return what was seen."""
+    watch = _Watch(model, recording, unstable)
+    with watched(model) as running, torch.no_grad(), watch:
+        watch.running = running
+        run()
+    return watch
 
 
 def _sources(model: nn.Module) -> Iterable[Source]:
@@ -177,7 +188,7 @@ class _Watch(TorchFunctionMode):
         if not operands or any(self._node(x) is None for x in operands):
             return False
         in_place = name.endswith("_") and not name.endswith("__") or name == "__setitem__"
-        if in_place or kwargs.get("out") is not None or any(word in name for word in _DRAWING):
+        if in_place or kwargs.get("out") is not None or _draws(name):
             return False
         args, kwargs = replaced((args, kwargs), Tensor, self._node)
         results = list(enumerate(result)) if isinstance(result, tuple | list) else [(None, result)]
@@ -266,6 +277,12 @@ class _Watch(TorchFunctionMode):
                 waiting += expression.operands()
                 for owner in owners:
                     self._found.carriers |= _outside(self._where.get(expression, set()), owner)
+
+
+def _draws(name: str) -> bool:
+    """Whether a function of that name gives other values in each call."""
+    name = name.removesuffix("_like")
+    return name in _DRAWING or name in ("randn", "randint", "randperm")
 
 
 def _outside(computing: set[str], owner: str) -> set[str]:

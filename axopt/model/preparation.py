@@ -28,6 +28,7 @@ from axopt.model.choosing import (
     names_in_float,
     options_by_layer,
     refuse,
+    unreached,
 )
 from axopt.model.coverage import Coverage
 from axopt.model.emulated_model import EmulatedModel
@@ -145,9 +146,7 @@ def _prepared(
     check_weights(chosen)
     known = names_in_float(skipped, sites)
     seen = _trace_channels_last(module, chosen, first, known, adapter, found)
-    skipped.update(
-        dict.fromkeys(set(chosen) - set(seen.order), "not reached by the first calibration batch")
-    )
+    skipped |= unreached(chosen, seen.order, sites)
     fold_batch_norms_(module, seen)
     for norm in seen.batch_norms.values():
         del skipped[norm]

@@ -462,6 +462,54 @@ def test_a_weight_may_be_computed_by_another_module(x):
         assert torch.allclose(emulated(x), before / 2)
 
 
+class Normalised(nn.Module):
+    """The weights of a list of modules, joined, normalised, and kept after the first call."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = nn.ModuleList(nn.Linear(4, 2, bias=False) for _ in range(2))
+        self.gain, self.kept = nn.Parameter(torch.ones(4, 1)), None
+
+    def forward(self, x):
+        weight = functional.normalize(torch.cat([part.weight for part in self.parts]), dim=1)
+        if self.kept is None:
+            self.kept = torch.eye(4) * 2
+        return functional.linear(functional.linear(x, weight * self.gain), self.kept)
+
+
+def test_weights_of_a_list_of_modules_and_kept_ones(x):
+    emulated = axopt.prepare(Tokens(Normalised()).eval(), [x])
+    found = {info.name: info.kind for info in emulated.layers()}
+    assert found["inside.linear_1"] == found["inside.linear_2"] == "linear"
+    assert (emulated.skipped, emulated.coverage) == ({}, 1.0)
+    with torch.no_grad():
+        emulated(x)
+
+
+class Rounded(torch.autograd.Function):
+    """Rounds weights; their gradients pass."""
+
+    @staticmethod
+    def forward(ctx, weight):
+        return torch.round(weight * 16) / 16
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class RoundedNet(nn.Linear):
+    def forward(self, x):
+        return functional.linear(x, Rounded.apply(self.weight), self.bias)
+
+
+def test_gradients_of_the_users_own_functions_stay(x):
+    emulated = axopt.prepare(Tokens(RoundedNet(4, 4)).eval(), [x])
+    assert [info.name for info in emulated.layers()] == ["embed", "inside", "head"]
+    emulated(x).sum().backward()
+    assert float(emulated.module.inside.weight.grad.abs().sum()) > 0
+
+
 def test_what_leaves_a_forward_by_an_error_leaves_nothing_behind(x):
     emulated = axopt.prepare(make("operators"), [x])
     layer = emulated.emulated_layers["inside.matmul_1"]
