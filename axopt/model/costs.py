@@ -1,7 +1,7 @@
 """What an assignment costs: power, area and delay of the multipliers.
 
 Only multipliers count; adders, memory and control are not in the library's figures. Power is the
-MAC-weighted mean over the layers, relative to a named exact circuit: the definition of
+MAC-weighted mean over the layers, relative to a named exact multiplier: the definition of
 [Mrazek2019], there over convolution layers only (`Cost.rel_power_conv`).
 
 .. [Mrazek2019] V. Mrazek et al., "ALWANN: Automatic Layer-Wise Approximation of Deep Neural
@@ -28,7 +28,7 @@ class Cost:
         power_mw_macs: Sum over layers of MACs x mW, proportional to energy at a fixed clock.
         rel_area: MAC-weighted mean area over that of the reference.
         delay_ns: Largest critical-path delay of a multiplier in use.
-        reference: Key of the exact circuit that the ratios refer to.
+        reference: Key of the exact multiplier that the ratios refer to.
         macs: Layer name -> multiplications for one sample.
         coverage: Emulated share of all multiplications of one sample, 0..1.
     """
@@ -48,8 +48,8 @@ def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cos
 
     Args:
         emulated: A model made by `prepare`.
-        reference: The circuit that ratios refer to; by default the bundled exact one, signed if
-            any layer uses a signed circuit, else unsigned.
+        reference: The multiplier that ratios refer to; by default the bundled exact one, signed if
+            any layer uses a signed multiplier, else unsigned.
 
     Raises:
         ArgumentError: If the reference has no power or area.

@@ -62,5 +62,5 @@ class Coverage:
                 f"{100 * self.share:.1f} % of the multiplications are emulated; left in float: "
                 f"{self.largest()}. `EmulatedModel.skipped` has the reasons.",
                 CoverageWarning,
-                stacklevel=3,
+                stacklevel=4,  # who called `prepare`
             )

@@ -47,8 +47,9 @@ class LayerInfo:
         name: Its name in the original model.
         kind: "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d", "linear" or "matmul".
         macs: Multiplications for one sample.
-        multiplier: Key of the circuit in use, "release/name".
-        swap: Whether the weight, or the second of two activations, is the circuit's first operand.
+        multiplier: Key of the multiplier in use, "release/name".
+        swap: Whether the weight, or the second of two activations, is the multiplier's first
+            operand.
     """
 
     name: str
@@ -64,10 +65,18 @@ class EmulatedModel(nn.Module):
     Attributes:
         module: The converted copy of the original; module names are the original's.
         skipped: Name -> reason, of every module with weights that stays in float, and of products
-            that a module computes by calling a function ("module: function").
+            of functions that no layer emulates ("module: function").
         folded: Name of the layer -> name of the batch norm folded into it.
-        fused: Name of the layer -> name of the rectifier that the layer does itself.
+        fused: Name of the layer -> name of the ReLU that the layer computes itself.
         adapter: How inputs are passed to the model, and which output is used.
+
+    Example:
+        >>> from axopt.model import prepare
+        >>> emulated = prepare(nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2)), torch.rand(32, 8))
+        >>> list(emulated.emulated_layers), emulated(torch.rand(3, 8)).shape
+        (['0', '1'], torch.Size([3, 2]))
+        >>> emulated.coverage, emulated.left_out
+        (1.0, {})
     """
 
     def __init__(
@@ -170,7 +179,7 @@ class EmulatedModel(nn.Module):
         return digest.hexdigest()
 
     def quantisation_digest(self, signed: bool) -> str:
-        """sha256 over the quantisation parameters of all layers for one kind of circuit."""
+        """sha256 over the quantisation parameters of all layers for one kind of multiplier."""
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from axopt.layers import specs_by_type
-from axopt.model.trace import RECTIFIERS, Trace, trace
+from axopt.model.trace import RELUS, Trace, trace
 
 
 def folded_copy(model: nn.Module, x: Any) -> nn.Module:
@@ -59,7 +59,7 @@ def take_over_relu_(module: nn.Module, name: str | None) -> tuple[float, float] 
     """
     if name is None:
         return None
-    bounds = RECTIFIERS[type(module.get_submodule(name))]
+    bounds = RELUS[type(module.get_submodule(name))]
     set_submodule(module, name, nn.Identity())
     return bounds
 

@@ -76,7 +76,7 @@ def prepare(
         calibrator: "minmax", "percentile", "mse" or "entropy": how activation ranges follow
             from what calibration sees.
         weight_scales: "per-channel" or "per-tensor".
-        multiplier: What every layer starts with; the bundled exact signed circuit by default.
+        multiplier: What every layer starts with; the bundled exact signed one by default.
         include: Name or pattern (``layer1.*``), or several, of the layers to emulate; all by
             default.
         exclude: Name or pattern, or several, of the layers that stay in float.
@@ -89,8 +89,7 @@ def prepare(
             "0" or "head.logits".
 
     Returns:
-        The emulated model; layers that were not converted are in its ``skipped``, and so are
-        products that a module computes by calling a function, as "module: function".
+        The emulated model. Its ``skipped`` names what stays in float, and why.
 
     Raises:
         ArgumentError: If an option has an unknown value, or if the model is emulated already or
@@ -104,6 +103,21 @@ def prepare(
     Warns:
         CoverageWarning: If less than 99 % of the multiplications are emulated; names the largest
             products that stay in float.
+
+    Example:
+        >>> class Net(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.conv = nn.Conv2d(1, 4, 3)
+        ...         self.weight = nn.Parameter(torch.ones(144, 2))
+        ...
+        ...     def forward(self, x):
+        ...         return self.conv(x).relu().flatten(1) @ self.weight
+        >>> emulated = prepare(Net(), torch.rand(32, 1, 8, 8))
+        >>> [(layer.name, layer.kind, layer.macs) for layer in emulated.layers()]
+        [('conv', 'conv2d', 1296), ('matmul', 'linear', 288)]
+        >>> emulated.coverage
+        1.0
     """
     with torch.inference_mode(False):  # whose tensors could neither be trained nor watched
         return _prepared(
@@ -162,7 +176,7 @@ def _prepared(
         coverage,
         skipped=skipped,
         folded=seen.batch_norms,
-        fused=seen.rectifiers,
+        fused=seen.relus,
         adapter=adapter,
         paths={name: site.path for name, site in sites.items()},
     ).eval()
@@ -184,7 +198,7 @@ def _built(
             name=name,
             calibrator=options[name].calibrator,
             per_channel=options[name].weight_scales == "per-channel",
-            bounds=take_over_relu_(module, seen.rectifiers.get(name)),
+            bounds=take_over_relu_(module, seen.relus.get(name)),
             padded_taps=options[name].padded_taps,
             accumulator=options[name].accumulator,
         )

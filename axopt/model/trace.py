@@ -29,7 +29,7 @@ from axopt.modules.hooks import has_forward_hooks
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
-RECTIFIERS: dict[type[nn.Module], tuple[float, float]] = {
+RELUS: dict[type[nn.Module], tuple[float, float]] = {
     nn.ReLU: (0.0, math.inf),
     nn.ReLU6: (0.0, 6.0),
 }
@@ -47,7 +47,7 @@ class Trace:
         left_out: Name of the module, or "module: function" -> multiplications for one sample of
             the products that are not in a layer.
         batch_norms: Name of the layer -> name of the batch norm that can be folded into it.
-        rectifiers: Name of the layer -> name of the ReLU that is the only consumer of the output
+        relus: Name of the layer -> name of the ReLU that is the only consumer of the output
             of the layer, or of the batch norm that can be folded into it.
     """
 
@@ -55,7 +55,7 @@ class Trace:
     macs: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     batch_norms: dict[str, str] = field(default_factory=dict)
-    rectifiers: dict[str, str] = field(default_factory=dict)
+    relus: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class _Observer(TorchFunctionMode):
         self._uses: dict[int, int] = defaultdict(int)
         self._calls: dict[str, int] = defaultdict(int)
         self._outputs: dict[int, str] = {}
-        self._followed: dict[str, list[_Call]] = {"norm": [], "rectifier": []}
+        self._followed: dict[str, list[_Call]] = {"norm": [], "relu": []}
         self._used_before: list[bool] = []
         self._alive: list[Tensor] = []
 
@@ -223,7 +223,7 @@ class _Observer(TorchFunctionMode):
     def found(self) -> Trace:
         """What the pass showed."""
         self._find_norms()
-        self._find_rectifiers()
+        self._find_relus()
         for counts in (self._trace.macs, self._trace.left_out):  # of the batch so far
             counts.update({name: total // self._samples for name, total in counts.items()})
         return self._trace
@@ -241,15 +241,15 @@ class _Observer(TorchFunctionMode):
         """Whether the weight of a layer is its own, and its kind takes a batch norm over."""
         return self._specs[type(layer)].fold is not None and not isinstance(layer, Called)
 
-    def _find_rectifiers(self) -> None:
-        for call in self._followed["rectifier"]:
+    def _find_relus(self) -> None:
+        for call in self._followed["relu"]:
             layer = self._outputs.get(call.taken)
-            in_place = call.taken == call.given  # then later uses are of the rectified values
+            in_place = call.taken == call.given  # then later uses are of the clamped values
             alone = not call.used_before and (in_place or self._uses[call.taken] == 1)
             if layer is None or not self._specs[type(self._layers[layer])].takes_relu:
                 continue
             if alone and self._calls[layer] == self._calls[call.module] == 1:
-                self._trace.rectifiers[layer] = call.module
+                self._trace.relus[layer] = call.module
 
 
 def _first(operands: tuple[Any, ...], options: dict[str, Any]) -> Tensor:
@@ -268,7 +268,7 @@ def _follower_kind(module: nn.Module) -> str | None:
         return None
     if isinstance(module, _BatchNorm) and module.running_mean is not None:
         return "norm"
-    return "rectifier" if type(module) in RECTIFIERS else None
+    return "relu" if type(module) in RELUS else None
 
 
 def _tensors(values: Any) -> list[Tensor]:
