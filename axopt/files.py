@@ -34,20 +34,49 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         >>> Path("figures.bin").read_bytes()
         b'new'
     """
+    with _blamed_on(Path(path)), replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Write the new content of a file piece by piece, and replace the file at the end.
+
+    If the body of the ``with`` statement raises, the file keeps its old content.
+
+    Args:
+        path: The file. Its folder must exist.
+
+    Yields:
+        A binary stream for the new content.
+
+    Raises:
+        OSError: If a step other than the body fails; ``filename`` is ``path``.
+
+    Example:
+        >>> with replacing("lines.txt") as file:
+        ...     for line in (b"one ", b"two"):
+        ...         _ = file.write(line)
+        >>> Path("lines.txt").read_bytes()
+        b'one two'
+    """
     path = Path(path)
     with _blamed_on(path):
         handle, temporary = _create_temporary(path)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
+    try:
+        with _blamed_on(path):
+            stream = os.fdopen(handle, "wb")
+        with stream as file:
+            yield file
+            with _blamed_on(path):
                 file.flush()
                 os.fsync(handle)
                 os.chmod(temporary, 0o666 & ~_umask())
                 os.replace(temporary, path)  # before the lock is dropped with the handle
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
     _sync_directory(path.parent)
 
 

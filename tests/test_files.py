@@ -15,6 +15,7 @@ from axopt.files import (
     open_regular,
     read_bytes,
     remove_stale_temporaries,
+    replacing,
     write_atomically,
     write_text_atomically,
 )
@@ -33,6 +34,20 @@ def test_content_is_replaced_and_nothing_else_is_left(target):
     assert os.listdir(target.parent) == [target.name]
     write_text_atomically(target, "µ")
     assert target.read_bytes() == "µ".encode()
+
+
+def test_content_written_in_pieces_replaces_the_file_only_if_nothing_is_raised(target):
+    with pytest.raises(ZeroDivisionError), replacing(target) as file:
+        file.write(b"half" * (1 // 0))
+    assert target.read_bytes() == b"old"
+    assert os.listdir(target.parent) == [target.name]
+    with pytest.raises(ConnectionResetError) as raised, replacing(target):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+    assert raised.value.filename is None  # the body's errors stay what they are
+    with replacing(target) as file:
+        file.write(b"ne")
+        file.write(b"w")
+    assert target.read_bytes() == b"new"
 
 
 def test_permissions_follow_the_umask(target):

@@ -7,12 +7,12 @@ import hashlib
 import http.client
 import logging
 import os
-import tempfile
 import urllib.request
 from pathlib import Path
 from typing import IO
 
 from axopt.errors import DatasetError
+from axopt.files import remove_stale_temporaries, replacing
 
 CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR10_URL = f"https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE}"
@@ -64,22 +64,14 @@ def download_cifar10(directory: str | os.PathLike[str]) -> Path:
 
 
 def _fetch(archive: Path) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{archive.name}.", dir=archive.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with urllib.request.urlopen(CIFAR10_URL, timeout=_TIMEOUT_S) as response:
-                received = _copy(response, file)
-            file.flush()
-            os.fsync(file.fileno())
+    remove_stale_temporaries(archive.parent)
+    with replacing(archive) as file:
+        with urllib.request.urlopen(CIFAR10_URL, timeout=_TIMEOUT_S) as response:
+            received = _copy(response, file)
         if received != CIFAR10_MD5:
             raise DatasetError(
                 f"{CIFAR10_URL}: MD5 must be {CIFAR10_MD5}, what arrived has {received}."
             )
-        os.chmod(temporary, 0o644)  # mkstemp keeps others from reading; the images are public
-        os.replace(temporary, archive)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> str:
