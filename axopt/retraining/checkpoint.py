@@ -11,6 +11,7 @@ import torch
 
 from axopt.errors import CheckpointError
 from axopt.files import write_atomically
+from axopt.zoo.weights_io import refuse_expansion
 
 SCHEMA = 1
 
@@ -48,6 +49,7 @@ def load_checkpoint(path: str | os.PathLike[str], identity: dict[str, Any]) -> d
     if not Path(path).is_file():
         raise CheckpointError(f"`resume`: there is no checkpoint {where}.")
     try:
+        refuse_expansion(Path(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for damaged files
         reason = str(error).strip().split("\n", 1)[0]

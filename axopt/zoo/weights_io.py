@@ -132,7 +132,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: object = load_file(path)
         else:
-            _check_expansion(path)
+            refuse_expansion(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
@@ -142,8 +142,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return _checked_state(_unwrapped(content, path), path)
 
 
-def _check_expansion(path: Path) -> None:
-    """Refuse a ``.pt`` file that would take far more memory than it has bytes.
+def refuse_expansion(path: Path) -> None:
+    """Refuse a file of `torch.save` that would take far more memory than it has bytes.
+
+    Args:
+        path: The file.
 
     Raises:
         ModelError: If records are compressed, which torch never writes, or its pickle calls what

@@ -23,8 +23,9 @@ TRUNCATED_FIGURES = {("v1/mul8s_1KRC", "mae"), ("v2022/mul8s_1KVQ", "mae")}
 # mae_pct computed from the printed, not from the exact mean absolute error
 FROM_PRINTED_MAE = {"v1/mul8s_1KVA", "v2022/mul8s_1KV8", "v1/mul8s_1KVB", "v2022/mul8s_1KV9"}
 
-# Kept partial products of the signed multipliers: for bit i of the first operand, the bits j = 0..7
-# of the second, from the left; all for every i not listed. "*" repeats the last for the rest.
+# Kept partial products of the signed multipliers: for bit i of the first operand, the bits
+# j = 0..7 of the second, from the left; all for every i not listed. "*" repeats the last for the
+# rest.
 NONE = "00000000"
 KEPT = {
     ("1KV8", "1KV6"): [],

@@ -34,8 +34,8 @@ def read(file, signed=True, **options):
 def adapt_converter(table):
     """Do to a table what AdaPT's converter does, result in numeric order.
 
-    It calls the C function with (i, j) or, in the upper half of an operand, with i - 256; but where
-    both are in the upper half with (256 - i, 256 - j). Its arguments are 8-bit.
+    It calls the C function with (i, j) or, in the upper half of an operand, with i - 256; but
+    where both are in the upper half with (256 - i, 256 - j). Its arguments are 8-bit.
     """
     wrong = table.copy()
     for a in range(-128, 0):

@@ -3,6 +3,7 @@
 import csv
 import io
 import logging
+import os
 import pickle
 import shutil
 import zipfile
@@ -361,6 +362,13 @@ def test_only_deflate_is_read(saved, method):
     write_member(saved, b"x", method)
     with pytest.raises(LutFormatError, match="expected deflate"):
         load_library(saved)["mul8s_1L2H"]
+
+
+def test_a_csv_that_is_no_regular_file_is_refused_and_not_waited_for(saved):
+    (saved / "library.csv").unlink()
+    os.mkfifo(saved / "library.csv")
+    with pytest.raises(LutFormatError, match=r"library\.csv: .*not a regular file"):
+        load_library(saved)
 
 
 def test_missing_member(saved):
