@@ -1,8 +1,8 @@
-"""Free corrections: how a layer is best quantised for a circuit, without retraining.
+"""Corrections: quantise a layer so that a multiplier does the least harm, without retraining.
 
-What a layer's calibration stored - histograms of its input channels and windows of its input -
-decides on which codes both operands are put, in which order, and what is added to the results.
-No forward pass of the model is needed.
+A correction chooses the codes of both operands, their order, and a gain and a shift of the
+results. It is found from what calibration stored of the layer's input: histograms of its channels
+and a sample of its windows. No forward pass of the model is needed.
 """
 
 from axopt.corrections.allowed import ALL, NONE, Corrections

@@ -1,21 +1,25 @@
-"""What a correction may use."""
+"""The set of corrections that may be used."""
 
 from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """What a correction may use; each is used only where it helps.
+    """The set of corrections that may be used. A layer gets those that reduce its error.
 
     Attributes:
-        order: Swap the operands.
-        affine: Let zero be any code of the activations of a signed circuit: after a rectifier
-            half of the codes of a symmetric format are never used.
-        activation_codes: Quantise activations onto the codes that the circuit multiplies well:
-            the hardware must round there in its requantisation.
-        weight_codes: The same for weights, which costs the hardware nothing.
-        mean_error: Add the mean error of each output channel to its bias.
-        gain: Scale each output channel to the least squared error.
+        order: Swap the two operands of the multiplier.
+        affine: Let any code represent zero in the activations of a signed multiplier. A symmetric
+            format wastes half of its codes on the output of a ReLU.
+        activation_codes: Quantise activations onto codes that the multiplier multiplies with a
+            small error. The hardware must then requantise onto these codes.
+        weight_codes: Do the same for weights, which costs the hardware nothing.
+        mean_error: Subtract the mean error of each output channel, by way of its bias.
+        gain: Scale each output channel for the least squared error.
+
+    Example:
+        >>> Corrections(activation_codes=False, order=False).names
+        ('affine', 'weight_codes', 'mean_error', 'gain')
     """
 
     order: bool = True
@@ -27,9 +31,12 @@ class Corrections:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is allowed."""
+        """Names of the corrections that are allowed."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name))
 
 
 ALL = Corrections()
+"""Every correction."""
+
 NONE = Corrections(**dict.fromkeys(ALL.names, False))
+"""No correction."""

@@ -1,4 +1,4 @@
-"""Formats of both operands that are worth measuring for a circuit."""
+"""Pairs of operand formats to measure for a layer and a multiplier."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from axopt.multipliers import Multiplier
 
 
 class Operand(NamedTuple):
-    """A format of one operand and the corrections that it uses."""
+    """The format of one operand and the names of the corrections that it uses."""
 
     params: QuantParams
     names: tuple[str, ...] = ()
 
     def mapped(self, codes: NDArray[np.uint8], name: str) -> Operand:
-        """The same levels with other codes."""
+        """Return the format with the same levels and other codes."""
         params = replace(self.params, code_of_level=torch.from_numpy(codes))
         return Operand(params, (*self.names, name))
 
 
 class Candidates:
-    """Formats for one layer; what does not depend on the circuit is found once.
+    """Candidate formats of one layer. Formats that no multiplier changes are computed once.
 
     Args:
         layer: A calibrated layer.
@@ -45,7 +45,14 @@ class Candidates:
     def formats(
         self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
     ) -> Iterator[Quantisation]:
-        """The raw formats, finer ones, and those on codes that the circuit multiplies well."""
+        """Yield the formats to measure, the uncorrected ones first.
+
+        Args:
+            multiplier: The multiplier of the layer.
+            swap: Whether the weight is its first operand.
+            raw: The uncorrected formats.
+            allowed: Corrections that may be used.
+        """
         raw_a, raw_w = Operand(raw.activation), Operand(raw.weights)
         plain_a, plain_w = [raw_a], [raw_w]
         if multiplier.signed and allowed.affine:
@@ -74,7 +81,7 @@ class Candidates:
     def _mapped(
         self, errors: NDArray[np.float64], a: Operand, w: Operand, allowed: Corrections
     ) -> Iterator[tuple[Operand, Operand]]:
-        """Any code for any level: of weights, of activations, of both."""
+        """Yield formats with any code for any level: of the weights, the activations, both."""
         if allowed.weight_codes:
             codes = weight_codes(errors, a.params, self._layer)
             yield a, w.mapped(codes, "weight_codes")

@@ -1,4 +1,4 @@
-"""Scales for the bits that survive: formats whose codes are multiples of a stride."""
+"""Formats with the least squared error whose codes are multiples of a stride."""
 
 import torch
 from torch import Tensor
@@ -9,12 +9,12 @@ _SHRINKAGES = torch.linspace(1.0, 0.3, 36).tolist()
 
 
 def activation_format(layer: EmulatedLayer, *, symmetric: bool, stride: int) -> QuantParams:
-    """The format of the activations with the least mean squared error, for codes of that stride.
+    """Return the format of the activations with the least mean squared error.
 
     Args:
         layer: A calibrated layer.
-        symmetric: Whether zero is code 128, or wherever the range puts it.
-        stride: Between neighbouring codes.
+        symmetric: Whether code 128 represents zero; else the code that the range asks for.
+        stride: Distance between the codes of neighbouring levels.
     """
     return activation_params(
         layer.histogram, signed=symmetric, calibrator=layer.calibrator, stride=stride
@@ -22,16 +22,16 @@ def activation_format(layer: EmulatedLayer, *, symmetric: bool, stride: int) -> 
 
 
 def weight_format(layer: EmulatedLayer, *, signed: bool, stride: int) -> QuantParams:
-    """The format of the weights that changes the layer's results least, for codes of that stride.
+    """Return the format of the weights that changes the layer's results least.
 
-    A weight's error counts with the mean square of the activations that it meets, as if these
-    were independent. Of a layer without weights it is the format of the second operands with the
-    least mean squared error.
+    The squared error of a weight is weighted by the mean square of the activations that it is
+    multiplied with, as if errors and activations were independent. For a product of two
+    activations, it is the format of the second operand with the least mean squared error.
 
     Args:
         layer: A calibrated layer.
-        signed: Kind of the circuit: symmetric formats for signed ones, affine for others.
-        stride: Between neighbouring codes.
+        signed: Whether the multiplier is signed (symmetric formats) or unsigned (affine ones).
+        stride: Distance between the codes of neighbouring levels.
     """
     if isinstance(layer, EmulatedMatMul):
         return activation_params(
@@ -45,7 +45,7 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, stride: int) -> QuantPa
     best = QuantParams.from_range(low, high, signed=signed, stride=stride)
     least = _weighted_error(weight, best, importance)
     scale, zero_point = best.scale.clone(), best.zero_point.clone()
-    for shrinkage in _SHRINKAGES[1:]:  # the first is the whole range
+    for shrinkage in _SHRINKAGES[1:]:  # the first one is the whole range
         params = QuantParams.from_range(
             low * shrinkage, high * shrinkage, signed=signed, stride=stride
         )
@@ -60,19 +60,19 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, stride: int) -> QuantPa
 
 
 def _weighted_error(weight: Tensor, params: QuantParams, importance: Tensor) -> Tensor:
-    """``(rows,)`` sums of the weighted squared errors of the rows of ``weight``."""
+    """Return the weighted sum of squared errors of each row of ``weight``, ``(rows,)``."""
     return (params.fake_quantise(weight) - weight).double().square().mul_(importance).sum(1)
 
 
 def input_values(layer: EmulatedLayer, of_channels: Tensor) -> Tensor:
-    """Values of input channels, beside the weights that meet them.
+    """Return for every weight the value of the input channel that it is multiplied with.
 
     Args:
-        layer: Whose weights.
-        of_channels: ``(channels,)``.
+        layer: The layer that has the weights.
+        of_channels: One value for each input channel, ``(channels,)``.
 
     Returns:
-        ``(out_channels, weights of an output)``.
+        ``(out_channels, weights of an output)``, in the order of the flattened filters.
     """
     outputs, group_channels = layer.filters.shape[:2]
     groups = len(of_channels) // group_channels

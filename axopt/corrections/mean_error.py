@@ -1,9 +1,9 @@
 """The mean error of a layer's results, from the histograms of its input channels.
 
-The mean of a sum is the sum of means, whatever the correlation of its terms. So the mean error of
-an output follows from how often each input channel has each code, without a forward pass: exactly
-where every tap of a kernel meets the same values, as in linear and 1x1 layers, and nearly so
-elsewhere. (At the border of an image, taps differ.)
+The mean of a sum is the sum of the means, even if its terms are correlated. The mean error of an
+output channel therefore follows from how often each input channel has each code, without a forward
+pass. It is exact where all taps of a kernel see the same values, as in linear and 1x1 layers. In
+other convolutions the taps differ at the border of an image, and it is an approximation.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from axopt.layers import EmulatedLayer, Quantisation
 
 
 def expected_outputs(layer: EmulatedLayer) -> Tensor:
-    """``(out_channels,)`` float64 mean of the float layer's results, without the bias."""
+    """Return the mean of the float layer's results without bias, ``(out_channels,)`` float64."""
     weight = layer.filters.detach().cpu().double().flatten(1)
     means = (weight * input_values(layer, layer.channels.means())).sum(1)
     return means * layer.channels.tap_share
@@ -30,13 +30,16 @@ def expected_emulated_outputs(
     *,
     signed: bool,
 ) -> Tensor:
-    """``(out_channels,)`` float64 mean of the emulated layer's results, without bias and shift.
+    """Return the mean of the emulated layer's results, without bias and shift.
 
     Args:
         layer: A calibrated layer.
-        quantisation: Its formats.
-        table: Products, rows being activation codes.
-        signed: Kind of the circuit.
+        quantisation: Formats of the operands and the results.
+        table: Products, ``(256, 256)`` int32; rows are activation codes.
+        signed: Whether the multiplier is signed.
+
+    Returns:
+        ``(out_channels,)`` float64.
     """
     activation, weights = quantisation.activation, quantisation.weights
     origin = 128 if signed else 0

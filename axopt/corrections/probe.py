@@ -1,4 +1,4 @@
-"""A layer's results on windows of its input, in float and emulated."""
+"""A layer's results on a sample of its input windows, in float and emulated."""
 
 from __future__ import annotations
 
@@ -22,17 +22,21 @@ from axopt.layers import (
 from axopt.multipliers import Multiplier
 
 _CLEARLY = 0.98
-"""Factor by which an error must be less to be so not by chance, on a few hundred windows."""
+"""The smallest improvement that counts as real on a few hundred windows, as a factor."""
 
 _GAINS = (0.5, 2.0)
-"""Gains outside say that the results have nothing to do with the exact ones."""
+"""Bounds of gains. A gain outside means that results and exact results are unrelated."""
 
 
 class Probe:
-    """One layer with its present weights, ready to be measured.
+    """Measures one layer with its present weights on its sample of input windows.
 
     Args:
         layer: A calibrated layer.
+
+    Attributes:
+        exact: ``(windows, out_channels)`` float64 results of the float layer, without the bias.
+        means: ``(out_channels,)`` float64, their means by the histograms of the input channels.
     """
 
     def __init__(self, layer: EmulatedLayer) -> None:
@@ -46,7 +50,7 @@ class Probe:
             n, -1
         )
         self.means = expected_outputs(layer)
-        # the windows are the pixels of a line, their values its channels
+        # an image of one row: a window is a pixel, its values are the channels
         self._line = windows.reshape(n, -1).T[None, :, None]
         bias = None if layer.bias is None else layer.bias.detach().cpu()
         self._bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.float()
@@ -54,13 +58,19 @@ class Probe:
         self._spread = float(self._target.double().var(0, correction=0).sum().sqrt())
 
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
-        """Emulate the layer on the sample, without the shift of the formats and without bias."""
+        """Emulate the layer on the sample, without the bias and without the formats' shift.
+
+        Args:
+            formats: Formats of the operands and the results.
+            multiplier: The multiplier in use.
+            swap: Whether the weight is its first operand.
+        """
         plan = plan_of(multiplier, swap)
         codes = formats.weights.codes(self.layer.filters.detach().cpu()).flatten(1)
         products = Products(plan, multiplier.signed, formats, codes)
         accumulator = self.layer.accumulator
         if products.need_steps(self._absent is not None, accumulator):
-            # NaN is taken for zero, as by the native operation
+            # NaN gets the code of zero, as in the native operation
             windows = formats.activation.codes(self.layer.sample.windows)
             sums = products.window_sums(windows, self._absent, accumulator)
             y = sums.float() * formats.output_scale
@@ -78,10 +88,13 @@ class Probe:
         return Results(self, formats, y, mean)
 
     def error_pct(self, y: Tensor) -> float:
-        """Root mean square error over the standard deviation of the exact results, in percent.
+        """Return the root mean square error in percent of the exact results' standard deviation.
 
-        Bias and rectifier of the layer are applied first. Only every other window counts, where
-        there are two: nothing is fitted to those.
+        The layer's bias and fused ReLU are applied first. If there are several windows, only every
+        other one counts: gains and shifts are fitted to the rest.
+
+        Args:
+            y: ``(windows, out_channels)`` results without the bias.
         """
         error = (self._finished(y) - self._target).double()
         error = error[1::2] if len(error) > 1 else error
@@ -95,13 +108,13 @@ class Probe:
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """Emulated results of the windows, and what corrects them.
+    """Emulated results of the windows, and the corrections of these results.
 
     Attributes:
-        probe: The layer.
-        formats: Of the operands.
+        probe: The layer that they are of.
+        formats: Formats of the operands.
         y: ``(windows, out_channels)`` results without shift and bias.
-        mean: ``(out_channels,)`` float64, what the histograms expect of ``y``.
+        mean: ``(out_channels,)`` float64 mean of the results by the input channels' histograms.
     """
 
     probe: Probe
@@ -110,15 +123,16 @@ class Results:
     mean: Tensor
 
     def error_pct(self) -> float:
-        """Error with the gain and shift that the formats bring."""
+        """Return the error in percent with the gain and the shift of the formats."""
         shift = self.formats.shift
         return self.probe.error_pct(self.y if shift is None else self.y + shift)
 
     def corrected(self, *, mean_error: bool, gain: bool) -> Iterator[tuple[Quantisation, float]]:
-        """The formats as they are and with each correction of the results, and their errors.
+        """Yield the formats as they are, then with each correction of the results, and the errors.
 
-        Means are those of the histograms, which see all data but take every tap of a kernel for
-        alike, or those of the windows, which know borders, where that is clearly better.
+        A correction is fitted to the means of the histograms, which see all data but treat all
+        taps of a kernel alike. It is fitted to the means of the windows, which include borders,
+        where this is clearly better.
         """
         yield self.formats, self.probe.error_pct(self.y)
         if not self.probe.layer.has_channels:
@@ -143,19 +157,22 @@ class Results:
                     yield found, error
 
     def _with(self, formats: Quantisation) -> Tensor:
-        """The results with the gain and shift of other formats of the same operands."""
+        """Return the results with the gain and the shift of ``formats``."""
         y = self.y if formats.gain is None else self.y * formats.gain
         return y if formats.shift is None else y + formats.shift
 
     def _common_gain(self) -> Tensor:
-        """``(1,)`` factor for all results with the least squared error on every other window."""
+        """Return the least-squares factor of all results on every other window, ``(1,)``."""
         y, exact = self.y[::2].double(), self.probe.exact[::2].double()
         square = y.square().sum()
         factor = torch.where(square > 0, (y * exact).sum() / square, 1.0)
         return rounded(factor.clamp(*_GAINS)).view(1)
 
     def _best_gain(self) -> Tensor:
-        """Least-squares slope of the exact results over ``y``, on every other window."""
+        """Return the least-squares slopes of the exact results over ``y``, ``(out_channels,)``.
+
+        They are fitted on every other window.
+        """
         y, exact = self.y[::2].double(), self.probe.exact[::2].double()
         y, exact = y - y.mean(0), exact - exact.mean(0)
         variance = y.square().sum(0)

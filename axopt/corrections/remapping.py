@@ -1,10 +1,11 @@
-"""Codes for the levels of a quantiser, such that the products of a circuit err least.
+"""Codes for the levels of a quantiser that minimise the error of a multiplier's products.
 
-Let D(a, w) be the error of the product of two codes. If level a gets the code c, a product errs by
-``(c - a) (w - zw) + D(c, w)``, and if weight level w gets the code c, by
-``(a - za) (c - w) + D(a, c)``; zero points are taken off exactly. The code of a level is that with
-the least mean square over what the other operand is in this layer: the weight mapping of
-[Mrazek2019], for both operands and for the square, of which the mean is corrected elsewhere.
+Let D(a, w) be the error of the multiplier for two codes. If the activation level a gets the code
+c, its products have the error ``(c - a) (w - zw) + D(c, w)``. If the weight level w gets the code
+c, they have the error ``(a - za) (c - w) + D(a, c)``. Zero-point sums are subtracted exactly. Each
+level gets the code with the least mean square error over the distribution of the other operand in
+this layer. This is the weight mapping of [Mrazek2019], applied to both operands, and with the
+variance of the error in place of its magnitude: the mean is corrected elsewhere.
 
 .. [Mrazek2019] V. Mrazek et al., "ALWANN: Automatic Layer-Wise Approximation of Deep Neural
    Network Accelerators without Retraining", ICCAD 2019.
@@ -22,7 +23,7 @@ _LEVELS = np.arange(256, dtype=np.float64)
 
 
 def product_errors(table: NDArray[np.int32], *, signed: bool) -> Floats:
-    """``(256, 256)`` error of every product, rows being activation codes."""
+    """Return the error of every product, ``(256, 256)``; rows are activation codes."""
     operands = _LEVELS - 128 if signed else _LEVELS
     return table.astype(np.float64) - np.multiply.outer(operands, operands)
 
@@ -30,12 +31,15 @@ def product_errors(table: NDArray[np.int32], *, signed: bool) -> Floats:
 def activation_codes(
     errors: Floats, weights: QuantParams, layer: EmulatedLayer
 ) -> NDArray[np.uint8]:
-    """``(256,)`` best code of every activation level, for the layer's quantised weights.
+    """Return the best code of every activation level for the layer's quantised weights.
 
     Args:
-        errors: See `product_errors`.
-        weights: Format of the weights, of stride 1.
-        layer: Whose weights.
+        errors: Error of every product, see `product_errors`.
+        weights: Format of the weights, with the stride 1.
+        layer: The layer that has the weights.
+
+    Returns:
+        ``(256,)`` uint8.
     """
     codes = weights.codes(layer.filters.cpu()).flatten(1).numpy()
     zero = weights.zero_code.expand(len(codes)).numpy()[:, None]
@@ -52,15 +56,18 @@ def activation_codes(
 def weight_codes(
     errors: Floats, activation: QuantParams, layer: EmulatedLayer
 ) -> NDArray[np.uint8]:
-    """``(256,)`` best code of every weight level, for the layer's quantised activations.
+    """Return the best code of every weight level for the layer's quantised activations.
 
-    The mean of the error over the activations counts not: it is a constant of the output, which
-    the mean-error correction takes off.
+    The mean of the error over the activations is ignored: it is a constant of the output channel,
+    which the mean-error correction subtracts.
 
     Args:
-        errors: See `product_errors`.
+        errors: Error of every product, see `product_errors`.
         activation: Format of the activations.
-        layer: Whose activations.
+        layer: The layer that gets the activations.
+
+    Returns:
+        ``(256,)`` uint8.
     """
     share = code_shares(layer, activation).mean(0).numpy()
     share = share / share.sum()
@@ -74,9 +81,10 @@ def weight_codes(
 
 
 def _best_codes(square: float, mixed: Floats, error_square: Floats) -> NDArray[np.uint8]:
-    """Codes c with the least ``(c - n)^2 square + 2 (c - n) mixed[c] + error_square[c]``.
+    """Return the code of least loss for each level, ``(256,)`` uint8.
 
-    Of equally good codes, that nearest to the level is taken.
+    The loss of level n and code c is ``(c - n)^2 square + 2 (c - n) mixed[c] + error_square[c]``.
+    Of equally good codes, the one nearest to the level is taken.
     """
     distance = _LEVELS[None, :] - _LEVELS[:, None]
     loss = np.square(distance) * square + 2 * distance * mixed + error_square
@@ -86,7 +94,7 @@ def _best_codes(square: float, mixed: Floats, error_square: Floats) -> NDArray[n
 
 
 def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
-    """How often each input channel has each code, padding included.
+    """Return how often each input channel has each code, padded zeros included.
 
     Returns:
         ``(channels, 256)`` float64; rows sum to 1.

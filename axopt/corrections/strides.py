@@ -1,4 +1,4 @@
-"""On which multiples of powers of two a circuit multiplies exactly."""
+"""Strides of codes on which a multiplier is exact."""
 
 import functools
 
@@ -7,25 +7,30 @@ import numpy as np
 from axopt.layers import STRIDES
 from axopt.multipliers import Multiplier
 
-_INDICES = np.arange(256)
+_CODES = np.arange(256)
 
 
 @functools.lru_cache(maxsize=512)
 def exact_strides(multiplier: Multiplier) -> tuple[tuple[int, int], ...]:
-    """The pairs (first, second) of least strides whose multiples the circuit multiplies exactly.
+    """Return the minimal strides of both operands' codes on which a multiplier is exact.
 
-    A circuit that leaves out low partial products is exact on operands whose low bits are 0:
-    rounding operands to such codes turns its truncation error, which has one sign, into a
-    rounding error, which has both. Of the pairs that are exact, those are returned of which no
-    stride can be halved.
+    A multiplier that leaves out low partial products is exact on operands whose low bits are 0.
+    Rounding operands to such codes turns its truncation error, which is biased, into a rounding
+    error, which is not.
 
     Returns:
-        Pairs of powers of two up to 64; ``((1, 1),)`` for an exact circuit, and none for a circuit
-        that is exact on no such codes.
+        Pairs (first operand, second operand) of powers of two up to 64. The pairs are minimal:
+        halving either stride makes the table inexact. ``((1, 1),)`` for an exact multiplier,
+        ``()`` if the table is exact on no such codes.
+
+    Example:
+        >>> from axopt import load_library
+        >>> exact_strides(load_library()["mul8s_1L1G"])
+        ((8, 8),)
     """
-    operands = _INDICES - 128 if multiplier.signed else _INDICES
+    operands = _CODES - 128 if multiplier.signed else _CODES
     exact = multiplier.table == np.multiply.outer(operands, operands)
-    usable = STRIDES[:-1]  # with the last, two codes are left
+    usable = STRIDES[:-1]  # the last one leaves two codes
     pairs = [(a, w) for a in usable for w in usable if exact[::a, ::w].all()]
     return tuple(
         pair
