@@ -1,4 +1,4 @@
-"""What every emulated layer has in common: multiplier, formats, calibration."""
+"""The base of emulated layers: multiplier, formats, calibration."""
 
 from __future__ import annotations
 
@@ -28,37 +28,57 @@ from axopt.multipliers import Multiplier
 Bounds = tuple[float, float]
 
 Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
-"""Fixed formats by kind of circuit, and the correction."""
+"""Fixed formats by whether the multiplier is signed, and the correction."""
 
 
 class EmulatedLayer(nn.Module, ABC):
     """A layer whose products come from the table of a multiplier.
 
-    The multiplier decides the number format: a signed circuit makes the layer symmetric, an
-    unsigned one affine. Parameters of both formats follow from one calibration, unless a
-    correction brings formats of its own for the circuit in use.
+    The multiplier decides the number format: symmetric for signed multipliers, affine for unsigned
+    ones. Both formats follow from one calibration. A correction replaces them for the multiplier
+    in use.
+
+    Args:
+        weight: Float weight of the original layer.
+        bias: Float bias of the original layer, or None.
+        multiplier: The multiplier to start with.
+        name: Name of the layer in the model.
+        calibrator: A name of `CALIBRATORS`.
+        per_channel: Whether each output channel of the weight has a scale of its own.
+        bounds: Lowest and highest result, of a fused ReLU; None for no bounds.
+        padded_taps: See `LayerOptions`.
+        accumulator: See `LayerOptions`.
+
+    Example:
+        >>> import axopt
+        >>> emulated = axopt.prepare(nn.Linear(8, 4), torch.rand(16, 8))
+        >>> layer = emulated.emulated_layers["0"]
+        >>> layer.assign(axopt.load_library()["mul8s_1L1G"], swap=False)
+        >>> layer.kind, layer.multiplier.name, layer.quantisation().activation.top
+        ('linear', 'mul8s_1L1G', 255)
 
     Attributes:
         name: Name in the model, for messages.
         kind: Short name of the layer type, as it appears in reports.
         convolves: Whether `Cost.rel_power_conv` counts it.
         has_channels: Whether results have channels with statistics of their own.
-        weight: Float weight, in the shape that the layer it stands for has, see `filters`; in a
-            layer without weights, some of its second operands (see `EmulatedMatMul`).
+        weight: Float weight in the shape of the original layer, see `filters`. A product of two
+            activations has a sample of its second operands instead, see `EmulatedMatMul`.
         bias: Float bias or None; it is added exactly.
-        bounds: What the results are clamped to, where the layer does the rectifier behind it too.
+        bounds: Lowest and highest result if the layer does the ReLU behind it, or None.
         padded_taps: See `LayerOptions`.
         accumulator: See `LayerOptions`.
-        histogram: What calibration saw at the input.
-        channels: The same for each input channel.
-        sample: Some windows of the input.
-        multiplier: The circuit in use.
-        swap: Whether the weight is the first operand.
+        histogram: Histogram of the input, from calibration.
+        channels: Histograms of the input channels, from calibration.
+        sample: Sample of the input's windows, from calibration.
+        multiplier: The multiplier in use.
+        swap: Whether the weight is its first operand.
         gradient: How the layer is differentiated.
-        shares: What the slopes of the circuit are weighted by; None for all levels alike.
-        steps: Scales that are being learned, or None; `axopt.retrain` sets and takes them.
-        correction: Formats chosen for the circuit in use, or None; `assign` forgets them.
-        derived: What others found out about the weights and calibration, by who did.
+        shares: Level frequencies that weight the slopes of the multiplier; None for equal weights.
+        steps: Scales that are being learned, or None; `axopt.retrain` sets them.
+        correction: Formats of the correction in use, or None; `assign` clears it.
+        derived: Caches of other packages, keyed by the class that owns them. Calibration clears
+            them; an owner compares `version` to notice changes of the weights.
     """
 
     kind: ClassVar[str]
@@ -112,22 +132,22 @@ class EmulatedLayer(nn.Module, ABC):
 
     @property
     def filters(self) -> Tensor:
-        """The weight as ``(out_channels, channels of a group, ...)``, a view of it."""
+        """The weight as ``(out_channels, channels of a group, ...)``, a view."""
         return self.weight
 
     def assign(self, multiplier: Multiplier, *, swap: bool) -> None:
-        """Use ``multiplier`` from now on, with the weight as first operand if ``swap``."""
+        """Use ``multiplier`` from now on, with the weight as its first operand if ``swap``."""
         self.multiplier = multiplier
         self.swap = swap
         self.correction = None
         self._plan = plan_of(multiplier, swap)
 
     def quantisation(self, signed: bool | None = None) -> Quantisation:
-        """The formats of operands and results.
+        """Return the formats of operands and results.
 
         Args:
-            signed: Kind of the circuit, for its formats without any correction; by default those
-                in use.
+            signed: Whether to return the uncorrected formats of signed or of unsigned
+                multipliers; None for the formats in use.
 
         Raises:
             CalibrationError: If calibration saw nothing.
@@ -160,16 +180,16 @@ class EmulatedLayer(nn.Module, ABC):
         return weight_params(self.filters, signed=signed, per_channel=self.per_channel)
 
     def fix_quantisation(self, signed: bool, quantisation: Quantisation) -> None:
-        """Use these formats instead of the calibrated ones for circuits of that kind."""
+        """Use these formats instead of the calibrated ones for (un)signed multipliers."""
         self._fixed[signed] = quantisation
 
     def release_quantisation(self) -> None:
-        """Go back to the calibrated formats."""
+        """Return to the calibrated formats, without a correction."""
         self._fixed.clear()
         self.correction = None
 
     def adjust(self, quantisation: Quantisation) -> None:
-        """Replace the formats in use, be they a correction's or fixed or calibrated ones."""
+        """Replace the formats in use: the correction if there is one, else the fixed formats."""
         if self.correction is not None:
             self.correction = quantisation
         else:
@@ -177,12 +197,12 @@ class EmulatedLayer(nn.Module, ABC):
 
     @property
     def out_channels(self) -> int:
-        """How many gains and shifts the formats may hold."""
+        """Number of gains and shifts in the formats."""
         return len(self.filters)
 
     @property
     def formats(self) -> Formats:
-        """Everything about formats that does not follow from weights and calibration."""
+        """The state of formats that does not follow from weights and calibration."""
         return dict(self._fixed), self.correction
 
     @formats.setter
@@ -191,22 +211,22 @@ class EmulatedLayer(nn.Module, ABC):
         self._fixed = dict(fixed)
 
     def weight_version(self) -> Version:
-        """Differs from any earlier one if the weight was changed or replaced."""
-        weight = self.weight  # a look-up of a module's takes a microsecond
+        """Return a value that differs from any earlier one if the weight has changed."""
+        weight = self.weight  # an attribute look-up takes a microsecond
         return (version_of(weight), weight.data_ptr(), weight.device)
 
     def version(self) -> Version:
-        """Differs from any earlier one if the weight or the bias was changed or replaced."""
+        """Return a value that differs from any earlier one if weight or bias have changed."""
         bias = self.bias
         of_bias = () if bias is None else (version_of(bias), bias.data_ptr())
         return (*self.weight_version(), *of_bias)
 
     def bounded(self, y: Tensor) -> Tensor:
-        """Results after the rectifier that the layer does."""
+        """Clamp results to the bounds of the fused ReLU."""
         return y if self.bounds is None else y.clamp(*self.bounds)
 
     def _count(self, histogram: Histogram, x: Tensor) -> None:
-        """Count the values of an operand; what followed from calibration is forgotten."""
+        """Count the values of an operand, and clear what was derived from calibration."""
         try:
             histogram.update(x)
         except CalibrationError as error:
@@ -216,16 +236,16 @@ class EmulatedLayer(nn.Module, ABC):
         self.derived.clear()
 
     def observed(self) -> tuple[Tensor, ...]:
-        """What calibration kept for corrections."""
+        """Return what calibration kept for corrections."""
         return self.channels.counts, self.channels.zeros, self.sample.windows
 
     @property
     def definition(self) -> str:
-        """`geometry` and the options of the layer that are not the usual ones."""
+        """`geometry`, and options that differ from their defaults."""
         return ", ".join([self.geometry(), *self.unusual_options()])
 
     def unusual_options(self) -> list[str]:
-        """Options that change results and are not the usual ones, as text."""
+        """Return the options that change results and differ from their defaults, as text."""
         options = [f"padded_taps={self.padded_taps}"] if self.padded_taps != "multiply" else []
         if self.accumulator is not None:
             register = self.accumulator
@@ -234,22 +254,22 @@ class EmulatedLayer(nn.Module, ABC):
 
     @abstractmethod
     def by_channel(self, y: Tensor) -> Tensor:
-        """Results as ``(out_channels, n)``."""
+        """Reshape results to ``(out_channels, n)``."""
 
     @abstractmethod
     def geometry(self) -> str:
-        """Options and shapes that, with the weights, define what the layer computes."""
+        """Return shapes and options that, with the weights, define the layer, as text."""
 
     @abstractmethod
     def exact_float(self, *operands: Any, **options: Any) -> Tensor:
-        """The float layer, used while calibrating; it takes what `forward` does."""
+        """Compute the float layer, for calibration; it takes the arguments of `forward`."""
 
     @abstractmethod
     def unbounded(self, *operands: Any, **options: Any) -> Tensor:
-        """The emulated results without the rectifier that the layer does; no gradients."""
+        """Return the emulated results without the fused ReLU and without gradients."""
 
     def __getstate__(self) -> dict[str, object]:
-        """What copies are made from: all that follows from it is made again at its first use."""
+        """Leave out what is computed again at its first use."""
         return {**self.__dict__, "derived": {}}
 
     def extra_repr(self) -> str:

@@ -1,8 +1,8 @@
 """From the histogram of a tensor to the range that its quantiser covers.
 
 A calibrator takes a `Histogram`, whether the format is symmetric and the stride of its codes, and
-returns (low, high). Min-max keeps everything that was seen; the others clip rare large values for
-a finer scale.
+returns (low, high). Min-max covers all values. The others clip rare large values for a finer
+scale.
 
 .. [Migacz2017] S. Migacz, "8-bit Inference with TensorRT", GTC 2017 (entropy calibration).
 """
@@ -20,7 +20,7 @@ from axopt.layers.quantisation import QuantParams
 Calibrator = Callable[[Histogram, bool, int], tuple[float, float]]
 
 PERCENTILE = 99.99
-"""Percentage of the values that the percentile calibrator keeps, on each side."""
+"""Percentage of the values that the percentile calibrator does not clip, on each side."""
 
 _SHRINKAGES = torch.linspace(1.0, 0.1, 91, dtype=torch.float64).tolist()
 
@@ -28,17 +28,24 @@ _SHRINKAGES = torch.linspace(1.0, 0.1, 91, dtype=torch.float64).tolist()
 def activation_params(
     histogram: Histogram, *, signed: bool, calibrator: str, stride: int = 1
 ) -> QuantParams:
-    """Quantisation parameters of a tensor with that histogram.
+    """Return the quantisation parameters of a tensor with a given histogram.
 
     Args:
-        histogram: What calibration saw.
-        signed: Whether the format is symmetric or affine.
+        histogram: Values that calibration saw.
+        signed: Whether the format is symmetric (True) or affine (False).
         calibrator: A name of `CALIBRATORS`.
-        stride: Between the codes of neighbouring levels.
+        stride: Distance between the codes of neighbouring levels.
 
     Raises:
         ArgumentError: If there is no calibrator of that name.
         CalibrationError: If the histogram is empty.
+
+    Example:
+        >>> seen = Histogram()
+        >>> seen.update(torch.tensor([0.0, 1.0, 2.55]))
+        >>> params = activation_params(seen, signed=False, calibrator="minmax")
+        >>> round(float(params.scale), 4), int(params.zero_point)
+        (0.01, 0)
     """
     if calibrator not in CALIBRATORS:
         names = ", ".join(sorted(CALIBRATORS))
@@ -52,12 +59,12 @@ def activation_params(
 
 
 def minmax(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
-    """Everything that was seen."""
+    """Cover all values that were seen."""
     return histogram.low, histogram.high
 
 
 def percentile(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
-    """All but the outermost 0.01 % on each side (of the magnitudes, for signed operands)."""
+    """Cover all but the outermost 0.01 % on each side (of the magnitudes, for signed operands)."""
     tail = 1 - PERCENTILE / 100
     counts = histogram.counts.double()
     edges = histogram.edges()
@@ -73,7 +80,7 @@ def percentile(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[flo
 
 
 def mse(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
-    """The shrunk range with the least mean squared quantisation error."""
+    """Shrink the range to the least mean squared quantisation error."""
     seen = histogram.counts > 0
     counts, centres = histogram.counts[seen].double(), histogram.centres()[seen]
 
@@ -88,10 +95,10 @@ def mse(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, flo
 
 
 def entropy(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
-    """The shrunk range whose quantised distribution diverges least from the original.
+    """Shrink the range to the least divergence of the quantised distribution from the original.
 
-    The divergence is the Kullback-Leibler one between the clipped histogram and itself after
-    every group of bins that share a level is levelled over the bins in use ([Migacz2017]).
+    It is the Kullback-Leibler divergence between the clipped histogram and the same histogram
+    with the counts of each level spread evenly over its used bins ([Migacz2017]).
     """
     centres = histogram.centres()
     counts = histogram.counts.double()
@@ -129,13 +136,13 @@ CALIBRATORS: dict[str, Calibrator] = {
 def _best_shrinkage(
     histogram: Histogram, loss: Callable[[float, float], float]
 ) -> tuple[float, float]:
-    """The range among shrunk copies of the observed one that minimises ``loss``."""
+    """Return the shrunk copy of the observed range that minimises ``loss``."""
     ranges = [(histogram.low * s, histogram.high * s) for s in _SHRINKAGES]
     return min(ranges, key=lambda bounds: loss(*bounds))
 
 
 def _kullback_leibler(p: Tensor, q: Tensor) -> float:
-    """Divergence of q from p, in nats, for unnormalised counts; q is smoothed where it is 0."""
+    """Return the divergence of q from p in nats for counts; q is smoothed where it is 0."""
     if q.sum() == 0:
         return math.inf
     p = p / p.sum()

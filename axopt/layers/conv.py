@@ -26,7 +26,7 @@ _AXES = "DHW"
 
 
 class ConvolutionLayer(WeightedLayer):
-    """What convolutions and transposed ones over any number of dimensions have in common."""
+    """Base of convolutions and transposed convolutions over any number of dimensions."""
 
     convolves = True
     dims: ClassVar[int]
@@ -38,11 +38,13 @@ class ConvolutionLayer(WeightedLayer):
     @property
     @abstractmethod
     def layout(self) -> Layout:
-        """The native convolutions that make the results."""
+        """Parts of the layer: one native convolution each."""
 
     @abstractmethod
     def result_size(self, size: Sequence[int]) -> Sizes:
-        """Size of the results for a prepared input of ``size``, without samples and channels.
+        """Return the size of the results for a prepared input of ``size``.
+
+        Both are without samples and channels.
 
         Raises:
             ArgumentError: If the input is too small.
@@ -50,22 +52,22 @@ class ConvolutionLayer(WeightedLayer):
 
     @abstractmethod
     def _met(self, dim: int, result: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Where in the prepared input the taps of some results lie, along one dimension.
+        """Return the input positions of the taps of some results, along one dimension.
 
         Args:
-            dim: Of the input, without samples and channels.
+            dim: Dimension of the input, without samples and channels.
             result: ``(n,)`` int64 positions of results.
 
         Returns:
-            ``(n, taps)`` int64 positions, and which of these a result does not meet; None if
-            it meets all.
+            ``(n, taps)`` int64 positions in the prepared input, and a mask of the taps that a
+            result lacks; None if it has all.
         """
 
     @abstractmethod
     def _batch_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
-        """`surrogate_gradients` of a batch."""
+        """Return `surrogate_gradients` of a batch."""
 
     def by_channel(self, y: Tensor) -> Tensor:
         return y.movedim(-1 - self.dims, 0).flatten(1)
@@ -98,7 +100,7 @@ class ConvolutionLayer(WeightedLayer):
         x: Tensor,
         bounds: tuple[float, float] | None,
     ) -> Tensor:
-        if self.layout.direct:  # the general way costs a small layer half of its time
+        if self.layout.direct:  # in a small layer, the general way would take as long again
             return self._as_given(cast(Convolution, convolutions[0])(self._batched(x), bounds), x)
         results = []
         for image, convolution in zip(self._images(x), convolutions, strict=True):
@@ -120,11 +122,11 @@ class ConvolutionLayer(WeightedLayer):
         ]
 
     def _as_parts_take(self, codes: Tensor) -> Tensor:
-        """The filters with their taps in the order that the parts count them in."""
+        """Return the filters with their taps in the order of the parts."""
         return codes
 
     def _images(self, x: Tensor) -> list[Tensor | None]:
-        """The prepared input as images for each part; None where that has no results."""
+        """Return the prepared input as images for each part; None for a part without results."""
         batch, layout = self._batched(x), self.layout
         size = self.result_size(batch.shape[2:])
         batch = bordered(batch, layout.border)
@@ -137,7 +139,7 @@ class ConvolutionLayer(WeightedLayer):
         ]
 
     def _joined(self, results: list[Tensor], x: Tensor) -> Tensor:
-        """The results of all parts as those of the layer, in torch's memory format."""
+        """Join the results of all parts, in the memory format of torch's layer."""
         batch = self._batched(x)
         size, parts = self.result_size(batch.shape[2:]), self.layout.parts
         channels_last = _is_channels_last(x) or _is_channels_last(self.weight)
@@ -157,7 +159,7 @@ class ConvolutionLayer(WeightedLayer):
         return self._as_given(y, x)
 
     def _as_given(self, y: Tensor, x: Tensor) -> Tensor:
-        """Results of a batch in the memory format that torch's layer would give them in."""
+        """Return the results in the memory format of torch's layer."""
         if not (_is_channels_last(x) or _is_channels_last(self.weight)):
             y = y.contiguous()
         return y if self._is_batch(x) else y[0]
@@ -184,7 +186,7 @@ class ConvolutionLayer(WeightedLayer):
     def _count_channels(self, x: Tensor) -> None:
         batch = self._batched(x)
         self.channels.update(batch.transpose(0, 1).flatten(1))
-        taps = met = inside = 1  # of all results together
+        taps = met = inside = 1  # products over the dimensions
         for dim, results in enumerate(self.result_size(batch.shape[2:])):
             at, unmet = self._met(dim, torch.arange(results))
             meets = torch.ones_like(at, dtype=torch.bool) if unmet is None else ~unmet
@@ -226,7 +228,7 @@ class ConvolutionLayer(WeightedLayer):
         return y if self._is_batch(x) else y[0]
 
     def _by_group(self, windows: Tensor) -> Tensor:
-        """``(n, groups, depth)`` of ``(n, channels, *kernel)``; one channel stands for all."""
+        """Reshape ``(n, channels, *kernel)`` to ``(n, groups, depth)``; expand one channel."""
         n, channels, *kernel = windows.shape
         if channels == 1:
             windows = windows.expand(n, self.filters.shape[1], *kernel)
@@ -238,14 +240,19 @@ class ConvolutionLayer(WeightedLayer):
 
 
 class EmulatedConvolution(ConvolutionLayer):
-    """``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d`` whose products come from a table.
+    """``nn.Conv1d``, ``nn.Conv2d`` or ``nn.Conv3d`` with products from a table.
 
-    Padded positions hold the value the padding mode gives them and are multiplied like any other:
-    a zero is the activation's zero point, and a circuit with M(0, w) != 0 errs there too, unless
-    ``padded_taps`` is "skip".
+    Padded positions hold the value of the padding mode and are multiplied like any other. A padded
+    zero has the code of the activation's zero point, so a multiplier with M(0, w) != 0 makes
+    errors there too, unless ``padded_taps`` is "skip".
+
+    Args:
+        conv: The original layer, whose parameters are used.
+        multiplier: The multiplier to start with.
+        **options: See `EmulatedLayer`.
 
     Attributes:
-        padding: Positions before and behind that are padded, the last dimension first.
+        padding: Padded positions before and behind, the last dimension first.
     """
 
     def __init__(
@@ -311,7 +318,7 @@ class EmulatedConvolution(ConvolutionLayer):
         return x if self.padding_mode == "zeros" else self._padded(x)
 
     def _padded(self, x: Tensor) -> Tensor:
-        """The input with the border that the padding mode says."""
+        """Return the input padded by the padding mode."""
         if not any(self.padding):
             return x
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -324,21 +331,54 @@ class EmulatedConvolution(ConvolutionLayer):
 
 
 class EmulatedConv1d(EmulatedConvolution):
-    """``nn.Conv1d`` whose products come from a table; see `EmulatedConvolution`."""
+    """``nn.Conv1d`` with products from a table; see `EmulatedConvolution`.
+
+    Example:
+        >>> from axopt import load_library
+        >>> layer = EmulatedConv1d(nn.Conv1d(3, 4, 3), load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(2, 3, 8)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([2, 4, 6])
+    """
 
     kind = "conv1d"
     dims = 1
 
 
 class EmulatedConv2d(EmulatedConvolution):
-    """``nn.Conv2d`` whose products come from a table; see `EmulatedConvolution`."""
+    """``nn.Conv2d`` with products from a table; see `EmulatedConvolution`.
+
+    Example:
+        >>> from axopt import load_library
+        >>> layer = EmulatedConv2d(nn.Conv2d(3, 4, 3), load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(2, 3, 8, 8)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([2, 4, 6, 6])
+    """
 
     kind = "conv2d"
     dims = 2
 
 
 class EmulatedConv3d(EmulatedConvolution):
-    """``nn.Conv3d`` whose products come from a table; see `EmulatedConvolution`."""
+    """``nn.Conv3d`` with products from a table; see `EmulatedConvolution`.
+
+    Example:
+        >>> from axopt import load_library
+        >>> layer = EmulatedConv3d(nn.Conv3d(3, 4, 3), load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(2, 3, 8, 8, 8)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([2, 4, 6, 6, 6])
+    """
 
     kind = "conv3d"
     dims = 3
@@ -348,14 +388,14 @@ _FLOAT = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 
 
 def _from_images(y: Tensor, samples: int, size: Sizes) -> Tensor:
-    """Results of images as ``(samples, out_channels, *size)``."""
+    """Reshape results of images to ``(samples, out_channels, *size)``."""
     if len(size) == 1:
         return y[:, :, 0]
     return y if len(size) == 2 else y.view(samples, size[0], *y.shape[1:]).transpose(1, 2)
 
 
 def _is_channels_last(x: Tensor) -> bool:
-    """Whether a convolution of torch's would take ``x`` for channels-last."""
+    """Return whether torch's convolutions treat ``x`` as channels-last."""
     return (
         x.ndim == 4
         and x.is_contiguous(memory_format=torch.channels_last)
@@ -364,7 +404,7 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _border(conv: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> Border:
-    """Positions before and behind that the layer pads, for each dimension."""
+    """Return the positions that the layer pads before and behind, for each dimension."""
     sizes = zip(conv.dilation, conv.kernel_size, strict=True)
     if conv.padding == "valid":
         return tuple((0, 0) for _ in sizes)

@@ -1,14 +1,16 @@
 """The emulated layer as a differentiable function.
 
-Forward: exact emulation. Backward: the gradient of the layer's surrogate (surrogate.py) at the
-levels of the operands, zero where an operand was clipped, by one ordinary convolution a term.
+The forward pass is the exact emulation. The backward pass is the gradient of the layer's surrogate
+(surrogate.py) at the levels of the operands: one ordinary convolution for each term. The gradient
+of an operand is zero where the operand was clipped.
 
-Scales that are learned get the derivative of the emulated result: y is proportional to them while
-the levels stay, and the levels move against them where nothing is clipped,
+Learned scales (LSQ's step sizes) get the derivative of the emulated result. As long as the levels
+stay, the result y is proportional to a scale s. The levels of the values inside the range move in
+inverse proportion to s. So
 
-    dL/ds = (<dL/dy, y - bias> - <dL/dx inside, x>) / s
+    dL/ds = (<dL/dy, y - bias> - <dL/dx inside the range, x>) / s
 
-which for exact products is the gradient of [Esser2020], with its factor 1 / sqrt(N Q).
+For exact products this is the gradient of [Esser2020], including its factor 1 / sqrt(N Q).
 
 .. [Esser2020] S. K. Esser et al., "Learned Step Size Quantization", ICLR 2020.
 """
@@ -33,11 +35,16 @@ Bounds = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Scales of a layer's operands that are learned, in place of those of its formats.
+    """Learned scales (step sizes) of a layer's operands; they replace the scales of its formats.
 
     Attributes:
-        activation: ``()`` float32.
-        weights: ``()`` or ``(out_channels,)`` float32.
+        activation: Scale of the activations, ``()`` float32.
+        weights: Scale of the weights, ``()`` or ``(out_channels,)`` float32.
+
+    Example:
+        >>> steps = Steps(torch.tensor(0.1), torch.full((4,), 0.2))
+        >>> steps.weights.shape
+        torch.Size([4])
     """
 
     activation: Tensor
@@ -45,7 +52,7 @@ class Steps:
 
 
 class Differentiable(Protocol):
-    """What this module needs of a layer."""
+    """The part of a layer that this module uses."""
 
     bounds: Bounds | None
     gradient: Gradient
@@ -57,15 +64,15 @@ class Differentiable(Protocol):
     def emulated(
         self, x: Tensor, quantisation: Quantisation, *, bounds: Bounds | None = None
     ) -> Tensor:
-        """Dequantised sums of products, with the bias, clamped to ``bounds``."""
+        """Return dequantised sums of products plus the bias, clamped to ``bounds``."""
 
     def surrogate_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
-        """Gradients of the float layer with respect to ``x``, ``weight`` and the bias."""
+        """Return the float layer's gradients with respect to ``x``, ``weight`` and the bias."""
 
     def sums_by_tap(self, grad: Tensor, sums: Tensor) -> Tensor:
-        """``grad`` summed over the results that each tap of the weight is in."""
+        """Return ``grad`` summed over the results that each tap of the weight contributes to."""
 
 
 def differentiable(
@@ -76,15 +83,15 @@ def differentiable(
     quantisation: Quantisation,
     steps: Steps | None,
 ) -> Tensor:
-    """``layer.emulated``, clamped to its bounds, differentiable in all tensors and steps.
+    """Emulate a layer, clamped to its bounds, differentiable in all tensors and learned scales.
 
     Args:
-        layer: What computes, and how it is differentiated.
+        layer: Computes the results and says how they are differentiated.
         x: Prepared input, float32.
-        weight: The layer's.
-        bias: The layer's.
+        weight: Weight of the layer, output channels first, float32.
+        bias: ``(out_channels,)`` float32 or None.
         quantisation: Formats in use; their scales are the present values of ``steps``.
-        steps: Scales that are learned.
+        steps: Learned scales; None if scales are not learned.
     """
     scales = (None, None) if steps is None else (steps.activation, steps.weights)
     result: Tensor = _Emulation.apply(x, weight, bias, *scales, layer, quantisation)  # type: ignore[no-untyped-call]
@@ -158,7 +165,7 @@ def operand_gradients(
     slopes: tuple[Slopes, Slopes],
     needs: tuple[bool, bool, bool],
 ) -> Gradients:
-    """Gradients of the surrogate with respect to input, weight and bias.
+    """Return the gradients of the surrogate with respect to input, weight and bias.
 
     With the gradient g of the results, the terms (A_r, B_r) of the slopes along the activation
     and (D_r, C_r) of those along the weight,
@@ -166,17 +173,17 @@ def operand_gradients(
         dx = sum_r A_r(n) conv_transposed(g, b_r),  b_0 = w + s_w B_0(m),  b_r = s_w B_r(m)
         dw = sum_r D_r(m) correlation(c_r, g),      c_0 = x + s_a C_0(n),  c_r = s_a C_r(n)
 
-    where nothing was clipped. A padded position holds the level of zero, z. The convolutions pad
-    with 0, so they get c_r - c_r(z); c_r(z) adds the sum of g over the results that a tap is in.
-    Where padded taps are skipped, 0 is what they add.
+    where nothing was clipped. A padded position holds the level z of zero. The convolutions pad
+    with 0, so they get c_r - c_r(z), and c_r(z) times the sum of g over the results of each tap
+    is added to dw. Skipped padded taps add nothing.
 
     Args:
         layer: Does the convolutions.
-        grad: Of the results.
-        operands: Input and weight, not yet quantised.
+        grad: Gradient of the results.
+        operands: Input and weight in float.
         quantisation: Their formats.
-        slopes: Of the error along the activation and along the weight.
-        needs: Which of the three are wanted; the others are None.
+        slopes: Slopes of the error along the activation and along the weight.
+        needs: Which of the three gradients to compute; the others are None.
     """
     along_x, along_w = slopes
     x = Operand(operands[0], quantisation.activation)
@@ -184,17 +191,13 @@ def operand_gradients(
     gain = None if layer.gradient.kind == "ste" else quantisation.gain
     if gain is not None:
         gain = _first(gain, w.x.ndim)
-    if layer.padded_taps == "skip":  # a padded position adds nothing, as in the float layer
+    if layer.padded_taps == "skip":
         constants = [0.0] * along_w.terms
     else:
         constants = x.constants(along_w.other)
     grad_x = grad_w = sums = None
     for term in range(max(along_x.terms, along_w.terms)):
-        wants = (
-            needs[0] and term < along_x.terms,
-            needs[1] and term < along_w.terms,
-            term == 0 and (needs[2] or (needs[1] and any(constants))),
-        )
+        wants = _wanted(term, slopes, needs, with_sums=any(constants))
         if not any(wants):
             continue
         factor_w = w.factor(along_x.other, term) if wants[0] else w.x
@@ -218,11 +221,22 @@ def operand_gradients(
     )
 
 
+def _wanted(
+    term: int, slopes: tuple[Slopes, Slopes], needs: tuple[bool, bool, bool], *, with_sums: bool
+) -> tuple[bool, bool, bool]:
+    """Return which gradients a term adds to; the weight's needs the bias's if ``with_sums``."""
+    return (
+        needs[0] and term < slopes[0].terms,
+        needs[1] and term < slopes[1].terms,
+        term == 0 and (needs[2] or (needs[1] and with_sums)),
+    )
+
+
 class Operand:
-    """An operand in the backward pass: its levels, and what follows from them.
+    """An operand in the backward pass: its levels, and the factors that follow from them.
 
     Args:
-        x: The operand in float; channels first where its parameters are per channel.
+        x: The operand in float; channels first where its format is per channel.
         params: Its format.
     """
 
@@ -239,19 +253,21 @@ class Operand:
         self._rows: Tensor | None = None
 
     def constants(self, other: Tensor) -> list[float]:
-        """What the factor of each term is where the operand is zero (scale per tensor only)."""
+        """Return the factor of each term where the operand is zero; for one scale per tensor."""
         if not other.any():
             return [0.0] * len(other)
         at_zero = other[:, int(self._params.zero_point)] * self._params.scale.cpu()
         return [float(value) for value in at_zero]
 
     def factor(self, other: Tensor, term: int, constant: float = 0.0) -> Tensor:
-        """What is convolved for a term: the slopes' rows, with the value itself for the first.
+        """Return the factor that is convolved for a term, shaped as the operand.
+
+        It is the row of slopes at the operand's levels. The first term adds the value itself.
 
         Args:
-            other: ``(terms, levels)`` rows by level.
-            term: Which one.
-            constant: Is taken off.
+            other: ``(terms, levels)`` rows of slopes.
+            term: Number of the term.
+            constant: Subtracted from the factor.
         """
         if term == 0:
             value = (self._levels - self._zero).mul_(self._scale)
@@ -261,17 +277,17 @@ class Operand:
         return self._looked_up(other[term]).mul_(self._scale).sub_(constant)
 
     def slope(self, own: Tensor, term: int) -> Tensor | None:
-        """What the term's convolution is multiplied by; None for the first, where it is 1."""
+        """Return the factor of the term's convolution; None for the first term, where it is 1."""
         return None if term == 0 else self._looked_up(own[term])
 
     def inside(self, grad: Tensor) -> Tensor:
-        """``grad``, zero where the operand was clipped."""
+        """Return ``grad`` with zeros where the operand was clipped."""
         return torch.ops.aten.hardtanh_backward(  # type: ignore[no-any-return]
             grad, self._places, -0.5, self._params.top + 0.5
         )
 
     def _looked_up(self, row: Tensor) -> Tensor:
-        """``row`` at the levels, a new tensor laid out as they are."""
+        """Return ``row`` at the operand's levels, a new tensor in their memory format."""
         if self._rows is None:
             self._rows = _in_memory_order(self._levels).to(torch.int32)
         row = row.to(self.x.device, self.x.dtype)
@@ -282,7 +298,7 @@ class Operand:
 def _convolved(
     layer: Differentiable, grad: Tensor, x: Tensor, weight: Tensor, wants: tuple[bool, bool, bool]
 ) -> Gradients:
-    """Gradients of the float layer, computed in the dtype that its options ask for."""
+    """Return the float layer's gradients, computed in the dtype of `Gradient`."""
     dtype = layer.gradient.dtype
     if dtype == torch.float32:
         return layer.surrogate_gradients(grad, x, weight, wants)
@@ -298,7 +314,7 @@ def _accumulated(total: Tensor | None, value: Tensor, factor: Tensor | None) -> 
 
 
 def _inside_bounds(grad: Tensor, y: Tensor, bounds: Bounds) -> Tensor:
-    """``grad``, zero where the result lies on a bound."""
+    """Return ``grad`` with zeros where the result lies on a bound."""
     low, high = bounds
     if high == math.inf:
         return torch.ops.aten.threshold_backward(grad, y, low)  # type: ignore[no-any-return]
@@ -313,14 +329,14 @@ def _step_gradients(
     gradients: Gradients,
     quantisation: Quantisation,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the two scales, see the module's text.
+    """Return the gradients of the two learned scales, see the module's docstring.
 
     Args:
-        grad: Of the results.
+        grad: Gradient of the results.
         y: The results.
-        bias: What they hold besides the scaled sums.
+        bias: Added to the scaled sums in the results; None for nothing.
         operands: Input and weight.
-        gradients: Of input, weight and bias, zero where clipped.
+        gradients: Gradients of input, weight and bias, zero where clipped.
         quantisation: The formats.
     """
     activation, weights = quantisation.activation, quantisation.weights
@@ -340,13 +356,13 @@ def _step_gradients(
 
 
 def _step_factor(params: QuantParams, elements: int) -> Tensor:
-    """``1 / sqrt(N Q)``: N elements share the scale, Q positive levels."""
+    """Return ``1 / sqrt(N Q)`` for N elements that share the scale and Q positive levels."""
     levels = (params.top - params.zero_point).clamp(min=1)
     return torch.rsqrt(elements * levels.float())
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of the products, without a tensor of them; fastest where both are laid out alike."""
+    """Return the inner product; fastest where both tensors have one memory format."""
     if _is_channels_last(a) != _is_channels_last(b):
         b = b.contiguous(
             memory_format=torch.channels_last if _is_channels_last(a) else torch.contiguous_format
@@ -355,7 +371,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _first(values: Tensor, ndim: int) -> Tensor:
-    """One value a channel, broadcastable against a tensor whose channels come first."""
+    """Shape one value per channel to broadcast against a tensor whose channels come first."""
     return values.view(-1, *(1,) * (ndim - 1))
 
 
@@ -364,5 +380,5 @@ def _is_channels_last(x: Tensor) -> bool:
 
 
 def _in_memory_order(x: Tensor) -> Tensor:
-    """``x`` with the dimensions in the order of memory, contiguous."""
+    """Return ``x`` contiguous, with its dimensions in the order of memory."""
     return x.permute(0, 2, 3, 1) if _is_channels_last(x) else x.contiguous()

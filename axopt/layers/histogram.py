@@ -1,4 +1,4 @@
-"""A histogram of what a layer sees, gathered in one pass over batches of unknown range."""
+"""A histogram of a layer's input, gathered in one pass over batches of unknown range."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,8 +16,20 @@ _LEAST_LIMIT = 2.0**-20
 class Histogram:
     """Counts over ``BINS`` equal bins of [-limit, limit], and the exact extremes.
 
-    The limit is a power of two and doubles, merging bins in pairs, when a batch exceeds it, so
-    the result does not depend on the order or the size of the batches.
+    The limit is a power of two. When a batch exceeds it, it doubles and bins are merged in pairs,
+    so the result does not depend on the order or the size of the batches.
+
+    Attributes:
+        limit: Bound of the bins.
+        counts: ``(BINS,)`` int64.
+        low: Smallest value seen.
+        high: Largest value seen.
+
+    Example:
+        >>> seen = Histogram()
+        >>> seen.update(torch.tensor([-1.0, 3.0, 0.5]))
+        >>> seen.low, seen.high, seen.limit, int(seen.counts.sum())
+        (-1.0, 3.0, 4.0, 3)
     """
 
     limit: float = _LEAST_LIMIT
@@ -51,17 +63,18 @@ class Histogram:
 
     @property
     def empty(self) -> bool:
+        """Whether no value was counted yet."""
         return self.low > self.high
 
     def edges(self) -> Tensor:
-        """``(BINS + 1,)`` float64 borders of the bins; zero is one of them."""
+        """Return the borders of the bins, ``(BINS + 1,)`` float64; zero is one of them."""
         return torch.linspace(-self.limit, self.limit, BINS + 1, dtype=torch.float64)
 
     def centres(self) -> Tensor:
-        """``(BINS,)`` float64 middle of each bin, moved to the extremes seen where outside."""
+        """Return the middle of each bin, ``(BINS,)`` float64, clipped to the extremes seen."""
         edges = self.edges()
         return ((edges[1:] + edges[:-1]) / 2).clamp(self.low, self.high)
 
     def clip(self, value: float) -> float:
-        """``value``, moved to the extremes seen if it lies outside."""
+        """Return ``value``, moved to the extremes seen if it lies outside."""
         return min(max(value, self.low), self.high)

@@ -17,7 +17,24 @@ from axopt.multipliers import Multiplier
 
 
 class EmulatedLinear(WeightedLayer):
-    """``nn.Linear`` whose products come from a table; any number of leading dimensions."""
+    """``nn.Linear`` with products from a table; any number of leading dimensions.
+
+    Args:
+        linear: The original layer, whose parameters are used.
+        multiplier: The multiplier to start with.
+        **options: See `EmulatedLayer`.
+
+    Example:
+        >>> import torch
+        >>> from axopt import load_library
+        >>> layer = EmulatedLinear(nn.Linear(8, 4), load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(16, 8)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([16, 4])
+    """
 
     kind = "linear"
 
@@ -45,7 +62,7 @@ class EmulatedLinear(WeightedLayer):
         )
 
     def integer_sums(self, x: Tensor, products: Products) -> Tensor:
-        """Every row of the input is an image of one pixel."""
+        """Sum the products; a row of the input is an image of one pixel."""
         rows = products.quantisation.activation.codes(x.reshape(-1, x.shape[-1]))
         sums = products.image_sums(
             rows[:, :, None, None], products.codes[:, :, None, None], Window()
@@ -79,13 +96,13 @@ class EmulatedLinear(WeightedLayer):
         return self._from_rows(convolution.rows(x.reshape(-1, x.shape[-1]), bounds), x)
 
     def resolved(self) -> Callable[[Tensor], Tensor] | None:
-        """What `forward` does to rows without gradients, while nothing of the layer changes.
+        """Return `forward` for rows without gradients, valid as long as the layer is unchanged.
 
-        It saves a recurrent network, which calls the layer once a step, the look-ups of `forward`:
-        half of the time of a small product.
+        A recurrent network calls the layer once a time step. This saves the look-ups of `forward`,
+        which take half of the time of a small product.
 
         Returns:
-            A function of ``(rows, channels)``; None if `forward` does more than the native
+            A function of ``(rows, channels)``; None if `forward` does more than run the native
             operation.
 
         Raises:

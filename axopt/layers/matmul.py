@@ -23,24 +23,39 @@ from axopt.modules import MatMul
 from axopt.multipliers import Multiplier
 
 _PAIRS = 64
-"""At most so many pairs of matrices are kept of what calibration saw,"""
+"""Largest number of pairs of matrices that calibration keeps."""
 
 _ROWS, _COLUMNS = 32, 16
-"""and of each so many rows and columns, some of them repeatedly where there are fewer."""
+"""Rows and columns kept of each pair; smaller matrices have some of them repeated."""
 
 
 class EmulatedMatMul(EmulatedLayer):
-    """``axopt.modules.MatMul`` whose products come from a table.
+    """`axopt.modules.MatMul` with products from a table.
 
-    The first operand is quantised as the activations of other layers are, and the second as their
-    weights, but each from what calibration saw of it and with one scale. ``swap`` makes the second
-    operand the circuit's first. A gain is one number, and there is no mean error to correct, since
-    results have no channels that mean the same in every call.
+    The first operand is quantised like the activations of other layers, the second one like their
+    weights. Each has one scale, from its own calibration histogram. ``swap`` makes the second
+    operand the multiplier's first. Results have no channels with the same meaning in every call,
+    so a gain is one number and there is no mean error to correct.
+
+    Args:
+        module: The original module.
+        multiplier: The multiplier to start with.
+        **options: See `EmulatedLayer`.
 
     Attributes:
-        second: What calibration saw of the second operand.
-        weight: Columns of some second operands, ``(pairs * columns, 1, k)``, beside the rows of
-            the first ones in ``sample``; no part of the layer's state.
+        second: Histogram of the second operand.
+        weight: Sampled columns of second operands, ``(pairs * columns, 1, k)``; ``sample`` holds
+            rows of the first operands. It is not part of the state dict.
+
+    Example:
+        >>> from axopt import load_library
+        >>> layer = EmulatedMatMul(MatMul(), load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> a, b = torch.rand(2, 3, 8), torch.rand(2, 8, 5)
+        >>> _ = layer(a, b)
+        >>> layer.observing = False
+        >>> layer(a, b).shape
+        torch.Size([2, 3, 5])
     """
 
     kind = "matmul"
@@ -113,13 +128,13 @@ class EmulatedMatMul(EmulatedLayer):
         *,
         bounds: Bounds | None = None,
     ) -> Tensor:
-        """Dequantised sums of table products, clamped to ``bounds``.
+        """Return dequantised sums of table products, clamped to ``bounds``.
 
         Args:
             first: ``(..., m, k)`` float32.
-            second: ``(..., n, k)`` float32, with the same leading axes, one or more.
-            quantisation: Formats of both.
-            bounds: None for none.
+            second: ``(..., n, k)`` float32, with the same leading axes, at least one.
+            quantisation: Formats of both operands.
+            bounds: Lowest and highest result; None for no bounds.
 
         Returns:
             ``(pairs, m, n)`` float32.
@@ -135,7 +150,7 @@ class EmulatedMatMul(EmulatedLayer):
     def emulated_stepwise(
         self, first: Tensor, second: Tensor, quantisation: Quantisation
     ) -> Tensor:
-        """What `emulated` computes, one element-wise operation after the other."""
+        """Compute what `emulated` does, one element-wise operation after the other."""
         activation, weights = quantisation.activation, quantisation.weights
         a, w = activation.codes(first), weights.codes(second)
         if self.accumulator is None:
@@ -147,16 +162,16 @@ class EmulatedMatMul(EmulatedLayer):
     def integer_sums(
         self, a: Tensor, w: Tensor, activation: QuantParams, weights: QuantParams
     ) -> Tensor:
-        """Sums of table products, less the zero-point terms (see docs/architecture.md).
+        """Return sums of table products less their zero-point sums (see docs/architecture.md).
 
         Args:
             a: ``(pairs, m, k)`` uint8 codes of the first operand.
-            w: ``(pairs, n, k)`` uint8 codes of the second one.
-            activation: Parameters that made ``a``.
-            weights: Parameters that made ``w``.
+            w: ``(pairs, n, k)`` uint8 codes of the second operand.
+            activation: Format of ``a``.
+            weights: Format of ``w``.
 
         Returns:
-            ``(pairs, m, n)`` int32 sums, or int64 where there are zero-point terms.
+            ``(pairs, m, n)`` int32 sums, or int64 if there are zero-point sums.
         """
         origin = SIGNED_ZERO_POINT if self.multiplier.signed else 0
         zero_a, zero_w = int(activation.zero_code) - origin, int(weights.zero_code) - origin
@@ -176,7 +191,7 @@ class EmulatedMatMul(EmulatedLayer):
     def _accumulated(
         self, a: Tensor, w: Tensor, quantisation: Quantisation, accumulator: Accumulator
     ) -> Tensor:
-        """`integer_sums` by an accumulator, a pair of matrices after the other; slow."""
+        """Compute `integer_sums` with an accumulator, one pair of matrices at a time; slow."""
         sums = a.new_zeros(len(a), a.shape[1], w.shape[1], dtype=torch.int64)
         for into, rows, columns in zip(sums, a, w, strict=True):
             products = Products(self._plan, self.multiplier.signed, quantisation, columns)
@@ -188,7 +203,7 @@ class EmulatedMatMul(EmulatedLayer):
         return params.to(self.weight.device)
 
     def _product_of(self, quantisation: Quantisation) -> MatrixProduct | None:
-        """The fast way for the present circuit and formats, if there is one."""
+        """Return the native product for the present multiplier and formats, if there is one."""
         if self._plan.terms is None:
             return None
         key = (self.multiplier.digest, self.swap)
@@ -199,7 +214,7 @@ class EmulatedMatMul(EmulatedLayer):
         return kept[2]
 
     def _sample_pairs(self, first: Tensor, second: Tensor) -> None:
-        """Keep some pairs ``(m, k)`` and ``(n, k)`` with the same ``k`` as the first ones."""
+        """Keep a sample of pairs ``(m, k)`` and ``(n, k)`` with the depth of the first call."""
         if 0 in (*first.shape, len(second), second.shape[1]):
             return
         self.channels.update(first.reshape(1, -1))
@@ -220,12 +235,12 @@ class EmulatedMatMul(EmulatedLayer):
 
 
 class _Operands(NamedTuple):
-    """Operands of a batched product, brought to the same leading axes.
+    """Operands of a batched product, broadcast to the same leading axes.
 
     Attributes:
-        first: ``(..., m, k)``, three axes or more.
+        first: ``(..., m, k)``, at least three axes.
         second: ``(..., n, k)``.
-        shape: Of the result.
+        shape: Shape of the result.
     """
 
     first: Tensor
@@ -234,7 +249,7 @@ class _Operands(NamedTuple):
 
     @classmethod
     def of(cls, a: Tensor, b: Tensor) -> _Operands:
-        """Of ``(..., m, k)`` and ``(..., n, k)``, whose leading axes are broadcast."""
+        """Broadcast the leading axes of ``(..., m, k)`` and ``(..., n, k)``."""
         if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-1]:
             raise ArgumentError(
                 "`a` and `b` must be matrices that agree in the axis that is summed over, got "
@@ -246,19 +261,18 @@ class _Operands(NamedTuple):
         return cls(first, second, (*leading, a.shape[-2], b.shape[-2]))
 
     def pairs(self) -> tuple[Tensor, Tensor]:
-        """``(pairs, m, k)`` and ``(pairs, n, k)``."""
+        """Return the operands as ``(pairs, m, k)`` and ``(pairs, n, k)``."""
         return self.first.flatten(0, -3), self.second.flatten(0, -3)
 
 
 class _Paired:
-    """A call of a layer as gradients.py takes it, its weight being all second operands.
+    """A call of the layer as gradients.py needs it: all second operands are one weight.
 
-    The rows of the weight, ``(pairs * n, k)``, are the columns of one second operand after the
-    other.
+    The weight has the shape ``(pairs * n, k)``: the columns of one second operand after the other.
 
     Args:
-        layer: What computes.
-        second: ``(pairs, n, k)``.
+        layer: The layer that is called.
+        second: Second operands, ``(pairs, n, k)``.
     """
 
     def __init__(self, layer: EmulatedMatMul, second: Tensor) -> None:

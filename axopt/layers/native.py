@@ -1,4 +1,4 @@
-"""From a layer's circuit and formats to what the native kernels run."""
+"""From a layer's multiplier and formats to native operations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from axopt.multipliers import Multiplier
 
 MAX_KERNELS = 64
 MAX_KERNEL_BYTES = 32 << 20
-"""Packed weights that a layer keeps for the formats used before, besides the present ones."""
+"""Bytes of packed weights that a layer keeps for earlier formats, besides the present ones."""
 
 Version = tuple[object, ...]
 Convolutions = tuple[Convolution | Tensor, ...]
-"""Of the parts of a layer; for a part without any tap, its results of all output channels."""
+"""One for each part of a layer; for a part without taps, its results per output channel."""
 
 
 def version_of(tensor: Tensor) -> object:
@@ -35,7 +35,7 @@ def version_of(tensor: Tensor) -> object:
 
 @dataclass(frozen=True, eq=False)
 class _Kernel:
-    """The native operations of a layer and what they were made from."""
+    """The native operations of a layer and the state that they were made from."""
 
     convolutions: Convolutions
     version: Version
@@ -47,7 +47,7 @@ class _Kernel:
 
 
 class KernelCache:
-    """The native operations that a layer had, by circuit and formats."""
+    """The native operations that a layer had, by multiplier and formats."""
 
     def __init__(self) -> None:
         self._kernels: OrderedDict[tuple[object, ...], _Kernel] = OrderedDict()
@@ -56,10 +56,10 @@ class KernelCache:
         return len(self._kernels)
 
     def get(
-        self, circuit: tuple[object, ...], quantisation: Quantisation, version: Version
+        self, multiplier: tuple[object, ...], quantisation: Quantisation, version: Version
     ) -> Convolutions | None:
-        """Those made for this version of the weights, or None."""
-        key = (*circuit, id(quantisation))
+        """Return the operations made for this version of the weights, or None."""
+        key = (*multiplier, id(quantisation))
         kernel = self._kernels.get(key)
         if kernel is None or kernel.version != version:
             return None
@@ -68,24 +68,34 @@ class KernelCache:
 
     def put(
         self,
-        circuit: tuple[object, ...],
+        multiplier: tuple[object, ...],
         quantisation: Quantisation,
         version: Version,
         convolutions: Convolutions,
     ) -> None:
-        """Keep operations; drop those of other weights, and the oldest if they are too many."""
+        """Keep operations. Drop those of other weights, and the oldest ones above the limits."""
         for key in [k for k, kernel in self._kernels.items() if kernel.version != version]:
             del self._kernels[key]
         total = sum(kernel.nbytes for kernel in self._kernels.values())
         while self._kernels and (total > MAX_KERNEL_BYTES or len(self) >= MAX_KERNELS):
             total -= self._kernels.popitem(last=False)[1].nbytes
         kernel = _Kernel(convolutions, version, quantisation)
-        self._kernels[(*circuit, id(quantisation))] = kernel
+        self._kernels[(*multiplier, id(quantisation))] = kernel
 
 
 @functools.lru_cache(maxsize=512)
 def plan_of(multiplier: Multiplier, swap: bool) -> Plan:
-    """The plan of a circuit, with the weight as first operand if ``swap``."""
+    """Return the plan of a multiplier's table, of its transpose if ``swap``.
+
+    Args:
+        multiplier: The multiplier.
+        swap: Whether the weight is the multiplier's first operand.
+
+    Example:
+        >>> from axopt import load_library
+        >>> plan_of(load_library().exact(signed=True), False).table.shape
+        (256, 256)
+    """
     return plan(multiplier.table.T if swap else multiplier.table)
 
 
@@ -98,15 +108,31 @@ def convolution_of(
     *,
     signed: bool,
 ) -> Convolution:
-    """The native operation of a layer.
+    """Return the native operation of a layer.
 
     Args:
         plan: How products are formed.
         codes: Weight codes, ``(out_channels, channels of a group, kernel_h, kernel_w)`` uint8.
-        window: How the kernel moves.
-        quantisation: Formats of operands and results, those that made ``codes``.
-        bias: Of the layer, or None.
-        signed: Kind of the circuit.
+        window: Stride, padding, dilation and groups.
+        quantisation: Formats of operands and results; ``codes`` were made by them.
+        bias: ``(out_channels,)`` bias of the layer, or None.
+        signed: Whether the multiplier is signed.
+
+    Example:
+        >>> import torch
+        >>> from axopt import load_library
+        >>> one = QuantParams(torch.tensor(1.0), torch.tensor(128))
+        >>> weight = torch.tensor([[2.0, 3.0]])
+        >>> convolution = convolution_of(
+        ...     plan_of(load_library().exact(signed=True), False),
+        ...     one.codes(weight)[:, :, None, None],
+        ...     Window(),
+        ...     Quantisation(one, one),
+        ...     None,
+        ...     signed=True,
+        ... )
+        >>> convolution.rows(torch.tensor([[10.0, 1.0]]))
+        tensor([[23.]])
     """
     activation, weights = quantisation.activation, quantisation.weights
     return Convolution(
@@ -125,7 +151,7 @@ def convolution_of(
 
 
 def product_of(plan: Plan, quantisation: Quantisation, *, signed: bool) -> MatrixProduct:
-    """The product of two activations in these formats, by a plan with separable terms."""
+    """Return the native product of two activations, for a plan with separable terms."""
     first, second = quantisation.activation, quantisation.weights
     output = Output(int(first.zero_code), second.zero_code, quantisation.output_scale)
     return MatrixProduct(plan, _quantiser(first), _quantiser(second), output, signed=signed)

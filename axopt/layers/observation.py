@@ -1,8 +1,8 @@
 """What calibration keeps of a layer's inputs, so that corrections need no forward pass.
 
-Every input channel has a histogram, coarser than the layer's own (`Histogram`), and a few hundred
-windows of the input - each with all the values that meet in one output - are kept as they are;
-NaN stands for what a window lacks.
+Every input channel has a histogram, coarser than the layer's own (`Histogram`). A sample of input
+windows is kept as it is: a window holds all values that contribute to one output. NaN stands for
+values that a window lacks.
 """
 
 import math
@@ -13,10 +13,10 @@ from torch import Tensor
 
 BINS = 1024
 WINDOWS = 1024
-"""At most so many windows are kept, and at least half as many where there are more."""
+"""Largest number of windows kept. At least half as many are kept if there are more."""
 
 _COUNTED = 1 << 19
-"""About so many values of a batch are counted, spread over all."""
+"""Approximate number of values that are counted of a batch, spread over all of it."""
 
 _LEAST_LIMIT = 2.0**-20
 _GOLDEN = 2654435769  # 2^32 times the golden ratio less 1
@@ -24,19 +24,19 @@ _GOLDEN = 2654435769  # 2^32 times the golden ratio less 1
 
 @dataclass
 class ChannelHistograms:
-    """Counts over ``BINS`` equal bins of [-limit, limit] for every input channel, zeros apart.
+    """Counts over ``BINS`` equal bins of [-limit, limit] for every input channel.
 
-    The limit doubles as that of `Histogram` does. Exact zeros, the spike that a rectifier leaves,
-    are not in the bins.
+    The limit doubles as in `Histogram`. Exact zeros, which a ReLU makes many of, are counted apart
+    from the bins.
 
     Attributes:
         counts: ``(channels, BINS)`` int64.
         zeros: ``(channels,)`` int64.
-        sums: ``(channels,)`` float64, of the values.
-        squares: ``(channels,)`` float64, sums of the squared values.
-        padded_share: Part of the values met by the kernel that are padding zeros.
-        tap_share: Part of its taps that an output meets a value with, on average: less than 1 in
-            transposed convolutions, and where padded taps are skipped.
+        sums: ``(channels,)`` float64 sums of the values.
+        squares: ``(channels,)`` float64 sums of the squared values.
+        padded_share: Share of padded zeros in the values that the kernel sees.
+        tap_share: Mean share of the kernel's taps that have a value: less than 1 in transposed
+            convolutions and where padded taps are skipped.
     """
 
     limit: float = _LEAST_LIMIT
@@ -64,7 +64,7 @@ class ChannelHistograms:
         bins = ((x / self.limit + 1) * (BINS // 2)).long().clamp_(max=BINS - 1)
         bins += torch.arange(channels)[:, None] * BINS
         counted = x != 0
-        # in place: a histogram of this batch alone would be as large for a few values
+        # in place: a histogram of this batch alone would be as large, however few its values
         self.counts.view(-1).scatter_add_(0, bins.flatten(), counted.flatten().long())
         self.zeros += x.shape[1] - counted.sum(1)
         self.sums += x.sum(1, dtype=torch.float64)
@@ -80,24 +80,24 @@ class ChannelHistograms:
 
     @property
     def totals(self) -> Tensor:
-        """``(channels,)`` float64: values counted, without padding."""
+        """Number of values counted, without padding, ``(channels,)`` float64."""
         return (self.counts.sum(1) + self.zeros).double()
 
     def means(self) -> Tensor:
-        """``(channels,)`` float64 mean of the values that the kernel meets."""
+        """Return the mean of the values that the kernel sees, ``(channels,)`` float64."""
         return self.sums / self.totals * (1 - self.padded_share)
 
     def mean_squares(self) -> Tensor:
-        """``(channels,)`` float64 mean square of the values that the kernel meets."""
+        """Return the mean square of the values that the kernel sees, ``(channels,)`` float64."""
         return self.squares / self.totals * (1 - self.padded_share)
 
     def shares_between(self, borders: Tensor) -> Tensor:
-        """Part of the values that the kernel meets between neighbouring borders.
+        """Return the share of the values that the kernel sees between neighbouring borders.
 
-        Values are taken to be spread evenly over their bin; zeros are left out.
+        The values of a bin count as evenly spread over it. Exact zeros are excluded.
 
         Args:
-            borders: ``(n,)`` float64, rising; the first and the last may be infinite.
+            borders: ``(n,)`` float64, ascending; the first and the last may be infinite.
 
         Returns:
             ``(channels, n - 1)`` float64.
@@ -112,12 +112,12 @@ class ChannelHistograms:
         return cumulated.diff(dim=1) / self.totals[:, None] * (1 - self.padded_share)
 
     def zero_shares(self) -> Tensor:
-        """``(channels,)`` float64: part of the values that the kernel meets that are zeros."""
+        """Return the share of zeros among the values that the kernel sees, ``(channels,)``."""
         return self.zeros / self.totals * (1 - self.padded_share) + self.padded_share
 
 
 def _stride(x: Tensor) -> int:
-    """Between the counted values of a channel; no columns or rows of images are preferred."""
+    """Return the distance of counted values, coprime to their number: no column is favoured."""
     stride = x.numel() // _COUNTED + 1
     while math.gcd(stride, x.shape[1]) > 1:
         stride += 1
@@ -126,18 +126,18 @@ def _stride(x: Tensor) -> int:
 
 @dataclass
 class WindowSample:
-    """Windows of a layer's input, spread evenly over all that calibration offered.
+    """A sample of the windows of a layer's input, spread evenly over all calibration data.
 
-    Window i has the place ``i * golden ratio mod 1``; those below ``share`` are kept. When these
-    are more than ``WINDOWS``, the share is halved. So the sample depends on the order of the
-    windows alone, and no period of theirs can coincide with it.
+    Window i has the place ``i * golden ratio mod 1``. Windows with places below ``share`` are
+    kept. When these exceed ``WINDOWS``, the share is halved. So the sample depends only on the
+    order of the windows, and it cannot fall into step with a period in the data.
 
     Attributes:
         windows: ``(n, groups, depth)`` float32.
         places: ``(n,)`` int64 places in units of 2^-32.
-        share: Part that is kept, in units of 2^-32.
+        share: Share of the windows that is kept, in units of 2^-32.
         offered: Windows seen so far.
-        most: In place of ``WINDOWS``.
+        most: Largest number of windows kept.
     """
 
     windows: Tensor = field(default_factory=lambda: torch.zeros(0, 1, 1))
@@ -147,14 +147,14 @@ class WindowSample:
     most: int = WINDOWS
 
     def wanted(self, n: int) -> Tensor:
-        """Which of ``n`` further windows to `add`, ``(m,)`` int64, most often m <= ``most``."""
+        """Return which of ``n`` further windows to `add`, ``(m,)`` int64."""
         while n * self.share > self.most * 2**32:
             self.share //= 2
         places = self._places(n)
         return (places < self.share).nonzero()[:, 0]
 
     def add(self, windows: Tensor, n: int) -> None:
-        """Take the windows that `wanted` chose of ``n``, ``(m, groups, depth)``."""
+        """Add the windows that `wanted` chose of ``n``, ``(m, groups, depth)``."""
         places = self._places(n)
         self.places = torch.cat([self.places, places[places < self.share]])
         windows = windows.detach().float().cpu()

@@ -1,4 +1,4 @@
-"""What the hardware of a layer does besides its products: at borders, and while it adds."""
+"""Properties of a layer's hardware besides its multiplier: borders and accumulators."""
 
 from __future__ import annotations
 
@@ -7,23 +7,33 @@ from dataclasses import dataclass
 from axopt.errors import ArgumentError
 
 PADDED_TAPS = ("multiply", "skip")
+"""What hardware does with padded zeros, see `LayerOptions`."""
+
 OVERFLOWS = ("wrap", "saturate")
+"""What an accumulator does when a sum leaves its range, see `Accumulator`."""
 
 _MOST_BITS = 32
 
 
 @dataclass(frozen=True)
 class Accumulator:
-    """The register that adds the products of an output, as the circuit gives them.
+    """The register that sums the products of an output.
 
-    Zero-point terms, scale and bias come behind it, where nothing overflows. It is in two's
-    complement for signed circuits and without a sign for unsigned ones.
+    It holds two's complement numbers for signed multipliers and unsigned numbers for unsigned
+    ones. Zero-point sums, scale and bias are applied behind it, where nothing overflows.
 
     Attributes:
-        bits: Its width, 1..32.
+        bits: Width in bits, 1..32.
         overflow: "wrap": the sum is taken modulo ``2**bits``. "saturate": every addition stops
-            at the largest and the smallest number, in the order of the flattened filter: channel
-            by channel, and the taps of a channel row by row.
+            at the largest and the smallest number. Additions are in the order of the flattened
+            filter: channel by channel, and the taps of a channel row by row.
+
+    Raises:
+        ArgumentError: If a value breaks its rule.
+
+    Example:
+        >>> Accumulator(16).bounds(signed=True)
+        (-32768, 32767)
     """
 
     bits: int
@@ -38,23 +48,30 @@ class Accumulator:
             )
 
     def bounds(self, *, signed: bool) -> tuple[int, int]:
-        """The smallest and the largest number that it holds."""
+        """Return the smallest and the largest number that it holds."""
         low = -(1 << (self.bits - 1)) if signed else 0
         return low, low + (1 << self.bits) - 1
 
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """How a layer is emulated, apart from its circuit.
+    """How a layer is emulated, apart from its multiplier.
 
     Attributes:
-        padded_taps: "multiply": a zero that pads is multiplied like any other value, and a
-            circuit with M(0, w) != 0 errs there too. "skip": it is not, and adds exactly nothing.
-            Values that other padding modes than zeros put there are always multiplied.
-        accumulator: The register that sums the products; None for one that never overflows.
-            Gradients are those of a layer without one.
-        calibrator: As in `axopt.prepare`; None for what is said there.
-        weight_scales: As in `axopt.prepare`; None for what is said there.
+        padded_taps: "multiply": a padded zero is multiplied like any other value, so a multiplier
+            with M(0, w) != 0 makes errors there too. "skip": a padded zero is not multiplied and
+            adds exactly 0. Values of other padding modes are always multiplied.
+        accumulator: The register that sums the products; None if no sum overflows. Gradients
+            ignore overflow.
+        calibrator: Calibrator of the layer; None for the argument of `axopt.prepare`.
+        weight_scales: "per-channel" or "per-tensor"; None for the argument of `axopt.prepare`.
+
+    Raises:
+        ArgumentError: If a value breaks its rule.
+
+    Example:
+        >>> LayerOptions(padded_taps="skip", accumulator=Accumulator(20)).accumulator.bits
+        20
     """
 
     padded_taps: str = "multiply"

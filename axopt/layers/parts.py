@@ -1,14 +1,15 @@
-"""Convolutions over one to three dimensions as native ones over rows and columns.
+"""Convolutions over one to three dimensions as native convolutions of images.
 
-A line is an image of one row. A volume is one image for each plane of its results, which has the
-planes under a kernel for channels: those of a channel side by side, so that groups stay together.
+A line is an image of one row. A volume becomes one image for each plane of results. The planes
+under the kernel are the channels of this image. Planes of one input channel are neighbours, so
+that groups stay together.
 
-A convolution is one `Part`. A transposed one is several, one for each phase: with the stride s
-and the dilation d, the result t lies at the place u = t + padding of the input, s apart, and tap k
-of the input i at i s + k d. So the results of a phase, u = r modulo s, meet only the taps with
-k d = r modulo s. Those are s / g apart, g being the greatest common divisor of s and d, and of two
-neighbours the second meets the input d / g before the first: an ordinary convolution of stride 1
-and dilation d / g with the taps reversed. No inserted zero is ever multiplied.
+A convolution is one `Part`. A transposed convolution has one part for each phase of its stride.
+With stride s and dilation d, tap k of input i contributes to the position u = i s + k d, and u is
+the result t = u - padding. So the results of phase r (u = r modulo s) use only the taps with
+k d = r modulo s. With g = gcd(s, d), these taps are s / g apart, and of two neighbouring taps the
+second one uses the input d / g positions before that of the first. This is an ordinary convolution
+of stride 1 and dilation d / g with its taps reversed. No inserted zero is ever multiplied.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from torch.nn import functional
 from axopt.kernels import Window
 
 Border = tuple[tuple[int, int], ...]
-"""Positions before and behind, for each dimension."""
+"""Number of positions before and behind, for each dimension."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A convolution over some dimensions that makes some of a layer's results.
+    """A convolution that makes some of a layer's results. All fields have a value per dimension.
 
     Attributes:
-        stride: Between its windows, for each dimension.
-        dilation: Between the taps of a window.
-        padding: Zeros on either side that the native operation puts there.
-        crop: What is left out of the input, before and behind.
-        taps: Which of the kernel's taps it has.
-        results: Where its results are among those of the layer.
+        stride: Distance of its windows.
+        dilation: Distance of the taps of a window.
+        padding: Zeros that the native operation pads on either side.
+        crop: Positions of the input that are cut off before and behind.
+        taps: Taps of the layer's kernel that it uses.
+        results: Positions of its results among those of the layer.
     """
 
     stride: tuple[int, ...]
@@ -49,7 +50,7 @@ class Part:
     results: tuple[slice, ...]
 
     def window(self, groups: int) -> Window:
-        """How its kernel moves over images."""
+        """Return the window of its native operation on images."""
         pairs = (self.stride, self.padding, self.dilation)
         ones = (1, 0, 1)
         stride, padding, dilation = (
@@ -58,27 +59,27 @@ class Part:
         return Window(stride, padding, dilation, groups)  # type: ignore[arg-type]
 
     def kernel(self, weight: Tensor) -> Tensor:
-        """Its taps of ``weight``, as ``(out_channels, channels, kernel_h, kernel_w)``."""
+        """Return its taps of ``weight``, as ``(out_channels, channels, kernel_h, kernel_w)``."""
         weight = weight[(slice(None), slice(None), *self.taps)]
         return weight[:, :, None] if weight.ndim == 3 else weight.flatten(1, -3)
 
     def result_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """How many of a layer's results of ``size`` are its own, for each dimension."""
+        """Return the size of its own results where those of the layer have ``size``."""
         return _lengths(self.results, size)
 
     def kernel_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """How many of the taps of a kernel of ``size`` it has, for each dimension."""
+        """Return the size of its own kernel where that of the layer has ``size``."""
         return _lengths(self.taps, size)
 
     def images(self, x: Tensor, taps: int) -> Tensor:
-        """Its input as images.
+        """Return its input as images.
 
         Args:
-            x: ``(samples, channels, ...)``, padded but for what the native operation pads.
-            taps: Of its kernel in the first of three dimensions.
+            x: ``(samples, channels, ...)`` with the border of the layout.
+            taps: Number of its taps in the first of three dimensions.
 
         Returns:
-            ``(images, channels, height, width)``, a view of ``x`` unless there are planes.
+            ``(images, channels, height, width)``; a view of ``x`` for one or two dimensions.
         """
         kept = [
             slice(before, size - behind)
@@ -103,9 +104,9 @@ class Layout:
     """The parts of a layer.
 
     Attributes:
-        border: Zeros that are put around the input first.
-        parts: What then runs.
-        direct: Whether that is one native operation on the input as it is.
+        border: Zeros that are padded around the input before the parts run.
+        parts: The native convolutions.
+        direct: Whether there is one part, and it runs on the input as it is.
     """
 
     border: Border
@@ -114,7 +115,7 @@ class Layout:
 
 
 def bordered(x: Tensor, border: Sequence[tuple[int, int]]) -> Tensor:
-    """``x`` with zeros around it, or cut where there are less than none."""
+    """Pad ``x`` with zeros; cut it where the border is negative."""
     if not any(map(any, border)):
         return x
     return functional.pad(x, [n for sides in reversed(border) for n in sides])
@@ -123,7 +124,7 @@ def bordered(x: Tensor, border: Sequence[tuple[int, int]]) -> Tensor:
 def convolution_layout(
     stride: tuple[int, ...], dilation: tuple[int, ...], border: Border
 ) -> Layout:
-    """The one part of a convolution: the native operation pads where both sides are alike."""
+    """Return the one part of a convolution; the native operation pads if both sides are equal."""
     dims = len(stride)
     alike = [a == b and d >= dims - 2 for d, (a, b) in enumerate(border)]
     whole = (slice(None),) * dims
@@ -137,7 +138,7 @@ def convolution_layout(
 
 @dataclass(frozen=True)
 class _Phase:
-    """A part along one dimension; ``taps`` of the reversed kernel."""
+    """A part along one dimension; ``taps`` are those of the reversed kernel."""
 
     border: tuple[int, int]
     dilation: int
@@ -153,9 +154,9 @@ def transposed_layout(
     padding: tuple[int, ...],
     output_padding: tuple[int, ...],
 ) -> Layout:
-    """The phases of a transposed convolution, their taps being those of the reversed kernel.
+    """Return the phases of a transposed convolution, with the taps of the reversed kernel.
 
-    A phase without taps has an empty slice of them.
+    All arguments have a value per dimension. A phase without taps has an empty slice of taps.
     """
     along = [
         [_phase(r, *sizes) for r in range(sizes[1])]
@@ -183,18 +184,27 @@ def transposed_layout(
 
 
 def _phase(r: int, kernel: int, stride: int, dilation: int, padding: int, extra: int) -> _Phase:
-    """The results with t + padding = r modulo the stride, see the module's text."""
+    """Return the phase r: the results t with t + padding = r modulo the stride.
+
+    Args:
+        r: Number of the phase, 0..stride - 1.
+        kernel: Number of taps of the layer.
+        stride: Stride of the layer.
+        dilation: Dilation of the layer.
+        padding: Positions that are cut off the results on either side.
+        extra: Output padding.
+    """
     divisor = math.gcd(stride, dilation)
     first = -(-(padding - r) // stride)  # the least q with t = q stride + r - padding >= 0
     results = slice(first * stride + r - padding, None, stride)
     apart = stride // divisor
-    taps = [k for k in range(min(apart, kernel)) if k * dilation % stride == r]
-    if not taps:
+    first_tap = next((k for k in range(min(apart, kernel)) if k * dilation % stride == r), None)
+    if first_tap is None:
         return _Phase((0, 0), 1, slice(0, 0), results)
-    count = len(range(taps[0], kernel, apart))
-    last_tap = taps[0] + (count - 1) * apart
-    step = dilation // divisor
-    offset = (r - taps[0] * dilation) // stride  # where the first tap of q = 0 lies
-    before = (count - 1) * step - offset - first
+    count = len(range(first_tap, kernel, apart))
+    last_tap = first_tap + (count - 1) * apart
+    spacing = dilation // divisor
+    offset = (r - first_tap * dilation) // stride  # input position of the first tap for q = 0
+    before = (count - 1) * spacing - offset - first
     behind = offset + (dilation * (kernel - 1) + extra - padding - r) // stride
-    return _Phase((before, behind), step, slice(kernel - 1 - last_tap, None, apart), results)
+    return _Phase((before, behind), spacing, slice(kernel - 1 - last_tap, None, apart), results)

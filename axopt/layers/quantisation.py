@@ -1,10 +1,10 @@
 """Affine quantisation onto the codes of a multiplier's operands.
 
-A real value x has the level ``n = clamp(round(x * inverse) + zero_point, 0, top)``, with inverse
-the float32 nearest to 1 / scale and rounding half to even, as torch's fake_quantize operators do.
-A level n stands for ``scale * (n - zero_point)``; real zero has a level of its own. Level n is
-multiplied as the code ``code_of_level[n]``, a row or column of the product table. Unless a
-correction chose otherwise, levels are codes.
+A real value x has the level ``n = clamp(round(x * inverse) + zero_point, 0, top)``. Here inverse
+is the float32 nearest to 1 / scale, and rounding is half to even, as in torch's fake_quantize
+operators. Level n stands for ``scale * (n - zero_point)``, so real zero has a level of its own. It
+is multiplied as the code ``code_of_level[n]``, a row or column of the product table. Without a
+correction, levels are codes.
 
 A signed multiplier multiplies ``code - 128``, an unsigned one the code itself. Weights of signed
 multipliers are symmetric: zero is code 128. The zero-point sums of another code are subtracted
@@ -35,13 +35,25 @@ class QuantParams:
     """Scale, zero point and codes of one tensor, or of each channel of a weight.
 
     Attributes:
-        scale: Real value between levels, ``()`` or ``(channels,)`` float32, positive and finite.
-        zero_point: Level of the value 0, same shape, int64 in 0..top.
+        scale: Difference of neighbouring levels' values, ``()`` or ``(channels,)`` float32,
+            positive and finite.
+        zero_point: Level of the value 0, shaped as ``scale``, int64 in 0..top.
         stride: Distance between the codes of neighbouring levels, a power of two up to 128. A
             multiplier that ignores low bits is accurate on every ``stride``-th code only.
         code_of_level: Code of every level, ``(256,)`` uint8; None: ``level * stride``. Either way
             two neighbouring codes differ by ``scale / stride``, and ``stride * zero_point`` is the
             code that represents zero.
+
+    Raises:
+        ArgumentError: If a value breaks its rule.
+
+    Example:
+        >>> params = QuantParams(torch.tensor(0.5), torch.tensor(128))
+        >>> params.codes(torch.tensor([-1.0, 0.0, 0.6]))
+        tensor([126, 128, 129], dtype=torch.uint8)
+        >>> coarse = QuantParams(torch.tensor(4.0), torch.tensor(16), stride=8)
+        >>> coarse.codes(torch.tensor([-1.0, 0.0, 4.0]))
+        tensor([128, 128, 136], dtype=torch.uint8)
     """
 
     scale: Tensor
@@ -75,7 +87,7 @@ class QuantParams:
     def from_range(
         cls, low: Tensor, high: Tensor, *, signed: bool, stride: int = 1
     ) -> "QuantParams":
-        """The parameters whose representable range covers [low, high] and zero.
+        """Return the parameters whose range covers [low, high] and zero.
 
         Args:
             low: ``()`` or ``(channels,)`` smallest values.
@@ -87,6 +99,11 @@ class QuantParams:
 
         Raises:
             ArgumentError: If a bound is not finite or ``low > high``.
+
+        Example:
+            >>> params = QuantParams.from_range(torch.tensor(0.0), torch.tensor(5.1), signed=False)
+            >>> round(float(params.scale), 4), int(params.zero_point)
+            (0.02, 0)
         """
         low, high = low.double(), high.double()
         if not bool((torch.isfinite(low) & torch.isfinite(high) & (low <= high)).all()):
@@ -105,7 +122,7 @@ class QuantParams:
         return cls(scale, zero_point, stride)
 
     def to(self, device: torch.device) -> "QuantParams":
-        """The same parameters on ``device``; these themselves if they are there."""
+        """Return the parameters on ``device``; this object if they are there already."""
         if self.scale.device == device:
             return self
         codes = None if self.code_of_level is None else self.code_of_level.to(device)
@@ -113,11 +130,12 @@ class QuantParams:
 
     @property
     def per_channel(self) -> bool:
+        """Whether each channel has a scale and a zero point of its own."""
         return self.scale.ndim == 1
 
     @property
     def top(self) -> int:
-        """The highest level."""
+        """Highest level."""
         return 256 // self.stride - 1
 
     @property
@@ -144,17 +162,17 @@ class QuantParams:
         return self.code_of_level[levels]
 
     def _shaped(self, ndim: int) -> tuple[Tensor, Tensor]:
-        """Scale and zero point, broadcastable against a tensor whose channels come first."""
+        """Shape scale and zero point to broadcast against a tensor whose channels come first."""
         if not self.per_channel:
             return self.scale, self.zero_point.float()
         shape = (-1,) + (1,) * (ndim - 1)
         return self.scale.view(shape), self.zero_point.float().view(shape)
 
     def levels(self, x: Tensor) -> Tensor:
-        """Quantise.
+        """Quantise to levels.
 
         Args:
-            x: Any shape; channels first where the parameters are per channel. Infinities saturate
+            x: Any shape; channels first if the parameters are per channel. Infinities saturate,
                 and NaN becomes the zero point.
 
         Returns:
@@ -165,23 +183,23 @@ class QuantParams:
         return steps.add_(zero_point).clamp_(0, self.top).to(torch.uint8)
 
     def codes(self, x: Tensor) -> Tensor:
-        """The codes that the multiplier gets for ``x``: uint8 of the same shape."""
+        """Quantise to the codes that the multiplier gets, uint8 of the same shape."""
         levels = self.levels(x)
         if self.code_of_level is not None:
             return self.code_of_level[levels.long()]
         return levels if self.stride == 1 else levels.mul_(self.stride)
 
     def values(self, levels: Tensor) -> Tensor:
-        """The real values (float32) that ``levels`` stand for."""
+        """Return the real values that ``levels`` stand for, float32."""
         scale, zero_point = self._shaped(levels.ndim)
         return (levels.float() - zero_point) * scale
 
     def fake_quantise(self, x: Tensor) -> Tensor:
-        """``values(levels(x))``: x rounded to what the levels can represent."""
+        """Round ``x`` to values that levels stand for: ``values(levels(x))``."""
         return self.values(self.levels(x))
 
     def inside(self, x: Tensor) -> Tensor:
-        """Mask of the elements that quantisation does not clip; NaN counts as clipped."""
+        """Return a mask of the elements that are not clipped; NaN counts as clipped."""
         scale, zero_point = self._shaped(x.ndim)
         steps = torch.round(x.detach().float() * scale.reciprocal()) + zero_point
         return (steps >= 0) & (steps <= self.top)
@@ -192,14 +210,20 @@ class Quantisation:
     """The formats of a layer's operands and results.
 
     A result is ``float(sum) * scale + bias'`` with ``scale = (activation.unit * weights.unit) *
-    gain`` and ``bias' = bias + shift``, each step rounded to float32.
+    gain`` and ``bias' = bias + shift``. Each operation is rounded to float32.
 
     Attributes:
-        activation: Of the activations.
-        weights: Of the weights.
-        gain: ``(out_channels,)`` float32 or None, for 1.
-        shift: ``(out_channels,)`` float32 or None, for 0.
-        corrections: Names of what was chosen for one circuit; none in calibrated formats.
+        activation: Format of the activations.
+        weights: Format of the weights.
+        gain: ``(out_channels,)`` float32; None for 1.
+        shift: ``(out_channels,)`` float32; None for 0.
+        corrections: Names of the corrections in use; empty for calibrated formats.
+
+    Example:
+        >>> one = QuantParams(torch.tensor(0.5), torch.tensor(128))
+        >>> formats = Quantisation(one, one).corrected("gain", torch.tensor([1.0, 1.25]), None)
+        >>> formats.output_scale, formats.corrections
+        (tensor([0.2500, 0.3125]), ('gain',))
     """
 
     activation: QuantParams
@@ -209,7 +233,7 @@ class Quantisation:
     corrections: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Quantisation":
-        """The same formats on ``device``; these themselves if they are there."""
+        """Return the formats on ``device``; this object if they are there already."""
         if self.activation.scale.device == device:
             return self
         gain, shift = (None if v is None else v.to(device) for v in (self.gain, self.shift))
@@ -219,18 +243,18 @@ class Quantisation:
 
     @property
     def output_scale(self) -> Tensor:
-        """What one unit of a sum is worth, ``()`` or ``(out_channels,)`` float32."""
+        """Factor from sums to results, ``()`` or ``(out_channels,)`` float32."""
         scale = self.activation.unit * self.weights.unit
         return scale if self.gain is None else scale * self.gain
 
     def corrected(self, name: str, gain: Tensor | None, shift: Tensor | None) -> "Quantisation":
-        """These formats with another gain and shift, rounded.
+        """Return these formats with another gain and shift.
 
-        Both are `rounded`, so that the last bits of what was measured in floating point, which
-        differ between machines, are not in the results.
+        Both are `rounded`, so that results do not depend on the last bits of measured values,
+        which differ between machines.
 
         Args:
-            name: Of the correction, added to the others.
+            name: Name of the correction, added to the others.
             gain: ``(out_channels,)``, or None for 1.
             shift: ``(out_channels,)``, or None for 0.
         """
@@ -239,29 +263,44 @@ class Quantisation:
         return replace(self, gain=gain, shift=shift, corrections=names)
 
     def output_bias(self, bias: Tensor | None) -> Tensor | None:
-        """What is added to the results of a layer with that bias; None if nothing is."""
+        """Return the sum of ``bias`` and the shift; None if there is neither."""
         if self.shift is None or bias is None:
             return self.shift if bias is None else bias.detach().float()
         return bias.detach().float() + self.shift
 
 
 def rounded(values: Tensor) -> Tensor:
-    """``values`` in float64, rounded to 20 significant bits."""
+    """Round to 20 significant bits, in float64.
+
+    Example:
+        >>> rounded(torch.tensor(1 + 2.0**-30, dtype=torch.float64)).item()
+        1.0
+    """
     mantissa, exponent = torch.frexp(values.double())
     return torch.ldexp((mantissa * 2**20).round(), exponent - 20)
 
 
 def _usable_scale(scale: Tensor) -> Tensor:
-    """float32 scale, 1 where the range is empty, never below the smallest normal number."""
+    """Return a float32 scale: 1 for an empty range, at least the smallest normal number."""
     usable = scale.float().clamp(min=_SMALLEST_SCALE)
     return torch.where(scale == 0, torch.ones_like(usable), usable)
 
 
 def weight_params(weight: Tensor, *, signed: bool, per_channel: bool) -> QuantParams:
-    """Min-max parameters of a weight whose first dimension is the output channel.
+    """Return the parameters that cover the whole range of a weight.
+
+    Args:
+        weight: Output channels first.
+        signed: Whether the format is symmetric (True) or affine (False).
+        per_channel: Whether each output channel gets a scale of its own.
 
     Raises:
         ArgumentError: If the weight holds NaN or infinity.
+
+    Example:
+        >>> weight = torch.tensor([[1.27, 0.0], [-2.54, 1.0]])
+        >>> weight_params(weight, signed=True, per_channel=True).scale
+        tensor([0.0100, 0.0200])
     """
     values = weight.detach().flatten(1) if per_channel else weight.detach().flatten()
     if values.numel() == 0:

@@ -1,4 +1,4 @@
-"""How often the operands of a layer have each level, by which slopes of a table are weighted."""
+"""Level frequencies of a layer's operands, used to weight the slopes of a table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from axopt.layers.quantisation import Quantisation, QuantParams
 
 
 class Observed(Protocol):
-    """What this module needs of a layer."""
+    """The part of a layer that this module uses."""
 
     channels: ChannelHistograms
 
@@ -22,17 +22,24 @@ class Observed(Protocol):
         """Float weight, output channels first."""
 
     def quantisation(self) -> Quantisation:
-        """Formats in use."""
+        """Return the formats in use."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Part of a layer's operands at each level, as bytes of float64, which can be keys.
+    """Share of a layer's operands at each level, as bytes of float64, which are hashable.
 
     Attributes:
-        activation: Of the activations that are not exactly zero. Most zeros are what a rectifier
-            left, which lets no gradient through.
-        weights: Of the weights.
+        activation: Shares of the activations, exact zeros excluded: most of these are outputs of
+            a ReLU, which passes no gradient there.
+        weights: Shares of the weights.
+
+    Example:
+        >>> import axopt
+        >>> emulated = axopt.prepare(torch.nn.Linear(3, 2), torch.rand(16, 3))
+        >>> shares = Shares.of(emulated.emulated_layers["0"])
+        >>> len(shares.weights) // 8
+        256
     """
 
     activation: bytes
@@ -40,7 +47,7 @@ class Shares:
 
     @classmethod
     def of(cls, layer: Observed) -> Shares:
-        """The shares in calibration's inputs and the present weights, in the present formats."""
+        """Return the shares of the calibration inputs and of the present weights."""
         formats = layer.quantisation()
         levels = formats.weights.levels(layer.filters).flatten().cpu()
         weights = torch.bincount(levels.long(), minlength=formats.weights.top + 1)
@@ -49,10 +56,21 @@ class Shares:
 
 
 def level_shares(channels: ChannelHistograms, activation: QuantParams) -> Tensor:
-    """How often each input channel has each level, exact zeros left out.
+    """Return how often each input channel has each level, exact zeros excluded.
+
+    Args:
+        channels: Histograms of the input channels.
+        activation: Format of the activations.
 
     Returns:
-        ``(channels, levels)`` float64, parts of all values that the kernel meets.
+        ``(channels, levels)`` float64 shares of all values that the kernel sees.
+
+    Example:
+        >>> channels = ChannelHistograms()
+        >>> channels.update(torch.tensor([[0.5, 1.0, 1.0, 0.0]]))
+        >>> one = QuantParams(torch.tensor(0.5), torch.tensor(0))
+        >>> [round(share, 2) for share in level_shares(channels, one)[0, :3].tolist()]
+        [0.0, 0.25, 0.5]
     """
     levels = torch.arange(activation.top, dtype=torch.float64)
     borders = (levels + 0.5 - int(activation.zero_point)) * activation.scale.double().cpu()
@@ -61,7 +79,7 @@ def level_shares(channels: ChannelHistograms, activation: QuantParams) -> Tensor
 
 
 def _normalised(counts: Tensor) -> bytes:
-    """Parts of the sum; equal ones if that is zero."""
+    """Return counts divided by their sum, as bytes; equal shares if the sum is zero."""
     total = counts.sum()
     shares = counts / total if bool(total > 0) else torch.full_like(counts, 1 / len(counts))
     return shares.numpy().tobytes()

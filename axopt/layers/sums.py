@@ -1,7 +1,7 @@
-"""Integer sums of a layer's products, step by step.
+"""Integer sums of a layer's products, one element-wise operation after the other.
 
-Where a result needs more than the native kernels do - taps that are skipped, a narrow accumulator
-- it is summed window by window: all values that meet in one output, and which of them are absent.
+Skipped taps and narrow accumulators are beyond the native kernels. Such layers are summed window
+by window: all values that contribute to one output, and a mask of those that are absent.
 """
 
 from __future__ import annotations
@@ -23,10 +23,20 @@ class Products:
     """The products of a layer with its present weights.
 
     Attributes:
-        plan: How they are formed.
-        signed: Kind of the circuit.
+        plan: How products are formed.
+        signed: Whether the multiplier is signed.
         quantisation: Formats of the operands.
         codes: Weight codes, ``(out_channels, ...)`` uint8.
+
+    Example:
+        >>> from axopt import load_library
+        >>> from axopt.layers import QuantParams, plan_of
+        >>> one = QuantParams(torch.tensor(1.0), torch.tensor(128))
+        >>> weights = one.codes(torch.tensor([[2.0, 3.0]]))
+        >>> plan = plan_of(load_library().exact(signed=True), False)
+        >>> products = Products(plan, True, Quantisation(one, one), weights)
+        >>> products.window_sums(one.codes(torch.tensor([[[10.0, 1.0]]])), None, None)
+        tensor([[23]])
     """
 
     plan: Plan
@@ -36,53 +46,52 @@ class Products:
 
     @property
     def origin(self) -> int:
-        """The code that the circuit takes for 0."""
+        """Code of the operand value 0."""
         return SIGNED_ZERO_POINT if self.signed else 0
 
     @property
     def activation_zero(self) -> int:
-        """What is multiplied where the activation is zero by its format."""
+        """Operand value that represents a zero activation."""
         return int(self.quantisation.activation.zero_code) - self.origin
 
     @property
     def weight_zero(self) -> Tensor:
-        """The same of the weights, ``()`` or ``(out_channels,)``."""
+        """Operand value that represents a zero weight, ``()`` or ``(out_channels,)``."""
         return self.quantisation.weights.zero_code - self.origin
 
     @property
     def padding_code(self) -> int:
-        """The code that a padded zero is multiplied as."""
+        """Code of a padded zero."""
         activation = self.quantisation.activation
         return int(activation.codes(torch.zeros(1, device=activation.scale.device)))
 
     def image_sums(self, x: Tensor, codes: Tensor, window: Window) -> Tensor:
-        """Sums of an ordinary convolution, less the zero-point terms.
+        """Return the sums of an ordinary convolution less its zero-point sums.
 
         Args:
             x: Activation codes, ``(images, channels, height, width)`` uint8.
-            codes: Of these weight codes, ``(out_channels, channels // groups, kernel_h,
-                kernel_w)`` uint8, ordered as the kernels take them.
-            window: How they move over the images.
+            codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
+            window: Stride, padding, dilation and groups.
 
         Returns:
-            ``(images, out_channels, out_height, out_width)`` int32, or int64 where there are
-            zero-point terms.
+            ``(images, out_channels, out_height, out_width)`` int32, or int64 if there are
+            zero-point sums.
         """
         rows, columns = window.padding
         x = functional.pad(x, (columns, columns, rows, rows), value=self.padding_code)
         sums = self._convolved(x, codes, self.plan, window)
         if self.activation_zero == 0 and self.signed:
             return sums
-        terms, outputs = codes[0].numel(), len(codes)
+        depth, outputs = codes[0].numel(), len(codes)
         one_output_a_group = torch.zeros_like(codes[: window.groups])
         met = self._convolved(x, one_output_a_group, first_operand_plan(), window)
-        weights = codes.flatten(1).sum(1, dtype=torch.int64) - self.origin * terms
+        weights = codes.flatten(1).sum(1, dtype=torch.int64) - self.origin * depth
         zero = self.weight_zero
         return less_zero_points(
             sums,
-            met.long().repeat_interleave(outputs // window.groups, dim=1) - self.origin * terms,
+            met.long().repeat_interleave(outputs // window.groups, dim=1) - self.origin * depth,
             weights.view(-1, 1, 1),
-            terms,
+            depth,
             (self.activation_zero, zero.view(-1, 1, 1) if zero.ndim else zero),
         )
 
@@ -94,14 +103,14 @@ class Products:
     def window_sums(
         self, windows: Tensor, absent: Tensor | None, accumulator: Accumulator | None
     ) -> Tensor:
-        """Sums of windows, less the zero-point terms.
+        """Return the sums of windows less their zero-point sums.
 
         Args:
-            windows: Activation codes, ``(n, groups, depth)`` uint8, the depth ordered as a
-                flattened filter is.
-            absent: ``(n, groups, depth)`` bool or one that broadcasts to it: values that are not
-                multiplied, those being `padding_code` in ``windows``. None if there are none.
-            accumulator: What sums the products; None for one without bounds.
+            windows: Activation codes, ``(n, groups, depth)`` uint8; the depth is ordered like a
+                flattened filter.
+            absent: Mask of the values that are not multiplied, bool, broadcastable to ``windows``,
+                which holds `padding_code` there. None if there are none.
+            accumulator: The register that sums the products; None if no sum overflows.
 
         Returns:
             ``(n, out_channels)`` int64.
@@ -130,17 +139,17 @@ class Products:
         values = codes.long() - self.origin
         activations = windows.long().sum(1, keepdim=True) - self.origin * windows.shape[1]
         weights = values.sum(1).repeat(len(windows), 1)
-        terms = torch.full_like(activations, windows.shape[1])
+        depth = torch.full_like(activations, windows.shape[1])
         saturates = accumulator is not None and accumulator.overflow == "saturate"
         if accumulator is not None and saturates:
             sums = self._saturated(windows, absent, codes, accumulator)
         else:
             sums = gemm_sums(windows, codes, self.plan).long()
         if absent is not None:
-            at = absent.any(1).nonzero()[:, 0]  # few, where it is the border of an image
+            at = absent.any(1).nonzero()[:, 0]  # few if these are borders of images
             lacking = absent[at]
             count = lacking.sum(1, keepdim=True)
-            terms[at] -= count
+            depth[at] -= count
             activations[at] -= count * (self.padding_code - self.origin)
             weights[at] -= _matrix_product(lacking, values)
             if not saturates:
@@ -149,12 +158,12 @@ class Products:
             low, high = accumulator.bounds(signed=self.signed)
             sums = (sums - low) % (high - low + 1) + low
         zeros = (self.activation_zero, weight_zero)
-        return less_zero_points(sums, activations, weights, terms, zeros)
+        return less_zero_points(sums, activations, weights, depth, zeros)
 
     def _saturated(
         self, windows: Tensor, absent: Tensor | None, codes: Tensor, accumulator: Accumulator
     ) -> Tensor:
-        """``(n, outputs)`` int64 sums that every addition keeps within the accumulator."""
+        """Return sums that saturate at every addition, ``(n, outputs)`` int64."""
         low, high = accumulator.bounds(signed=self.signed)
         table = self._table
         sums = torch.zeros(len(windows), len(codes), dtype=torch.int64, device=windows.device)
@@ -169,17 +178,17 @@ class Products:
         return torch.tensor(self.plan.table, dtype=torch.int64, device=self.codes.device)
 
     def _padding_products(self, codes: Tensor) -> Tensor:
-        """int64 products of a padded zero with every weight, shaped as ``codes``."""
+        """Return the products of a padded zero with every weight, int64, shaped as ``codes``."""
         return self._table[self.padding_code][codes.long()]
 
     def need_steps(self, skips: bool, accumulator: Accumulator | None) -> bool:
-        """Whether skipping padded zeros or a bounded accumulator may change any sum."""
+        """Return whether skipping padded zeros or the accumulator may change any sum."""
         if accumulator is not None and not self._fit(accumulator):
             return True
         return skips and not self.padding_adds_nothing()
 
     def padding_adds_nothing(self) -> bool:
-        """Whether skipping a padded zero gives what multiplying it does, for every weight."""
+        """Return whether skipping a padded zero equals multiplying it, for every weight."""
         zero = self.weight_zero.expand(len(self.codes))[:, None]
         codes = self.codes.flatten(1)
         added = less_zero_points(
@@ -192,7 +201,7 @@ class Products:
         return not bool(added.any())
 
     def _fit(self, accumulator: Accumulator) -> bool:
-        """Whether no sum of any activations, nor any part of one, leaves the accumulator."""
+        """Return whether every partial sum fits the accumulator, for all activations."""
         low, high = accumulator.bounds(signed=self.signed)
         extremes = (self.plan.table.min(0).clip(max=0), self.plan.table.max(0).clip(min=0))
         codes = self.codes.flatten(1).cpu().numpy()
@@ -204,14 +213,17 @@ def less_zero_points(
     sums: Tensor,
     activation_sums: Tensor,
     weight_sums: Tensor,
-    terms: int | Tensor,
+    depth: int | Tensor,
     zeros: tuple[int, int | Tensor],
 ) -> Tensor:
-    """``sum M(a, w) - zw sum a - za sum w + K za zw`` in int64, see docs/architecture.md."""
+    """Return ``sum M(a, w) - zw sum a - za sum w + K za zw`` in int64.
+
+    See docs/architecture.md.
+    """
     za, zw = zeros
-    return sums.long() - zw * activation_sums - za * weight_sums + terms * za * zw
+    return sums.long() - zw * activation_sums - za * weight_sums + depth * za * zw
 
 
 def _matrix_product(rows: Tensor, weights: Tensor) -> Tensor:
-    """``rows @ weights.T`` of integers, exact below 2^53, as int64."""
+    """Return ``rows @ weights.T`` of integers as int64, exact below 2^53."""
     return (rows.double() @ weights.double().T).round_().long()

@@ -1,19 +1,20 @@
-"""What stands for a product table in the backward pass: its slopes, as few separable terms.
+"""The surrogate of a product table in the backward pass: its slopes as a few separable terms.
 
 With levels n and m of activation and weight, a layer computes sums of
 
     scale_a scale_w ((n - zero_a) (m - zero_w) + E(n, m))
 
-where E is the error of the circuit. The straight-through estimator takes E for constant. The other
-surrogates take its slopes from the table, by least squares lines through the products in a window
-around each level, which smooths over the steps of truncated circuits, and approximate each of the
-two matrices of slopes by separable terms, weighted by how often the layer has the levels:
+where E is the error of the multiplier. The straight-through estimator treats E as constant. The
+other surrogates take the slopes of E from the table. A slope is that of the least-squares line
+through the products in a window around a level, which smooths the staircase of truncated
+multipliers. Each of the two matrices of slopes is approximated by separable terms:
 
-    dE/dn (n, m) ~ other_0(m) + own_1(n) other_1(m) + ...,
+    dE/dn (n, m) ~ other_0(m) + own_1(n) other_1(m) + ...
 
-the first being the mean over n and the rest the singular vectors of what remains. Activations
-behind a rectifier and weights fill a small part of the table, and what the circuit does elsewhere
-matters to no result. A backward pass is then one ordinary convolution a term.
+The first term is the mean over n, the others are singular vectors of the remainder. All are
+weighted by how often the layer uses the levels: activations behind a ReLU and weights fill a small
+part of the table, and the rest of it affects no result. The backward pass is one ordinary
+convolution for each term.
 
 .. [Bengio2013] Y. Bengio, N. Leonard and A. Courville, "Estimating or Propagating Gradients
    Through Stochastic Neurons for Conditional Computation", arXiv:1308.3432.
@@ -35,12 +36,12 @@ from axopt.multipliers import Multiplier
 Floats = NDArray[np.float64]
 
 GRADIENTS = ("ste", "slopes", "table")
-"""Straight-through; a slope for each level of the other operand; slopes in a window, ``rank``
-separable terms."""
+"""Kinds of gradients: the straight-through estimator; one slope for each level of the other
+operand; slopes in a window, as ``rank`` separable terms."""
 
 LEVELS = 256
 _UNSEEN = 0.1
-"""Part of the importance that all levels have alike: weights and activations move in training."""
+"""Share of the importance that is equal for all levels, as operands move in training."""
 
 _DTYPES = (torch.float32, torch.bfloat16)
 
@@ -51,11 +52,19 @@ class Gradient:
 
     Attributes:
         kind: One of `GRADIENTS`.
-        rank: Separable terms of "table", and so convolutions of its backward pass, at most.
-        half_width: Codes to either side that the window of "table" covers.
-        tolerance: A term is left out if the root mean square of what it adds is less than this
-            part of that of the slopes of the exact product.
-        dtype: What the convolutions of the backward pass compute in: float32 or bfloat16.
+        rank: Largest number of separable terms of "table", each a convolution in the backward
+            pass; 1..256.
+        half_width: Number of codes on either side that the window of "table" covers, 1..255.
+        tolerance: A term is dropped if its root mean square is less than this share of that of
+            the exact product's slopes.
+        dtype: Dtype of the convolutions in the backward pass: float32 or bfloat16.
+
+    Raises:
+        ArgumentError: If a value breaks its rule.
+
+    Example:
+        >>> Gradient("table", rank=3).half_width
+        16
     """
 
     kind: str = "ste"
@@ -81,10 +90,10 @@ class Gradient:
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """Slopes of the error along one operand, in separable terms.
+    """Slopes of the error along one operand, as separable terms.
 
     Attributes:
-        own: ``(terms, levels)`` float32 by the level of that operand; the first row is 1.
+        own: ``(terms, levels)`` float32 by the level of this operand; the first row is 1.
         other: ``(terms, levels)`` float32 by the level of the other operand.
     """
 
@@ -93,22 +102,22 @@ class Slopes:
 
     @property
     def terms(self) -> int:
-        """How many there are, one at least."""
+        """Number of terms, at least 1."""
         return len(self.own)
 
     def dense(self) -> Tensor:
-        """``(own levels, other levels)``: the matrix that the terms sum to."""
+        """Return the matrix that the terms sum to, ``(own levels, other levels)``."""
         return self.own.T @ self.other
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The codes that the levels of one operand stand for.
+    """The levels of one operand, in hashable form.
 
     Attributes:
-        stride: Codes from one level to the next.
-        code_of_level: 256 bytes, level -> code; None: ``level * stride``.
-        shares: Part of the operands at each level, bytes of float64; None for equal ones.
+        stride: Distance between the codes of neighbouring levels.
+        code_of_level: Code of every level, 256 bytes; None: ``level * stride``.
+        shares: Share of the operands at each level, bytes of float64; None for equal shares.
     """
 
     stride: int = 1
@@ -117,22 +126,22 @@ class Grid:
 
     @property
     def levels(self) -> int:
-        """How many levels there are."""
+        """Number of levels."""
         return LEVELS // self.stride
 
     def codes(self) -> NDArray[np.intp]:
-        """The code of each level, ``(levels,)``."""
+        """Return the code of each level, ``(levels,)``."""
         if self.code_of_level is None:
             return np.arange(self.levels) * self.stride
         return np.frombuffer(self.code_of_level, np.uint8)[: self.levels].astype(np.intp)
 
     def operands(self, *, signed: bool) -> Floats:
-        """What each level would be exactly, in units of a level, ``(levels,)``."""
+        """Return the exact operand value of each level in units of a level, ``(levels,)``."""
         origin = LEVELS // 2 / self.stride if signed else 0
         return np.arange(self.levels, dtype=np.float64) - origin
 
     def importance(self) -> Floats:
-        """What each level counts, ``(levels,)``: its share, and a little for the unseen."""
+        """Return the weight of each level, ``(levels,)``: its share and a little for all."""
         equal = np.full(self.levels, 1 / self.levels)
         if self.shares is None:
             return equal
@@ -143,14 +152,14 @@ class Grid:
 def error_slopes(
     multiplier: Multiplier, swap: bool, gradient: Gradient, activation: Grid, weight: Grid
 ) -> tuple[Slopes, Slopes]:
-    """Slopes of a circuit's error along the activation and along the weight.
+    """Return the slopes of a multiplier's error along the activation and along the weight.
 
     Args:
-        multiplier: The circuit.
+        multiplier: The multiplier.
         swap: Whether the weight is its first operand.
-        gradient: How to take slopes.
-        activation: Codes of the activation's levels.
-        weight: Codes of the weight's levels.
+        gradient: Kind and options of the slopes.
+        activation: Levels of the activation.
+        weight: Levels of the weight.
 
     Returns:
         In units of one level of each operand: ``d error / d activation``, whose ``own`` levels
@@ -171,7 +180,7 @@ def error_slopes(
 
 
 def level_errors(multiplier: Multiplier, swap: bool, activation: Grid, weight: Grid) -> Floats:
-    """``(activation levels, weight levels)`` error E of the products, in products of levels."""
+    """Return the error E in products of levels, ``(activation levels, weight levels)``."""
     table = multiplier.table.T if swap else multiplier.table
     products = table[np.ix_(activation.codes(), weight.codes())]
     exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
@@ -184,16 +193,16 @@ def _zero(own: int, other: int) -> Slopes:
 
 
 def _half_width(gradient: Gradient, grid: Grid) -> int:
-    """Levels to either side that the window covers."""
+    """Return the number of levels on either side that the window covers."""
     return grid.levels if gradient.kind == "slopes" else max(1, gradient.half_width // grid.stride)
 
 
 def _line_operator(importance: Floats, half_width: int) -> Floats:
-    """The matrix that takes values by level to their slopes in a window of each level.
+    """Return the matrix that maps values by level to the slope in a window around each level.
 
-    The window of level i holds 2 half_width + 1 levels with i in the middle; near the ends it is
-    the last whole one, whose steps of a staircase do not look steeper than they are. The slope is
-    that of the least squares line through it, levels counting by ``importance``.
+    The window of level i holds 2 half_width + 1 levels with i in the middle. Near the ends it is
+    shifted inwards: a shorter window would make a staircase look steeper. The slope is that of the
+    least-squares line through the window, levels weighted by ``importance``.
     """
     levels = len(importance)
     place = np.arange(levels, dtype=np.float64)
@@ -208,16 +217,16 @@ def _line_operator(importance: Floats, half_width: int) -> Floats:
 
 
 def _spread(importance: Floats) -> float:
-    """Standard deviation of an operand in levels: of the slope of the exact product."""
+    """Return the standard deviation of an operand in levels, that of the exact slope."""
     place = np.arange(len(importance), dtype=np.float64)
     return float(np.sqrt(importance @ np.square(place - importance @ place)))
 
 
 def _separated(slopes: Floats, own: Grid, other: Grid, rank: int, least: float) -> Slopes:
-    """At most ``rank`` terms with the least squared error, levels counting by importance.
+    """Split slopes into at most ``rank`` terms of least squared error, weighted by importance.
 
-    The first is the mean. From the second on, terms are kept whose root mean square is more than
-    ``least``: the singular vectors of what remains, weighted by the roots of the importances.
+    The first term is the mean. The others are singular vectors of the remainder, weighted by the
+    square roots of the importances; those with a root mean square up to ``least`` are dropped.
     """
     counts, roots = own.importance(), [np.sqrt(grid.importance()) for grid in (own, other)]
     mean = counts @ slopes

@@ -21,12 +21,16 @@ Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 class EmulatedConvTranspose(ConvolutionLayer):
-    """``nn.ConvTranspose1d``, ``2d`` or ``3d`` whose products come from a table.
+    """``nn.ConvTranspose1d``, ``2d`` or ``3d`` with products from a table.
 
-    An output sums the products of the inputs that its taps meet, as one convolution for each phase
-    of the stride (see `axopt.layers.parts`); zeros between inputs are never multiplied. A tap
-    that meets a position outside the input is a padded one. Channels of weight scales and
-    corrections are output channels.
+    The layer is one convolution for each phase of the stride (see `axopt.layers.parts`). Zeros
+    between inputs are never multiplied. A tap at a position outside the input is a padded one.
+    Channels of weight scales and corrections are output channels.
+
+    Args:
+        conv: The original layer, whose parameters are used.
+        multiplier: The multiplier to start with.
+        **options: See `EmulatedLayer`.
     """
 
     def __init__(self, conv: Transposed, multiplier: Multiplier, **options: Any) -> None:
@@ -59,8 +63,8 @@ class EmulatedConvTranspose(ConvolutionLayer):
 
         Args:
             input: Batched or not.
-            output_size: Size of the results instead of the least one with the layer's
-                ``output_padding``, with or without samples and channels.
+            output_size: Size of the results, with or without samples and channels; by default
+                the one that follows from the layer's ``output_padding``.
 
         Raises:
             ArgumentError: If no output padding leads to ``output_size``.
@@ -74,7 +78,7 @@ class EmulatedConvTranspose(ConvolutionLayer):
     def _of_output_size(
         self, x: Tensor, output_size: Sequence[int] | None
     ) -> EmulatedConvTranspose:
-        """This layer with the output padding that gives results of that size, for one call."""
+        """Return this layer, for one call, with the output padding for ``output_size``."""
         if output_size is None:
             return self
         sizes = self._least_size(self._batched(x).shape[2:])
@@ -87,7 +91,7 @@ class EmulatedConvTranspose(ConvolutionLayer):
                 f"`output_size` must be within {sizes}..{most}, got {tuple(output_size)}."
             )
         layer = object.__new__(type(self))
-        layer.__dict__ = {**self.__dict__, "output_padding": extra}  # shares all there is
+        layer.__dict__ = {**self.__dict__, "output_padding": extra}  # shares everything else
         return layer
 
     def _least_size(self, size: Sequence[int]) -> Sizes:
@@ -100,8 +104,8 @@ class EmulatedConvTranspose(ConvolutionLayer):
         results = tuple(n + extra for n, extra in zip(least, self.output_padding, strict=True))
         if min(results) < 1 or min(size) < 1:
             raise ArgumentError(
-                f"`x` must be large enough for a result, got {tuple(size)}, of which results of "
-                f"{results} would follow."
+                f"`x` must be large enough for a result, got the size {tuple(size)}, which gives "
+                f"results of the size {results}."
             )
         return results
 
@@ -127,7 +131,7 @@ class EmulatedConvTranspose(ConvolutionLayer):
         return to_x, None if to_w is None else _exchanged(to_w, self.groups), to_bias
 
     def sums_by_tap(self, grad: Tensor, sums: Tensor) -> Tensor:
-        """A tap is in the results of its phase only."""
+        """Sum a gradient by tap: a tap contributes to the results of its phase only."""
         batch = self._batched(grad)
         found = batch.sum(0)
         for dim in range(self.dims):
@@ -148,21 +152,57 @@ class EmulatedConvTranspose(ConvolutionLayer):
 
 
 class EmulatedConvTranspose1d(EmulatedConvTranspose):
-    """``nn.ConvTranspose1d`` whose products come from a table; see `EmulatedConvTranspose`."""
+    """``nn.ConvTranspose1d`` with products from a table; see `EmulatedConvTranspose`.
+
+    Example:
+        >>> from axopt import load_library
+        >>> float_layer = nn.ConvTranspose1d(3, 4, 3, stride=2)
+        >>> layer = EmulatedConvTranspose1d(float_layer, load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(2, 3, 4)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([2, 4, 9])
+    """
 
     kind = "conv_transpose1d"
     dims = 1
 
 
 class EmulatedConvTranspose2d(EmulatedConvTranspose):
-    """``nn.ConvTranspose2d`` whose products come from a table; see `EmulatedConvTranspose`."""
+    """``nn.ConvTranspose2d`` with products from a table; see `EmulatedConvTranspose`.
+
+    Example:
+        >>> from axopt import load_library
+        >>> float_layer = nn.ConvTranspose2d(3, 4, 3, stride=2)
+        >>> layer = EmulatedConvTranspose2d(float_layer, load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(2, 3, 4, 4)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([2, 4, 9, 9])
+    """
 
     kind = "conv_transpose2d"
     dims = 2
 
 
 class EmulatedConvTranspose3d(EmulatedConvTranspose):
-    """``nn.ConvTranspose3d`` whose products come from a table; see `EmulatedConvTranspose`."""
+    """``nn.ConvTranspose3d`` with products from a table; see `EmulatedConvTranspose`.
+
+    Example:
+        >>> from axopt import load_library
+        >>> float_layer = nn.ConvTranspose3d(3, 4, 3, stride=2)
+        >>> layer = EmulatedConvTranspose3d(float_layer, load_library().exact(signed=True))
+        >>> layer.observing = True  # calibrate
+        >>> x = torch.rand(2, 3, 4, 4, 4)
+        >>> _ = layer(x)
+        >>> layer.observing = False
+        >>> layer(x).shape
+        torch.Size([2, 4, 9, 9, 9])
+    """
 
     kind = "conv_transpose3d"
     dims = 3
@@ -176,7 +216,16 @@ _FLOAT = {
 
 
 def transposed_products(conv: nn.modules.conv._ConvTransposeNd, size: Sequence[int]) -> int:
-    """Multiplications for one sample with results of ``size``, padded taps included."""
+    """Return the multiplications for one sample with results of ``size``, padded taps included.
+
+    Args:
+        conv: A transposed convolution.
+        size: Size of the results, without samples and channels.
+
+    Example:
+        >>> transposed_products(nn.ConvTranspose1d(2, 3, 4, stride=2), (10,))
+        120
+    """
     padding = cast(Sizes, conv.padding)
     return transposed_multiplications(conv.weight.shape, conv.stride, padding, conv.dilation, size)
 
@@ -210,7 +259,7 @@ def transposed_multiplications(
 
 
 def _exchanged(weight: Tensor, groups: int) -> Tensor:
-    """Input and output channels of each group exchanged: from torch's weight to filters, or back.
+    """Exchange input and output channels of each group: from torch's weight to filters, or back.
 
     ``(groups * a, b, ...)`` becomes ``(groups * b, a, ...)``.
     """

@@ -1,4 +1,8 @@
-"""Emulated layers with weights: packed kernels, zero points, windows."""
+"""Emulated layers with weights.
+
+A call has three parts: `WeightedLayer.forward` looks up the formats, `_kernel` looks up the native
+operations for them (or makes them, once), and `_convolved` runs these.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,21 @@ from axopt.layers.quantisation import Quantisation, QuantParams
 from axopt.layers.sums import Products
 
 _WINDOW_VALUES = 1 << 22
-"""Values of the windows that are summed at a time, where a layer is summed by windows."""
+"""Number of window values that are summed at a time, in layers that are summed by windows."""
 
 
 class WeightedLayer(EmulatedLayer):
-    """A layer whose second operand is its weight, the same in every call."""
+    """A layer whose second operand is its weight, the same in every call.
+
+    Subclasses define how windows are cut from the input and how native operations are run.
+
+    Example:
+        >>> import axopt
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.rand(16, 8))
+        >>> layer = emulated.emulated_layers["0"]
+        >>> isinstance(layer, WeightedLayer), layer(torch.rand(2, 8)).shape
+        (True, torch.Size([2, 4]))
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -30,7 +44,7 @@ class WeightedLayer(EmulatedLayer):
         self._by_windows: tuple[Quantisation, tuple[object, ...], bool] | None = None
 
     def _weight_codes(self, weights: QuantParams) -> Tensor:
-        """Indices of the filters, kept for the next call with the same ones."""
+        """Return the codes of the filters, kept for the next call with the same weight."""
         version = self.weight_version()
         cached = self._codes
         if cached is None or cached[0] != version or cached[1] is not weights:
@@ -38,7 +52,7 @@ class WeightedLayer(EmulatedLayer):
         return cached[2]
 
     def forward(self, input: Tensor) -> Tensor:
-        """Emulate the layer; same shapes and dtype as the layer it stands for.
+        """Emulate the layer; same shapes and dtype as the original layer.
 
         Raises:
             CalibrationError: If the layer was never calibrated.
@@ -74,14 +88,20 @@ class WeightedLayer(EmulatedLayer):
         *,
         bounds: Bounds | None = None,
     ) -> Tensor:
-        """Dequantised sums of table products, and the bias, clamped to ``bounds``."""
+        """Return dequantised sums of table products plus the bias, clamped to ``bounds``.
+
+        Args:
+            x: Prepared input, float32.
+            quantisation: Formats to use.
+            bounds: Lowest and highest result; None for no bounds.
+        """
         if x.device.type == "cpu" and not self._summed_by_windows(quantisation):
             return self._convolved(self._kernel(quantisation), x, bounds)
         y = self.emulated_stepwise(x, quantisation)
         return y if bounds is None else y.clamp_(*bounds)
 
     def emulated_stepwise(self, x: Tensor, quantisation: Quantisation) -> Tensor:
-        """What `emulated` computes, one element-wise operation after the other."""
+        """Compute what `emulated` does, one element-wise operation after the other."""
         products = self._products(quantisation)
         if self._summed_by_windows(quantisation):
             sums = self._window_sums(x, products)
@@ -96,7 +116,7 @@ class WeightedLayer(EmulatedLayer):
         return Products(self._plan, self.multiplier.signed, quantisation, codes)
 
     def _summed_by_windows(self, quantisation: Quantisation) -> bool:
-        """Whether an option of the layer can change a sum, which native kernels do not know."""
+        """Return whether an option that native kernels lack can change a sum of this layer."""
         skips = self.padded_taps == "skip" and self._pads
         if not skips and self.accumulator is None:
             return False
@@ -108,7 +128,7 @@ class WeightedLayer(EmulatedLayer):
         return known[2]
 
     def _window_sums(self, x: Tensor, products: Products) -> Tensor:
-        """Sums of all windows, a part of them at a time: slow, and with all options."""
+        """Sum all windows, some at a time: slow, but with all options."""
         codes = products.quantisation.activation.codes(x)
         outputs = torch.arange(self._outputs(x), device=x.device)
         size = max(1, _WINDOW_VALUES // max(1, products.codes[0].numel()))
@@ -121,7 +141,7 @@ class WeightedLayer(EmulatedLayer):
         return self._from_rows(torch.cat(sums), x)
 
     def _kernel(self, quantisation: Quantisation) -> Convolutions:
-        """The native operations for the present weights and multiplier, made at first use."""
+        """Return the native operations for the present weights and multiplier, made once."""
         key = (self.multiplier.digest, self.swap, active())
         version = self.version()
         kept = self._kernels.get(key, quantisation, version)
@@ -138,24 +158,24 @@ class WeightedLayer(EmulatedLayer):
         return kept
 
     def _without_taps(self, quantisation: Quantisation) -> Tensor:
-        """``(out_channels,)`` results where no product is summed."""
+        """Return the results of positions that sum no product, ``(out_channels,)``."""
         bias = quantisation.output_bias(self.bias)
         return torch.zeros(len(self.filters)) if bias is None else bias
 
     @abstractmethod
     def integer_sums(self, x: Tensor, products: Products) -> Tensor:
-        """Sums of products, less the zero-point terms, for the prepared input.
+        """Return the sums of products less the zero-point sums for the prepared input.
 
         Returns:
-            int32 sums shaped as the results, or int64 where there are zero-point terms.
+            int32 sums shaped as the results, or int64 if there are zero-point sums.
         """
 
     def sums_by_tap(self, grad: Tensor, sums: Tensor) -> Tensor:
-        """A gradient of the results, summed over those that each tap is in.
+        """Sum a gradient over the results that each tap contributes to.
 
         Args:
-            grad: Of the results, shaped as they are.
-            sums: Its ``(out_channels,)`` sums over all.
+            grad: Gradient of the results.
+            sums: Sums of ``grad`` over all results of a channel, ``(out_channels,)``.
 
         Returns:
             A tensor that broadcasts against the filters.
@@ -166,7 +186,7 @@ class WeightedLayer(EmulatedLayer):
     def surrogate_gradients(
         self, grad: Tensor, x: Tensor, weight: Tensor, needs: tuple[bool, bool, bool]
     ) -> Gradients:
-        """Gradients of the float layer, see `gradients.Differentiable`."""
+        """Return the gradients of the float layer, see `gradients.Differentiable`."""
 
     def _sample_windows(self, x: Tensor) -> None:
         x = self._prepared_input(x.detach())
@@ -179,7 +199,7 @@ class WeightedLayer(EmulatedLayer):
 
     @property
     def _pads(self) -> bool:
-        """Whether a window may hold zeros that are not of the input."""
+        """Whether a window may hold padded zeros."""
         return False
 
     @abstractmethod
@@ -188,44 +208,45 @@ class WeightedLayer(EmulatedLayer):
 
     @abstractmethod
     def _outputs(self, x: Tensor) -> int:
-        """How many results each output channel has, for the prepared input."""
+        """Return the number of results per output channel for the prepared input."""
 
     @abstractmethod
     def _windows_at(self, x: Tensor, at: Tensor, padding: float) -> tuple[Tensor, Tensor | None]:
-        """What meets in some results.
+        """Gather the input windows that contribute to the selected outputs.
 
         Args:
             x: Prepared input, or its codes.
-            at: ``(n,)`` int64 numbers of results, counted over samples and positions.
-            padding: What stands for a zero that pads.
+            at: ``(n,)`` int64 numbers of outputs, counted over samples and positions.
+            padding: Value of a padded zero.
 
         Returns:
-            ``(n, groups, depth)`` values, the depth ordered as a flattened filter is, and a mask
-            that broadcasts to it of those that are not multiplied; None if there are none.
+            ``(n, groups, depth)`` values, the depth ordered like a flattened filter; and a mask,
+            broadcastable to it, of the values that are not multiplied, or None if there are none.
         """
 
     @abstractmethod
     def _from_rows(self, rows: Tensor, x: Tensor) -> Tensor:
-        """Results ``(outputs, out_channels)`` in the shape that those of ``x`` have."""
+        """Reshape results ``(outputs, out_channels)`` to those of the input ``x``."""
 
     @abstractmethod
     def _as_kernels(self, codes: Tensor) -> list[tuple[Tensor, Window] | None]:
-        """Weight codes as ``(out_channels, channels // groups, kernel_h, kernel_w)``, by part.
+        """Return the weight codes and the window of each native operation.
 
-        Each part is one native operation; None for one that has no taps.
+        Codes have the shape ``(out_channels, channels // groups, kernel_h, kernel_w)``. None
+        stands for a part without taps.
         """
 
     @abstractmethod
     def _convolved(self, convolutions: Convolutions, x: Tensor, bounds: Bounds | None) -> Tensor:
-        """Run the native operations on the prepared input, and bring their results together."""
+        """Run the native operations on the prepared input and join their results."""
 
     @abstractmethod
     def _prepared_input(self, x: Tensor) -> Tensor:
-        """The input as it is quantised: checked, and padded where that is not with zeros."""
+        """Return the input to quantise: checked, and padded unless the padding is zeros."""
 
     @abstractmethod
     def _per_output(self, values: Tensor) -> Tensor:
-        """Per-tensor or per-channel values, broadcastable against the output."""
+        """Shape per-tensor or per-channel values to broadcast against the results."""
 
     def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "_kernels": KernelCache(), "_by_windows": None}
