@@ -1,4 +1,4 @@
-"""Put multipliers into the layers of an emulated model, and read them back."""
+"""Assign multipliers to the layers of an emulated model, and read the assignment back."""
 
 from __future__ import annotations
 
@@ -30,25 +30,35 @@ def assign_(
     library: MultiplierLibrary | None = None,
     correct: bool | Corrections = False,
 ) -> None:
-    """Choose multipliers, in place. Either all of ``spec`` is applied, or an error and nothing.
+    """Assign multipliers to layers, in place. After an error the model is unchanged.
 
     Args:
         emulated: A model made by `prepare`.
-        spec: A multiplier (or its name) for all layers; a mapping from layer names to
-            multipliers, the other layers keeping theirs; or an `Assignment`, which must name
-            every layer and brings its own quantisation parameters, which stay until the next
-            `Assignment`. A pair (multiplier, swap) chooses the operand order too.
-        library: Where names are looked up; the bundled library by default.
-        correct: Whether to correct the layers that get a multiplier, see `correct_`, or with what.
-            An `Assignment` brings its own corrections, and these are added to those layers only
-            that have none. The order of a pair stays as it is.
+        spec: A multiplier, or its name, for all layers; a mapping from layer names to
+            multipliers, where layers that are not named keep theirs; or an `Assignment`, which
+            must name every layer. An `Assignment` brings quantisation parameters, which stay
+            until the next `Assignment`. A pair (multiplier, swap) fixes the operand order too.
+        library: Library that names are looked up in; the bundled one by default.
+        correct: Whether to correct the layers that get a multiplier, see `correct_`; or the
+            `Corrections` that may be used. Layers that an `Assignment` corrects keep its
+            corrections. A fixed operand order is kept.
 
     Raises:
         UnknownLayerError: If a name is not that of an emulated layer.
         UnknownMultiplierError: If the library has no such multiplier.
-        ArgumentError: If ``spec`` or ``correct`` is of another type.
+        ArgumentError: If ``emulated``, ``spec`` or ``correct`` is of another type.
         AssignmentError: If a digest differs from the library's table, the assignment was made
             for another model or leaves a layer out, or its quantisation is malformed.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(64, 8)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
+        >>> assign_(emulated, "mul8s_1KV8")
+        >>> assign_(emulated, {"0": ("mul8s_1L1G", True)})
+        >>> [(info.multiplier, info.swap) for info in emulated.layers()]
+        [('v1/mul8s_1L1G', True)]
     """
     check_emulated(emulated)
     library = load_library() if library is None else library
@@ -77,13 +87,25 @@ def current_assignment(
     metrics: Mapping[str, Any] | None = None,
     cost: Mapping[str, Any] | None = None,
 ) -> Assignment:
-    """The assignment that reproduces the present state of ``emulated``.
+    """Return the assignment that reproduces the present state of ``emulated``.
 
     Args:
         emulated: A model made by `prepare`.
-        source: How the model and data were named, kept beside the digest.
-        metrics: Measured quality to keep with it.
-        cost: Cost figures to keep with it.
+        source: Names of the model and the data, kept beside the model's digest.
+        metrics: Measured quality to store with the assignment.
+        cost: Hardware cost to store with the assignment.
+
+    Raises:
+        ArgumentError: If ``emulated`` was not made by `prepare`.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(64, 8)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
+        >>> assignment = current_assignment(emulated)
+        >>> assignment.layers["0"].multiplier
+        'v1/mul8s_1KV8'
     """
     check_emulated(emulated)
     layers = emulated.emulated_layers
@@ -138,8 +160,8 @@ def _check_model(emulated: EmulatedModel, made_for: Mapping[str, Any]) -> None:
             if theirs.get(name) != ours.get(name):
                 raise AssignmentError(
                     f"the assignment was made with other layer options: those of layer {name!r} "
-                    f"are {theirs.get(name, 'the usual ones')} there and "
-                    f"{ours.get(name, 'the usual ones')} here."
+                    f"are {theirs.get(name, 'the defaults')} there and "
+                    f"{ours.get(name, 'the defaults')} here."
                 )
     raise AssignmentError(
         f"the assignment was made for another model: its `model.digest` is {str(digest)[:12]}"
@@ -156,7 +178,7 @@ def _formats_of(name: str, entry: Any, layers: Mapping[str, EmulatedLayer]) -> Q
 def _resolve(
     layers: Mapping[str, EmulatedLayer], name: str, option: Any, library: MultiplierLibrary
 ) -> tuple[Multiplier, bool]:
-    """The circuit and operand order that ``option`` means for the layer ``name``."""
+    """Return the multiplier and the operand order that ``option`` means for layer ``name``."""
     if name not in layers:
         near = difflib.get_close_matches(str(name), layers, n=3)
         hint = f"did you mean {', '.join(map(repr, near))}?" if near else "see layers()."

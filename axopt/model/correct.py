@@ -1,4 +1,4 @@
-"""Free corrections of an emulated model, layer by layer, and what they are worth."""
+"""Corrections of an emulated model, layer by layer, and how much each layer gains."""
 
 from __future__ import annotations
 
@@ -22,22 +22,33 @@ def correct_(
     allowed: Corrections = ALL,
     data: Iterable[Any] | None = None,
 ) -> None:
-    """Choose and apply the corrections that help each layer with its present circuit, in place.
+    """Correct each layer for its present multiplier, in place and without retraining.
 
-    Every layer gets the operand order, formats and corrections that bring its results closest to
-    the float layer's on windows of its input that calibration kept. No pass of the model is
-    needed; what was found for a circuit is kept, so choosing it again takes microseconds. The next
-    `assign_` of a layer takes its corrections away again.
+    Every layer gets the operand order, formats, gain and shift that bring its results closest to
+    those of the float layer, measured on windows of its input that calibration kept. The model
+    does not run. Corrections are kept for each multiplier, so finding them again takes
+    microseconds. The next `assign_` of a layer removes its corrections.
 
     Args:
         emulated: A model made by `prepare`.
-        allowed: What may be used; a hardware without one of them leaves it out.
-        data: Batches of inputs, or of (input, target), to re-estimate batch norms on: after the
-            choice, mean and spread of every output channel are made those of the float model,
-            one layer after the other, and kept if the outputs come closer to the float model's.
+        allowed: Corrections that the hardware can do.
+        data: Batches of inputs, or of (inputs, targets), to re-estimate batch norms on, see
+            `Reestimator`; None for no re-estimation.
 
     Raises:
+        ArgumentError: If ``emulated`` was not made by `prepare`.
         CalibrationError: If ``data`` holds no batch.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(64, 8)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
+        >>> axopt.assign_(emulated, "mul8s_1L1G")
+        >>> correct_(emulated)
+        >>> found = explain_corrections(emulated)[0]
+        >>> found.error_pct < found.raw_error_pct
+        True
     """
     check_emulated(emulated)
     for layer in emulated.emulated_layers.values():
@@ -47,24 +58,37 @@ def correct_(
 
 
 def correct_layer(layer: EmulatedLayer, swap: bool, allowed: Corrections) -> None:
-    """Choose for one layer with its present circuit; ``swap`` where the order is not free."""
-    choice = LayerCorrector.of(layer).best(layer.multiplier, swap=swap, allowed=allowed)
-    layer.assign(layer.multiplier, swap=choice.swap)
-    if choice.quantisation.corrections:
-        layer.correction = choice.quantisation
+    """Correct one layer for its present multiplier; ``swap`` is its order unless this is free."""
+    found = LayerCorrector.of(layer).best(layer.multiplier, swap=swap, allowed=allowed)
+    layer.assign(layer.multiplier, swap=found.swap)
+    if found.quantisation.corrections:
+        layer.correction = found.quantisation
 
 
 def correct_together(layers: Sequence[EmulatedLayer], allowed: Corrections) -> None:
-    """As `correct_layer` for layers that share one circuit, and so one operand order.
+    """Correct layers that share one multiplier and one operand order, in place.
 
-    The order is that with the least sum of squared relative errors.
+    The order with the least sum of squared relative errors is used.
+
+    Args:
+        layers: Layers with the same multiplier.
+        allowed: Corrections that may be used.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(64, 8)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
+        >>> correct_together(list(emulated.emulated_layers.values()), ALL)
     """
     in_order = replace(allowed, order=False)
 
     def error(swap: bool) -> float:
-        correctors = [(LayerCorrector.of(layer), layer.multiplier) for layer in layers]
-        choices = [c.best(circuit, swap=swap, allowed=in_order) for c, circuit in correctors]
-        return sum(choice.error_pct**2 for choice in choices)
+        found = [
+            LayerCorrector.of(layer).best(layer.multiplier, swap=swap, allowed=in_order)
+            for layer in layers
+        ]
+        return sum(correction.error_pct**2 for correction in found)
 
     swap = allowed.order and error(True) < error(False)
     for layer in layers:
@@ -72,10 +96,17 @@ def correct_together(layers: Sequence[EmulatedLayer], allowed: Corrections) -> N
 
 
 def allowed_corrections(correct: bool | Corrections) -> Corrections | None:
-    """What an argument ``correct`` means; None for no corrections.
+    """Return the corrections that an argument ``correct`` allows; None for no corrections.
+
+    Args:
+        correct: True for all corrections, False for none, or the `Corrections` themselves.
 
     Raises:
         ArgumentError: If it is neither a truth value nor `Corrections`.
+
+    Example:
+        >>> allowed_corrections(True) == ALL, allowed_corrections(False)
+        (True, None)
     """
     if isinstance(correct, Corrections):
         return None if correct == NONE else correct
@@ -88,17 +119,17 @@ def allowed_corrections(correct: bool | Corrections) -> Corrections | None:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a layer's corrections are, and why.
+    """The corrections of a layer and their errors.
 
     Attributes:
-        name: The layer.
-        multiplier: Key of its circuit.
+        name: Name of the layer.
+        multiplier: Key of its multiplier, "release/name".
         swap: Whether the weight is the first operand.
-        corrections: Names of those in use.
-        error_pct: Root mean square error of the layer's results, in percent of their standard
-            deviation, on the windows that calibration kept.
-        raw_error_pct: The same without corrections, in the operand order of the circuit.
-        alternatives: Other sets of corrections with their least error, the best first.
+        corrections: Names of the corrections in use.
+        error_pct: Root mean square error of the layer's results in percent of their standard
+            deviation, on windows that calibration kept.
+        raw_error_pct: The same error without corrections and without swapped operands.
+        alternatives: Other sets of corrections with their least error, best first.
     """
 
     name: str
@@ -112,7 +143,27 @@ class Explanation:
 
 @torch.inference_mode(False)
 def explain_corrections(emulated: EmulatedModel) -> list[Explanation]:
-    """Measure each layer as it is, without corrections, and with others."""
+    """Measure each layer as it is, without corrections and with other corrections.
+
+    Args:
+        emulated: A model made by `prepare`.
+
+    Returns:
+        One explanation for each layer, in the order of execution.
+
+    Raises:
+        ArgumentError: If ``emulated`` was not made by `prepare`.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(64, 8)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
+        >>> axopt.assign_(emulated, "mul8s_1L1G", correct=True)
+        >>> found = explain_corrections(emulated)[0]
+        >>> found.name, found.error_pct < found.raw_error_pct
+        ('0', True)
+    """
     check_emulated(emulated)
     return [_explain(name, layer) for name, layer in emulated.emulated_layers.items()]
 

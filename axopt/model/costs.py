@@ -1,8 +1,8 @@
-"""What an assignment costs: power, area and delay of the multipliers.
+"""The hardware cost of an assignment: power, area and delay of its multipliers.
 
-Only multipliers count; adders, memory and control are not in the library's figures. Power is the
-MAC-weighted mean over the layers, relative to a named exact multiplier: the definition of
-[Mrazek2019], there over convolution layers only (`Cost.rel_power_conv`).
+Adders, memory and control are not included, as the library's figures have none. Power is the mean
+over the layers, weighted by multiplications, relative to a named exact multiplier. This is the
+definition of [Mrazek2019], which counts convolution layers only (`Cost.rel_power_conv`).
 
 .. [Mrazek2019] V. Mrazek et al., "ALWANN: Automatic Layer-Wise Approximation of Deep Neural
    Network Accelerators without Retraining", ICCAD 2019.
@@ -23,11 +23,12 @@ class Cost:
     """Figures of one assignment.
 
     Attributes:
-        rel_power: MAC-weighted mean power of the multipliers over that of the reference.
+        rel_power: Mean power of the multipliers, weighted by multiplications, divided by the
+            power of the reference.
         rel_power_conv: The same over convolution layers only; 1.0 if there are none.
         power_mw_macs: Sum over layers of MACs x mW, proportional to energy at a fixed clock.
-        rel_area: MAC-weighted mean area over that of the reference.
-        delay_ns: Largest critical-path delay of a multiplier in use.
+        rel_area: Mean area, likewise.
+        delay_ns: Largest critical-path delay of a multiplier in use, in ns.
         reference: Key of the exact multiplier that the ratios refer to.
         macs: Layer name -> multiplications for one sample.
         coverage: Emulated share of all multiplications of one sample, 0..1.
@@ -44,15 +45,24 @@ class Cost:
 
 
 def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cost:
-    """Cost of the multipliers that ``emulated`` uses now.
+    """Return the hardware cost of the multipliers that ``emulated`` uses now.
 
     Args:
         emulated: A model made by `prepare`.
-        reference: The multiplier that ratios refer to; by default the bundled exact one, signed if
+        reference: Multiplier that ratios refer to; by default the bundled exact one, signed if
             any layer uses a signed multiplier, else unsigned.
 
     Raises:
-        ArgumentError: If the reference has no power or area.
+        ArgumentError: If ``emulated`` was not made by `prepare`, or the reference has no power
+            or area.
+
+    Example:
+        >>> import torch, axopt
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.rand(16, 8))
+        >>> axopt.assign_(emulated, "mul8s_1L1G")
+        >>> found = cost(emulated)
+        >>> round(found.rel_power, 3), found.macs, found.coverage
+        (0.296, {'0': 32}, 1.0)
     """
     check_emulated(emulated)
     infos = emulated.layers()
@@ -87,7 +97,7 @@ def _weighted(values: Sequence[float], macs: Sequence[int]) -> float:
 
 
 def _relative(values: Sequence[float], reference: float, macs: Sequence[int]) -> float:
-    """Weighted mean over the reference; exactly 1 where all values are the reference's."""
+    """Return the weighted mean over the reference; exactly 1 if all values are the reference's."""
     if not any(macs):
         return 1.0
     return _weighted(values, macs) / _weighted([reference] * len(macs), macs)

@@ -1,4 +1,4 @@
-"""The emulated model: the original's modules under their names, products from tables."""
+"""The emulated model: the original's modules under their names, with products from tables."""
 
 from __future__ import annotations
 
@@ -48,8 +48,7 @@ class LayerInfo:
         kind: "conv1d" to "conv3d", "conv_transpose1d" to "conv_transpose3d", "linear" or "matmul".
         macs: Multiplications for one sample.
         multiplier: Key of the multiplier in use, "release/name".
-        swap: Whether the weight, or the second of two activations, is the multiplier's first
-            operand.
+        swap: Whether the weight, or the second of two activations, is its first operand.
     """
 
     name: str
@@ -130,7 +129,7 @@ class EmulatedModel(nn.Module):
 
     @property
     def emulated_layers(self) -> dict[str, EmulatedLayer]:
-        """Name -> module of the emulated layers, in the order of execution."""
+        """The emulated layers by name, in the order of execution."""
         found = {}
         for name, path in self._paths.items():
             layer = self.module.get_submodule(path)
@@ -140,7 +139,7 @@ class EmulatedModel(nn.Module):
         return found
 
     def layers(self) -> list[LayerInfo]:
-        """The emulated layers in the order of execution."""
+        """Return the emulated layers in the order of execution."""
         return [
             LayerInfo(name, layer.kind, self.macs[name], layer.multiplier.key, layer.swap)
             for name, layer in self.emulated_layers.items()
@@ -148,7 +147,7 @@ class EmulatedModel(nn.Module):
 
     @property
     def options(self) -> dict[str, str]:
-        """Name -> padded taps and accumulator, of layers where these are not the usual ones."""
+        """Name -> padded taps and accumulator, of layers where these are not the defaults."""
         return {
             name: ", ".join(options)
             for name, layer in self.emulated_layers.items()
@@ -170,7 +169,7 @@ class EmulatedModel(nn.Module):
 
     @property
     def calibration_digest(self) -> str:
-        """sha256 over what calibration kept for corrections."""
+        """sha256 over the data that calibration kept for corrections."""
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())
@@ -179,7 +178,7 @@ class EmulatedModel(nn.Module):
         return digest.hexdigest()
 
     def quantisation_digest(self, signed: bool) -> str:
-        """sha256 over the quantisation parameters of all layers for one kind of multiplier."""
+        """Return the sha256 of all layers' quantisation for signed or unsigned multipliers."""
         digest = hashlib.sha256()
         for name, layer in self.emulated_layers.items():
             digest.update(f"{name}\n".encode())

@@ -12,7 +12,7 @@ from axopt.layers import STRIDES, Quantisation, QuantParams
 
 
 def formats_entry(quantisation: Quantisation) -> dict[str, Any]:
-    """What `parse_formats` reads back; what has its default is left out."""
+    """Return the formats as plain values for `parse_formats`, without defaults."""
     entry: dict[str, Any] = {
         "activation": _operand_entry(quantisation.activation),
         "weight": _operand_entry(quantisation.weights),
@@ -39,15 +39,15 @@ def _operand_entry(params: QuantParams) -> dict[str, Any]:
 
 
 def parse_formats(entry: Any, channels: int, where: str) -> Quantisation:
-    """Read the formats of a layer with so many output channels.
+    """Read the formats of a layer.
 
     Args:
-        entry: What the file holds.
-        channels: Output channels of the layer.
-        where: How messages name the entry.
+        entry: Entry of the file.
+        channels: Number of output channels of the layer.
+        where: Name of the entry in messages.
 
     Raises:
-        AssignmentError: If it is malformed or does not fit; names the entry and what is wrong.
+        AssignmentError: If it is malformed or does not fit; names the entry and the rule.
     """
     try:
         _check_fields(entry, ("activation", "weight", "gain", "shift", "corrections"))
@@ -92,7 +92,7 @@ def _parse_operand(formats: Any, key: str) -> QuantParams:
 
 
 def _parse_numbers(values: Any, key: str, dtype: torch.dtype) -> Tensor:
-    """A tensor of ``values``; float32 of any numbers, int64 of integers only."""
+    """Return ``values`` as a tensor; int64 only from integers."""
     try:
         parsed = torch.tensor(values)
         if parsed.dtype == torch.bool or (parsed.is_floating_point() and dtype == torch.int64):

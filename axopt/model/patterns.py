@@ -1,4 +1,4 @@
-"""Layers given by name or pattern."""
+"""Layers selected by names or patterns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from axopt.errors import UnknownLayerError
 
 
 def matching(names: Collection[str], patterns: Iterable[str], argument: str) -> set[str]:
-    """The names that match one of the patterns.
+    """Return the names that match one of the patterns.
 
     Args:
-        names: All there are.
-        patterns: Names or patterns as a shell has them (``layer1.*``).
-        argument: What messages call ``patterns``.
+        names: All names.
+        patterns: Names or shell patterns (``layer1.*``).
+        argument: Name of the argument in messages.
 
     Raises:
-        UnknownLayerError: If a pattern matches none; the message lists near misses.
+        UnknownLayerError: If a pattern matches no name; the message lists near misses.
+
+    Example:
+        >>> sorted(matching(["conv1", "conv2", "fc"], ["conv*"], "include"))
+        ['conv1', 'conv2']
     """
     found: set[str] = set()
     for pattern in patterns:

@@ -1,4 +1,4 @@
-"""A copy of a model that is modules and parameters only, without what is wrapped around them."""
+"""Copy a model without wrappers, parametrisations and composite modules."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from axopt.modules import lower_
 
 
 def plain_copy(model: nn.Module) -> nn.Module:
-    """Copy a model, in evaluation mode, for its layers to be replaced.
+    """Copy a model in evaluation mode, so that its layers can be replaced.
 
-    * Wrappers of ``torch.compile`` and ``DataParallel`` are taken off, names without their prefix.
-    * Parametrised weights, weight and spectral norms and pruning become plain parameters, unless
-      a parametrisation gives another weight in each call; such modules stay as they are.
+    * Wrappers of ``torch.compile`` and ``DataParallel`` are removed, also from names.
+    * Parametrised weights, weight norms, spectral norms and pruning become plain parameters. A
+      parametrisation that computes another weight in each call is kept.
     * Recurrent networks and other composites are lowered, see `axopt.modules.lower_`.
 
     Args:
-        model: Left as it is.
+        model: The model; it is not changed.
     """
     computed = {id(t): t.detach().clone() for t in _computed(model)}  # torch copies only leaves
     module = _unwrapped(copy.deepcopy(model, computed)).eval()
@@ -40,7 +40,7 @@ def plain_copy(model: nn.Module) -> nn.Module:
 
 
 def _computed(model: nn.Module) -> Iterator[Tensor]:
-    """Attributes that were computed from parameters, as older weight norms have."""
+    """Yield attributes that were computed from parameters, as in older weight norms."""
     for module in model.modules():
         for value in vars(module).values():
             if isinstance(value, Tensor) and not value.is_leaf:
@@ -48,11 +48,11 @@ def _computed(model: nn.Module) -> Iterator[Tensor]:
 
 
 def _inner(module: nn.Module) -> nn.Module | None:
-    """What is inside a wrapper; None if the module is none."""
+    """Return the module inside a wrapper; None if ``module`` is no wrapper."""
     if isinstance(module, torch.jit.ScriptModule):
         return None
     parallel = isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel)
-    # the other is torch.compile's, whose type takes seconds to import
+    # the other wrapper is torch.compile's, whose type takes seconds to import
     return module._modules.get("module" if parallel else "_orig_mod")
 
 
@@ -62,13 +62,13 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def _settle_parametrisation(module: nn.Module) -> None:
-    """Make the parametrised tensors plain ones.
+    """Turn parametrised tensors into plain ones.
 
-    torch's ``remove_parametrizations`` changes the class, which the original shares.
+    torch's ``remove_parametrizations`` would change the class that the original shares.
     """
     lists = module.parametrizations
     if not isinstance(lists, nn.ModuleDict):
-        raise TypeError(f"`parametrizations` of {type(module).__name__} is no ModuleDict")
+        raise TypeError(f"`parametrizations` of {type(module).__name__} must be a ModuleDict")
     with torch.no_grad():
         values = {name: getattr(module, name) for name in lists}
         if not all(torch.equal(value, getattr(module, name)) for name, value in values.items()):
@@ -84,7 +84,7 @@ def _settle_parametrisation(module: nn.Module) -> None:
 
 
 def _settle_hooks(module: nn.Module) -> None:
-    """Make weights plain that a hook of torch computes before each call."""
+    """Turn weights that a hook of torch computes before each call into plain ones."""
     for key, hook in list(module._forward_pre_hooks.items()):
         if isinstance(hook, SpectralNorm):
             remove_spectral_norm(module, hook.name)

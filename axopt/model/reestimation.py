@@ -1,9 +1,9 @@
 """Batch-norm re-estimation for a model whose batch norms are folded into its layers.
 
-The statistics that a batch norm had learnt are those of exact products. Here each output channel
-of a layer gets the mean and the standard deviation again that it has in the float model, while the
-layers before it are emulated and corrected already. Layers that are called more than once, as some
-of a recurrent network are, keep what they have: no two calls need have the same mean.
+The statistics that a batch norm has learnt belong to exact products. Re-estimation adjusts gain
+and shift of each output channel so that its mean and standard deviation are those of the float
+model, while the layers before it are emulated. Layers that are called more than once, such as
+those of recurrent networks, are left unchanged: their calls may have different means.
 """
 
 from __future__ import annotations
@@ -30,30 +30,43 @@ Hook = Callable[..., Tensor]
 
 
 class Reestimator:
-    """Float statistics of a model on some data, to be matched by any assignment.
+    """Measures a model's float statistics once and matches them for any assignment.
 
     Args:
-        emulated: A model made by `prepare`; its float layers define what is matched.
-        data: Batches of inputs, or of (input, target); the first 512 samples are used.
+        emulated: A model made by `prepare`; its float layers define the statistics.
+        data: Batches of inputs, or of (inputs, targets); the first 512 samples are used.
 
     Raises:
+        ArgumentError: If ``emulated`` was not made by `prepare`.
         CalibrationError: If ``data`` holds no batch.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(64, 8)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
+        >>> reestimator = Reestimator(emulated, [x])
+        >>> axopt.assign_(emulated, "mul8s_1L1G")
+        >>> reestimator.apply_()
+        True
     """
 
     def __init__(self, emulated: EmulatedModel, data: Iterable[Any]) -> None:
         check_emulated(emulated)
         self._emulated = emulated
         self._inputs = _first_samples(data, emulated.adapter)
-        self._moments: dict[EmulatedLayer, Moments | None] = {}  # None where there is no matching
+        self._moments: dict[
+            EmulatedLayer, Moments | None
+        ] = {}  # None: the layer is left unchanged
         with torch.inference_mode(False), torch.no_grad():
             self._target = self._run(self._record)
 
     def apply_(self) -> bool:
-        """Match means and spreads of all output channels to the float model's, if that helps.
+        """Match mean and standard deviation of all output channels to those of the float model.
 
         Returns:
-            Whether the outputs came closer to the float model's, in mean squared difference. If
-            not, the model is as it was.
+            Whether this reduced the mean squared difference of the outputs from the float
+            model's. If not, the model is left unchanged.
         """
         layers = self._emulated.emulated_layers.values()
         before = {layer: layer.correction for layer in layers}
@@ -66,7 +79,7 @@ class Reestimator:
         return helps
 
     def _run(self, hook: Hook) -> Any:
-        """The model's output with ``hook(layer, ...)`` in place of every layer's result."""
+        """Run the model with ``hook(layer, ...)`` in place of every layer's result."""
 
         def replaced(
             module: nn.Module, operands: tuple[Any, ...], options: dict[str, Any], output: Any
@@ -84,7 +97,7 @@ class Reestimator:
         return self._emulated.adapter.call(self._emulated, self._inputs)
 
     def _record(self, layer: EmulatedLayer, *operands: Any, **options: Any) -> Tensor:
-        """The float layer's results; what they are like is kept."""
+        """Return the float layer's results and keep their statistics."""
         y = layer.exact_float(*operands, **options)
         called_before = layer in self._moments
         self._moments[layer] = None
@@ -93,7 +106,7 @@ class Reestimator:
         return layer.bounded(y)
 
     def _match(self, layer: EmulatedLayer, *operands: Any, **options: Any) -> Tensor:
-        """The emulated layer's results, its gain and shift adjusted first."""
+        """Adjust gain and shift of the emulated layer and return its results."""
         y = layer.unbounded(*operands, **options)
         moments = self._moments[layer]
         if moments is None:
@@ -110,7 +123,7 @@ class Reestimator:
 
 
 def reestimate_(emulated: EmulatedModel, data: Iterable[Any]) -> bool:
-    """`Reestimator.apply_` for one assignment."""
+    """Re-estimate for the present assignment, see `Reestimator.apply_`."""
     return Reestimator(emulated, data).apply_()
 
 
@@ -128,7 +141,7 @@ def _first_samples(data: Iterable[Any], adapter: Adapter) -> Any:
 def _adjusted(
     quantisation: Quantisation, bias: Tensor | None, gain: Tensor, offset: Tensor
 ) -> Quantisation:
-    """The formats with results y replaced by ``gain * y + offset``; the bias is in y."""
+    """Return formats whose results are ``gain * y + offset``; y includes the bias."""
     before = quantisation.output_bias(bias)
     after = offset if before is None else gain * before + offset
     shift = after if bias is None else after - bias.detach()
@@ -138,13 +151,13 @@ def _adjusted(
 
 
 def _moments(layer: EmulatedLayer, y: Tensor) -> Moments:
-    """``(out_channels,)`` mean and standard deviation of results."""
+    """Return mean and standard deviation of results, ``(out_channels,)`` each."""
     values = layer.by_channel(y.double())
     return values.mean(1), values.std(1, correction=0)
 
 
 def _difference(output: Any, target: Any) -> float:
-    """Mean squared difference of two outputs, tensors or collections of them."""
+    """Return the mean squared difference of two outputs, tensors or collections of them."""
     pairs = list(zip(_tensors(output), _tensors(target), strict=True))
     total = sum(float((a.double() - b.double()).square().sum()) for a, b in pairs)
     return total / max(sum(a.numel() for a, _ in pairs), 1)

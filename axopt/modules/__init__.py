@@ -1,4 +1,4 @@
-"""Float modules whose products `axopt.prepare` can emulate, and what composites become."""
+"""Float modules whose products are submodules, so that `axopt.prepare` can emulate them."""
 
 from axopt.modules.attention import Attention
 from axopt.modules.linear import linear_of

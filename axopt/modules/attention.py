@@ -1,4 +1,4 @@
-"""``nn.MultiheadAttention`` out of linear layers and products of matrices."""
+"""``nn.MultiheadAttention`` built from linear layers and matrix products."""
 
 from __future__ import annotations
 
@@ -14,22 +14,28 @@ from axopt.modules.products import ScaledDotProductAttention, excluding
 
 
 class Attention(ScaledDotProductAttention):
-    """What an ``nn.MultiheadAttention`` computes, with its arguments and parameters.
+    """The same function as ``nn.MultiheadAttention``, with the same arguments and parameters.
 
-    A query that sees no key attends to nothing and gets the bias of ``out_proj``; torch's module
-    gives NaN for it, or the same, depending on ``need_weights``.
+    A query whose keys are all masked gets the bias of ``out_proj``. torch's module returns NaN for
+    it, or the same, depending on ``need_weights``.
 
     Args:
-        attention: The module to stand for.
+        attention: The module to replace.
 
     Attributes:
-        q_proj: Of the queries, as ``k_proj`` and ``v_proj``.
-        scores: The product of queries and keys.
-        context: The product of attention weights and values.
-        out_proj: Of the result.
+        q_proj: Projection of the queries; ``k_proj`` of the keys, ``v_proj`` of the values.
+        scores: Product of queries and keys.
+        context: Product of attention weights and values.
+        out_proj: Projection of the result.
+
+    Example:
+        >>> original = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+        >>> x = torch.rand(1, 5, 8)
+        >>> torch.allclose(Attention(original)(x, x, x)[0], original(x, x, x)[0], atol=1e-6)
+        True
     """
 
-    # What torch's transformers ask for before they compute all in one function: never do.
+    # torch's transformers read these before they use a fused kernel; these values prevent it
     in_proj_weight = None
     in_proj_bias = None
     _qkv_same_embed_dim = False
@@ -55,17 +61,18 @@ class Attention(ScaledDotProductAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attend; arguments and results are those of ``nn.MultiheadAttention``.
+        """Compute attention; arguments and results are those of ``nn.MultiheadAttention``.
 
         Args:
-            query: ``(queries, batch, embed_dim)``, batch first if the module is, or without it.
+            query: ``(queries, batch, embed_dim)``, or with the batch first if the module says so,
+                or without the batch; so are ``key`` and ``value``.
             key: ``(keys, batch, kdim)``.
             value: ``(keys, batch, vdim)``.
-            key_padding_mask: ``(batch, keys)``: True where a key does not count, or what is added.
-            need_weights: Whether the attention weights are returned too.
+            key_padding_mask: ``(batch, keys)``: True for masked keys, or values to add.
+            need_weights: Whether to return the attention weights too.
             attn_mask: ``(queries, keys)`` or ``(batch * heads, queries, keys)``, likewise.
-            average_attn_weights: Whether these are averaged over the heads.
-            is_causal: A hint that ``attn_mask`` is the causal one.
+            average_attn_weights: Whether to average the weights over the heads.
+            is_causal: A hint that ``attn_mask`` is the causal mask.
 
         Returns:
             ``(queries, batch, embed_dim)``, and ``(batch, queries, keys)``,
@@ -77,7 +84,7 @@ class Attention(ScaledDotProductAttention):
             key_padding_mask = None if key_padding_mask is None else key_padding_mask[None]
         batch_axis = 0 if self.batch_first or not batched else 1
         if is_causal and attn_mask is None:
-            raise ArgumentError("`attn_mask` must be given where `is_causal` is set.")
+            raise ArgumentError("`attn_mask` must be given if `is_causal` is True.")
         q = self._heads(self.q_proj(query), batch_axis)
         k = self._extended(self._heads(self.k_proj(key), batch_axis), self.bias_k)
         v = self._extended(self._heads(self.v_proj(value), batch_axis), self.bias_v)
@@ -95,12 +102,12 @@ class Attention(ScaledDotProductAttention):
         return y, weights if batched else weights[0]
 
     def _heads(self, x: Tensor, batch_axis: int) -> Tensor:
-        """``(batch, heads, length, head_dim)`` of a projection."""
+        """Split a projection into heads, ``(batch, heads, length, head_dim)``."""
         heads = x.view(*x.shape[:2], self.num_heads, self.head_dim)
         return heads.permute(0, 2, 1, 3) if batch_axis == 0 else heads.permute(1, 2, 0, 3)
 
     def _extended(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Keys or values and those that the module adds."""
+        """Append the keys or values that the module adds."""
         batch = len(x)
         if bias is not None:
             added = bias.view(1, self.num_heads, 1, self.head_dim)
@@ -112,7 +119,7 @@ class Attention(ScaledDotProductAttention):
     def _mask(
         self, q: Tensor, k: Tensor, padding: Tensor | None, attn_mask: Tensor | None
     ) -> Tensor | None:
-        """What is added to the scores; added keys are seen by all."""
+        """Return the mask to add to the scores; keys that the module adds are never masked."""
         batch, heads, queries = q.shape[:3]
         keys = k.shape[2]
         masks = []
@@ -128,7 +135,7 @@ class Attention(ScaledDotProductAttention):
 
 
 def _projections(attention: nn.MultiheadAttention) -> list[nn.Linear]:
-    """Of queries, keys and values, with parameters of their own."""
+    """Return the projections of queries, keys and values with parameters of their own."""
     if attention._qkv_same_embed_dim:
         weights = attention.in_proj_weight.chunk(3)
     else:
@@ -141,16 +148,16 @@ def _projections(attention: nn.MultiheadAttention) -> list[nn.Linear]:
 
 
 def _own(part: Tensor) -> nn.Parameter:
-    """A part of a parameter as a parameter."""
+    """Copy a part of a parameter to a new parameter."""
     return nn.Parameter(part.detach().clone(), requires_grad=part.requires_grad)
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """A mask to be added, of one whose Trues do not count or that is to be added itself."""
+    """Return a mask to add, from a boolean mask (True: masked) or from one to add."""
     return excluding(mask, dtype) if mask.dtype == torch.bool else mask.to(dtype)
 
 
 def without_nested_tensors(encoder: nn.TransformerEncoder) -> nn.TransformerEncoder:
-    """Keep an encoder from packing its input for layers that compute all in one function."""
+    """Prevent an encoder from packing its input for fused kernels."""
     encoder.use_nested_tensor = False
     return encoder

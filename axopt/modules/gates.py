@@ -1,4 +1,4 @@
-"""What a recurrent network does between its products: gates, and the next state."""
+"""The parts of a recurrent network between its products: gates and the next state."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from torch.autograd.function import once_differentiable
 from axopt.kernels import lstm_gates
 
 State = tuple[Tensor, ...]
-"""The hidden state, ``(batch, features)``; an LSTM's cell state is behind it."""
+"""The hidden state, ``(batch, features)``, followed by the cell state of an LSTM."""
 
 Step = Callable[[Tensor, Tensor, State], State]
-"""From the products with input and hidden state, biases added, and the state to the next one."""
+"""(products with the input, products with the hidden state, state) -> next state.
+
+The products include their biases.
+"""
 
 _MINUS_ONE = torch.tensor(-1.0)
 
 
 def _tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent as 2 sigmoid(2 x) - 1, which takes a processor a fifth of the time.
+    """Return the hyperbolic tangent as 2 sigmoid(2 x) - 1, which takes a fifth of the time.
 
-    Only the sigmoid rounds, so it is off by 1.2e-7 at most in float32. Where that is too much of
-    the precision there is, and on other devices, it is PyTorch's own.
+    Only the sigmoid rounds, so the error is at most 1.2e-7 in float32. PyTorch's own function is
+    used for less precise dtypes and on other devices.
     """
     if x.dtype not in (torch.float32, torch.float64) or x.device.type != "cpu":
         return x.tanh()
@@ -33,9 +36,9 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 def lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of an LSTM; the gates lie side by side in the order i, f, g, o.
+    """Compute one time step of an LSTM; the gates are in the order i, f, g, o.
 
-    Float32 on the processor is one native pass, the hyperbolic tangent being off by 2e-7 at most.
+    For float32 on the CPU this is one native pass, whose tanh has an error of at most 2e-7.
     """
     cell = state[1]
     if hidden.dtype != torch.float32 or hidden.device.type != "cpu":
@@ -48,7 +51,7 @@ def lstm_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
 
 
 class _LstmGates(Function):
-    """The native step with its gradients, from the gates that it kept."""
+    """The native time step; its gradients are computed from the saved gates."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +80,10 @@ class _LstmGates(Function):
 
 
 def gru_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of a GRU; the gates lie in the order r, z, n, and n's bias is inside the reset."""
+    """Compute one time step of a GRU; the gates are in the order r, z, n.
+
+    The bias of n is inside the product with the reset gate, as in PyTorch.
+    """
     size = state[0].shape[-1]
     both = 2 * size
     reset, keep = (inputs[:, :both] + hidden[:, :both]).sigmoid_().chunk(2, 1)
@@ -86,10 +92,10 @@ def gru_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
 
 
 def tanh_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of an RNN with the hyperbolic tangent."""
+    """Compute one time step of an RNN with tanh."""
     return (_tanh(inputs + hidden),)
 
 
 def relu_step(inputs: Tensor, hidden: Tensor, state: State) -> State:
-    """One step of an RNN with a rectifier."""
+    """Compute one time step of an RNN with ReLU."""
     return ((inputs + hidden).relu(),)

@@ -1,4 +1,4 @@
-"""Hooks of a module that something else takes the place of."""
+"""Forward hooks of a module that is replaced."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _HOOKS = (
 
 
 def has_forward_hooks(module: nn.Module) -> bool:
-    """Whether calls of the module run hooks that were registered on it."""
+    """Return whether forward hooks are registered on the module."""
     return bool(module._forward_pre_hooks or module._forward_hooks)
 
 
 def keep_hooks(old: nn.Module, new: nn.Module) -> nn.Module:
-    """``new`` with the forward hooks of ``old`` beside its own."""
+    """Add the forward hooks of ``old`` to ``new`` and return ``new``."""
     for hooks in _HOOKS:
         getattr(new, hooks).update(getattr(old, hooks))
     return new

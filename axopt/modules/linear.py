@@ -1,4 +1,4 @@
-"""Linear layers around parameters that exist already."""
+"""Linear layers that use existing parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A linear layer that has these very parameters; no random number is drawn.
+    """Return a linear layer with the given parameters. It draws no random numbers.
 
     Args:
         weight: ``(out_features, in_features)``.

@@ -1,4 +1,4 @@
-"""From torch's composite modules to ones whose products are in modules of their own."""
+"""Replace torch's composite modules by modules whose products are submodules."""
 
 from __future__ import annotations
 
@@ -22,17 +22,22 @@ LOWERINGS: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.MultiheadAttention: Attention,
     nn.TransformerEncoder: without_nested_tensors,
 }
-"""Type -> what makes a module of the same function and the same parameters from it."""
+"""Type of module -> function that makes a module with the same results and parameters."""
 
 
 def lower_(module: nn.Module) -> nn.Module:
-    """Replace all composite modules inside ``module``, in place; shared ones stay shared.
+    """Replace all composite modules inside ``module``, in place. Shared modules stay shared.
 
     Args:
         module: Any module.
 
     Returns:
-        ``module``, or what stands for it if it is a composite itself.
+        ``module``, or its replacement if it is a composite itself.
+
+    Example:
+        >>> model = nn.Sequential(nn.LSTM(3, 4))
+        >>> [name for name, _ in lower_(model).named_modules()]
+        ['', '0', '0.ih_l0', '0.hh_l0']
     """
     made: dict[nn.Module, nn.Module] = {}
 

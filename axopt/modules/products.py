@@ -1,7 +1,7 @@
 """Products of two activations as modules, so that they have names and can be emulated.
 
-``torch.matmul`` in a forward pass is invisible to whatever replaces modules. A model that calls
-`MatMul` instead computes the same, and `axopt.prepare` emulates it like any other layer.
+A call of ``torch.matmul`` in a forward pass cannot be replaced like a module. A model that calls
+`MatMul` computes the same, and `axopt.prepare` emulates it like any other layer.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class MatMul(nn.Module):
 
     Args:
         transpose_b: Whether the second tensor is ``(..., n, k)`` rather than ``(..., k, n)``.
+
+    Example:
+        >>> MatMul(transpose_b=True)(torch.ones(2, 3), torch.ones(4, 3)).shape
+        torch.Size([2, 4])
     """
 
     def __init__(self, *, transpose_b: bool = False) -> None:
@@ -51,12 +55,19 @@ class Einsum(nn.Module):
     """``torch.einsum`` of two tensors whose equation is a batched matrix product.
 
     Args:
-        equation: As "bhqd,bhkd->bhqk": letters only, each at most once in a tensor. A letter of
-            both tensors and the result is a batch axis, one of both tensors alone is summed over,
-            and one of the result is in some tensor.
+        equation: Such as "bhqd,bhkd->bhqk": letters only, each at most once in a tensor. A letter
+            of both tensors and the result is a batch axis. A letter of both tensors that the
+            result lacks is summed over. All letters of the result are in a tensor.
 
     Attributes:
-        matmul: Does the product.
+        matmul: The product of the two matrices.
+
+    Raises:
+        ArgumentError: If the equation is not of this kind.
+
+    Example:
+        >>> Einsum("bqd,bkd->bqk")(torch.ones(2, 3, 8), torch.ones(2, 5, 8)).shape
+        torch.Size([2, 3, 5])
     """
 
     def __init__(self, equation: str) -> None:
@@ -70,7 +81,7 @@ class Einsum(nn.Module):
         self.matmul = MatMul(transpose_b=True)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Multiply; axes as the equation says."""
+        """Multiply tensors with the axes of the equation."""
         for name, tensor, letters in (("a", a, self._a), ("b", b, self._b)):
             if tensor.ndim != len(letters):
                 raise ArgumentError(
@@ -102,7 +113,7 @@ class Einsum(nn.Module):
         return tuple(self._b.index(letter) for letter in order), len(self._columns)
 
     def _matrices(self, x: Tensor, letters: str, own: list[str]) -> Tensor:
-        """``(*batch, own axes, summed axes)``, both kinds of axes joined."""
+        """Return ``x`` as ``(*batch, own, summed)``, with its own and its summed axes joined."""
         order = [*self._batch, *own, *self._summed]
         x = x.permute([letters.index(letter) for letter in order])
         batch, rows = len(self._batch), len(self._batch) + len(own)
@@ -114,7 +125,7 @@ class Einsum(nn.Module):
 
 
 def _parsed(equation: str) -> tuple[str, str, str]:
-    """The letters of both tensors and of the result."""
+    """Return the letters of both tensors and of the result."""
     left, arrow, result = equation.replace(" ", "").partition("->")
     tensors = left.split(",")
     parts = [*tensors, result]
@@ -138,10 +149,10 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def einsum_letters(equation: str, ndims: Sequence[int]) -> list[str] | None:
-    """Write out what an equation of ``torch.einsum`` leaves to be understood.
+    """Return the letters of all axes of an equation of ``torch.einsum``.
 
     Args:
-        equation: As "...ij,jk" or "bij,bjk->bik".
+        equation: Such as "...ij,jk" or "bij,bjk->bik".
         ndims: Number of axes of each tensor.
 
     Returns:
@@ -177,11 +188,16 @@ def einsum_letters(equation: str, ndims: Sequence[int]) -> list[str] | None:
 class ScaledDotProductAttention(nn.Module):
     """``torch.nn.functional.scaled_dot_product_attention``, softmax(Q K^T scale + mask) V.
 
-    Scale, mask, softmax and dropout are in floating point.
+    Scale, mask, softmax and dropout are computed in floating point.
 
     Attributes:
-        scores: The product of queries and keys.
-        context: The product of weights and values.
+        scores: Product of queries and keys.
+        context: Product of attention weights and values.
+
+    Example:
+        >>> q, k, v = torch.rand(2, 3, 8), torch.rand(2, 5, 8), torch.rand(2, 5, 4)
+        >>> ScaledDotProductAttention()(q, k, v).shape
+        torch.Size([2, 3, 4])
     """
 
     def __init__(self) -> None:
@@ -200,18 +216,18 @@ class ScaledDotProductAttention(nn.Module):
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Tensor:
-        """Attend; arguments and result are those of the function.
+        """Compute attention; arguments and result are those of the function.
 
         Args:
             query: ``(..., queries, d)``.
             key: ``(..., keys, d)``.
             value: ``(..., keys, e)``.
-            attn_mask: ``(..., queries, keys)``: True where a key counts, or what is added.
-            dropout_p: Probability of dropping a weight, whether training or not.
-            is_causal: Whether a query sees no later keys.
-            scale: By default 1 / sqrt(d).
-            enable_gqa: Whether ``key`` and ``value`` have fewer heads (axis -3), each for several
-                neighbouring ones of ``query``.
+            attn_mask: ``(..., queries, keys)``: False for masked keys, or float values to add.
+            dropout_p: Probability of dropping a weight, in training mode or not.
+            is_causal: Whether later keys are masked for each query.
+            scale: Factor of the scores; 1 / sqrt(d) by default.
+            enable_gqa: Whether ``key`` and ``value`` have fewer heads (axis -3) than ``query``;
+                each is used for several neighbouring heads.
 
         Returns:
             ``(..., queries, e)``.
@@ -230,9 +246,9 @@ class ScaledDotProductAttention(nn.Module):
         is_causal: bool,
         scale: float,
     ) -> Tensor:
-        """``(..., queries, keys)`` softmax of the scores; 0 for queries that see no key."""
+        """Return the softmax of the scores, ``(..., queries, keys)``; 0 if all keys are masked."""
         if is_causal and attn_mask is not None:
-            raise ArgumentError("`attn_mask` must be None where `is_causal` is set.")
+            raise ArgumentError("`attn_mask` must be None if `is_causal` is True.")
         scores = self.scores(query * scale, key)
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device)
@@ -244,7 +260,7 @@ class ScaledDotProductAttention(nn.Module):
         return torch.softmax(scores + added, -1).masked_fill(blind, 0.0)
 
     def attended(self, weights: Tensor, value: Tensor, dropout_p: float = 0.0) -> Tensor:
-        """``(..., queries, e)``: the values, weighted."""
+        """Return the weighted sum of the values, ``(..., queries, e)``."""
         if dropout_p > 0:
             weights = nn.functional.dropout(weights, dropout_p)
         attended: Tensor = self.context(weights, value)
@@ -252,12 +268,12 @@ class ScaledDotProductAttention(nn.Module):
 
 
 def excluding(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to scores: minus infinity where a boolean mask is True."""
+    """Return a mask to add to scores: minus infinity where a boolean mask is True."""
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(mask, -math.inf)
 
 
 def _repeated(x: Tensor, heads: int) -> Tensor:
-    """Each head as often as ``heads`` asks for."""
+    """Repeat each head so that there are ``heads``."""
     if heads % x.shape[-3]:
         raise ArgumentError(
             f"`query` must have a multiple of {x.shape[-3]} heads, those of `key`, got {heads}."

@@ -1,10 +1,10 @@
-"""LSTM, GRU and RNN, whole networks and cells, out of linear layers.
+"""LSTM, GRU and RNN, networks and cells, built from linear layers.
 
-They compute what torch's modules of those names do, and take and give the same. The products are
-in linear layers named after the parameters that these have: ``ih_l0`` multiplies the inputs of the
-first layer by the weights of all its gates, in one call for all time steps, and ``hh_l0`` its
-hidden state, once a step; ``hr_l0`` is the projection of an LSTM that has one, and
-``ih_l0_reverse`` belongs to the other direction. Cells have ``ih`` and ``hh``.
+They are the same functions as torch's modules, with the same arguments and results. Their products
+are in linear layers that are named after torch's parameters. ``ih_l0`` multiplies the inputs of
+the first layer with the weights of all gates, in one call for all time steps. ``hh_l0`` multiplies
+its hidden state, in one call for each time step. ``hr_l0`` is the projection of an LSTM with
+``proj_size``. ``ih_l0_reverse`` belongs to the backward direction. Cells have ``ih`` and ``hh``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from axopt.modules.hooks import has_forward_hooks
 from axopt.modules.linear import linear_of
 
 Hx = Tensor | tuple[Tensor, Tensor]
-"""States as torch's modules take and give them: two tensors for an LSTM, else one."""
+"""States in torch's form: two tensors for an LSTM, one tensor for the others."""
 
 _STEPS: dict[str, Step] = {
     "LSTM": lstm_step,
@@ -34,10 +34,10 @@ _STEPS: dict[str, Step] = {
 
 
 def for_all_steps(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    """A layer to be called once a step, with what is the same in all steps looked up once.
+    """Return a function for a layer that is called once a time step.
 
-    A layer has it done by a method ``resolved`` without arguments, which returns a function of
-    the input, or None if it has to be called as usual, as it is with hooks or gradients.
+    A layer may have a method ``resolved`` that does its look-ups once and returns a function of
+    the input, or None. Layers without it, with hooks or with gradients are called as modules.
     """
     resolved = getattr(layer, "resolved", None)
     if resolved is None or torch.is_grad_enabled() or has_forward_hooks(layer):
@@ -46,15 +46,21 @@ def for_all_steps(layer: nn.Module) -> Callable[[Tensor], Tensor]:
 
 
 class Recurrent(nn.Module):
-    """An ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` out of linear layers.
+    """An ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN`` built from linear layers.
 
     Args:
-        module: Whose parameters and options it takes; the parameters are shared, not copied.
+        module: The module to replace. Its parameters are shared, not copied.
 
     Attributes:
         mode: "LSTM", "GRU", "RNN_TANH" or "RNN_RELU".
-        input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, proj_size: As
-            torch's.
+        input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, proj_size: As in
+            torch's module.
+
+    Example:
+        >>> original = nn.GRU(3, 4, batch_first=True)
+        >>> x = torch.rand(2, 5, 3)
+        >>> torch.allclose(Recurrent(original)(x)[0], original(x)[0], atol=1e-6)
+        True
     """
 
     def __init__(self, module: nn.RNNBase) -> None:
@@ -74,7 +80,7 @@ class Recurrent(nn.Module):
         self.train(module.training)
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
-        """What the names of a layer's parameters end in, a direction each."""
+        """Return the parameter-name suffixes of a layer, one per direction."""
         forward = f"l{layer}"
         return (forward, f"{forward}_reverse") if self.bidirectional else (forward,)
 
@@ -86,18 +92,18 @@ class Recurrent(nn.Module):
                 self.add_module(f"{part}_{suffix}", linear_of(weight, bias))
 
     def flatten_parameters(self) -> None:
-        """Do nothing; models call it for CUDA's sake."""
+        """Do nothing. Models call it for cuDNN."""
 
     def forward(
         self, input: Tensor | PackedSequence, hx: Hx | None = None
     ) -> tuple[Tensor | PackedSequence, Hx]:
-        """Run over all time steps.
+        """Compute all time steps.
 
         Args:
             input: ``(time, batch, input_size)``, ``(batch, time, input_size)`` if batch_first,
                 ``(time, input_size)``, or packed.
             hx: Initial hidden state, and cell state of an LSTM, each
-                ``(num_layers * directions, batch, features)``, without ``batch`` where ``input``
+                ``(num_layers * directions, batch, features)``, without ``batch`` if ``input``
                 has none; zeros by default.
 
         Returns:
@@ -141,13 +147,13 @@ class Recurrent(nn.Module):
         split: Callable[[Tensor], Sequence[Tensor]],
         join: Callable[[list[Tensor]], Tensor],
     ) -> tuple[Tensor, State]:
-        """All layers, one after the other.
+        """Run all layers, one after the other.
 
         Args:
-            x: What the first layer takes.
+            x: Input of the first layer.
             initial: States of all layers and directions.
-            split: From a tensor of all time steps to one of each, batch first.
-            join: From these to that.
+            split: Splits a tensor of all time steps into one tensor per step, batch first.
+            join: Reverses ``split``.
         """
         finals: list[State] = []
         for layer in range(self.num_layers):
@@ -166,12 +172,13 @@ class Recurrent(nn.Module):
     def _direction(
         self, steps: Sequence[Tensor], initial: State, suffix: str
     ) -> tuple[list[Tensor], State]:
-        """One direction of one layer.
+        """Run one direction of one layer.
 
         Args:
-            steps: Products with the input by time, ``(sequences that are so long, gates)``.
-            initial: ``(batch, features)`` each.
-            suffix: Of the direction.
+            steps: Products with the input for each time step, ``(sequences, gates)``; later steps
+                have fewer sequences if these differ in length.
+            initial: Initial states, ``(batch, features)`` each.
+            suffix: Parameter-name suffix of the direction.
 
         Returns:
             Hidden states by time, and the state of each sequence at its end.
@@ -184,7 +191,7 @@ class Recurrent(nn.Module):
         state = tuple(value[: len(steps[-1])] for value in initial) if reverse else initial
         for inputs in reversed(steps) if reverse else steps:
             rows, before = len(inputs), len(state[0])
-            if rows > before:  # the longest sequences come first, and in reverse begin first
+            if rows > before:  # sorted by falling length: in reverse, longer ones begin first
                 joining = (value[before:rows] for value in initial)
                 state = tuple(map(torch.cat, zip(state, joining, strict=True)))
             elif rows < before:
@@ -202,12 +209,12 @@ class Recurrent(nn.Module):
         return cast(nn.Module, getattr(self, f"{part}_{suffix}"))
 
     def _sizes(self) -> tuple[int, ...]:
-        """Features of each tensor of a state."""
+        """Return the number of features of each tensor of a state."""
         hidden = self.proj_size or self.hidden_size
         return (hidden, self.hidden_size) if self.mode == "LSTM" else (hidden,)
 
     def _initial(self, x: Tensor, batch: int, given: State) -> State:
-        """The states given, or zeros."""
+        """Return the given states after a check, or zeros."""
         layers = self.num_layers * (1 + self.bidirectional)
         shapes = [(layers, batch, size) for size in self._sizes()]
         if not given:
@@ -226,10 +233,16 @@ class Recurrent(nn.Module):
 
 
 class RecurrentCell(nn.Module):
-    """An ``nn.LSTMCell``, ``nn.GRUCell`` or ``nn.RNNCell`` out of two linear layers.
+    """An ``nn.LSTMCell``, ``nn.GRUCell`` or ``nn.RNNCell`` built from two linear layers.
 
     Args:
-        module: Whose parameters and options it takes; the parameters are shared, not copied.
+        module: The module to replace. Its parameters are shared, not copied.
+
+    Example:
+        >>> original = nn.RNNCell(3, 4)
+        >>> x = torch.rand(2, 3)
+        >>> torch.allclose(RecurrentCell(original)(x), original(x), atol=1e-6)
+        True
     """
 
     def __init__(self, module: nn.RNNCellBase) -> None:
@@ -243,15 +256,15 @@ class RecurrentCell(nn.Module):
         self.train(module.training)
 
     def forward(self, input: Tensor, hx: Hx | None = None) -> Hx:
-        """One step.
+        """Compute one time step.
 
         Args:
             input: ``(batch, input_size)`` or ``(input_size,)``.
-            hx: Hidden state, and cell state of an LSTM, ``(batch, hidden_size)`` or
-                ``(hidden_size,)`` each; zeros by default.
+            hx: Hidden state, and cell state of an LSTM, each ``(batch, hidden_size)`` or
+                ``(hidden_size,)``; zeros by default.
 
         Returns:
-            The next states, as ``hx``.
+            The next states, in the form of ``hx``.
 
         Raises:
             ArgumentError: If ``input`` or ``hx`` has another shape.

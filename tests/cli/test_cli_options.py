@@ -88,7 +88,7 @@ def test_a_file_without_options_is_not_evaluated_with_some(axopt):
     assert axopt("evaluate", "--assignment", "old.json", "--quiet").code == 0
     done = axopt("evaluate", "--assignment", "old.json", "--padded-taps", "skip", "--quiet")
     assert done.code == 2
-    assert "are the usual ones there and padded_taps=skip here" in done.err
+    assert "are the defaults there and padded_taps=skip here" in done.err
 
 
 def test_a_file_that_does_not_name_its_options_needs_them_given(axopt, point):
