@@ -172,9 +172,10 @@ def _legend(record: RunRecord) -> str:
 
 
 def _point_columns(record: RunRecord) -> list[str]:
+    drop = texts.titled("Drop", texts.difference_unit(record))
     return [
         f"{texts.titled(texts.metric_title(record), record.unit)} [95 % interval]",
-        f"{texts.titled('Drop', texts.difference_unit(record))} [95 % interval]",
+        f"{drop} [95 % interval]" if texts.has_paired_drops(record) else drop,
         "Relative power",
         "Power saved (%)",
         "Relative area",

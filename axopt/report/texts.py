@@ -132,9 +132,10 @@ def algorithm_text(record: RunRecord) -> str:
 def run_line(record: RunRecord) -> str:
     """Return the line below the title: the search, and what the bars mean."""
     coverage = "" if record.coverage is None else f"; {coverage_text(record)} emulated"
+    plural = "" if record.n_evaluated == 1 else "s"
     return (
         f"{one_line(algorithm_text(record), 60)}, seed {record.seed}, {record.n_evaluated:,} "
-        f"evaluations on {record.n_validation:,} validation samples{coverage}"
+        f"evaluation{plural} on {record.n_validation:,} validation samples{coverage}"
     )
 
 
@@ -207,19 +208,29 @@ def front_text(record: RunRecord) -> str:
     """Return the sentences above the front's table."""
     if record.exact.split == "validation":
         chosen = (
-            "All figures are from the validation split, by which the search chose these points."
+            "All figures are from the validation split, on which the search chose these points."
         )
     else:
         chosen = (
             "The search chose these points on the validation split. "
             f"All other figures are from the {record.exact.split} split."
         )
-    return (
+    text = (
         f"{chosen} A dominated point is no better there than another point of the front in any "
         "objective, and worse in at least one. Drops are relative to the baseline, "
-        f"{baseline_name(record)}. Both are measured on the same samples, and the interval of a "
-        "drop is a paired one: if it contains 0, the samples show no difference."
+        f"{baseline_name(record)}."
     )
+    if has_paired_drops(record):
+        text += (
+            " Both are measured on the same samples, and the interval of a drop is a paired one: "
+            "if it contains 0, the samples show no difference."
+        )
+    return text
+
+
+def has_paired_drops(record: RunRecord) -> bool:
+    """Whether the drop of any point was measured with a paired interval."""
+    return any(point.drop is not None for point in (*record.front, *record.uniform))
 
 
 def uniform_title(prefix: str) -> str:

@@ -155,7 +155,7 @@ def test_where_smaller_is_better_the_page_says_how_much_worse(record):
     page = report_html(upside_down(record), {})
     assert "Frechet distance, test split" in page
     assert "lower is better" in page
-    assert '<th scope="col">Drop [95 % interval]</th>' in page
+    assert '<th scope="col">Drop</th>' in page
     assert "(pp)" not in page
     assert "(%)" not in page.replace("Power saved (%)", "")
     point = record.front[-1]

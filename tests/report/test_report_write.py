@@ -288,6 +288,8 @@ def test_page_says_what_was_compared_with_what(record, full_record):
     assert drop in html.content["td"]
     assert "0.00 (baseline)" in html.content["td"]
     assert html.count("tr", **{"class": "dominated"}) == html.content["td"].count("dominated") > 0
+    assert "Drop (pp) [95 % interval]" in html.content["th"]
+    assert "Drop (pp)" in Page(report_html(record, {})).content["th"]  # no interval measured
     old = " ".join(Page(report_html(record, {})).content["li"])
     assert "exact multiplier (baseline): 81.65 %" in old
     assert "corrected" not in old
@@ -303,6 +305,10 @@ def test_page_states_what_its_reader_must_know(full_record):
     assert notices[2] == full_record.notes[0]
     assert "exhaustive (nsga2 was asked for)" in html.content["td"]
     assert "crossover = 0.9, elitist = True, start = None, mutation = bit" in html.content["td"]
+
+
+def test_one_evaluation_is_singular(record):
+    assert "1 evaluation on" in texts.run_line(replace(record, n_evaluated=1))
 
 
 def test_full_coverage_needs_no_notice(full_record):
