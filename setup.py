@@ -64,7 +64,7 @@ def main() -> None:
     kernels = Extension(
         "axopt._lut_gemm",
         sources=["axopt/_lut_gemm.pyx", *C_SOURCES],
-        depends=C_HEADERS,
+        depends=["axopt/_lut_gemm.pxd", *C_HEADERS],
         include_dirs=["axopt/csrc"],
         extra_compile_args=[*C_FLAGS, *(["-O1", "-g", *SANITIZERS] if SANITIZE else [])],
         extra_link_args=[*LINK_FLAGS, *(SANITIZERS if SANITIZE else [])],

@@ -22,43 +22,35 @@ def lstm_gates(
 ) -> None: ...
 
 class Operation:
-    def set_geometry(
+    def __init__(
         self,
+        *,
+        isa_index: int,
+        method: str,
         weight_shape: tuple[int, ...],
         stride: tuple[int, int],
         dilation: tuple[int, int],
-        pad_top_left: tuple[int, int],
+        padding: tuple[int, int],
         groups: int,
-    ) -> None: ...
-    def set_terms(
-        self,
-        maps: NDArray[uint8],
-        masks: NDArray[int16],
-        row_scale: int,
-        row_mask: int,
         weights: NDArray[uint8],
-        depthwise: bool,
+        maps: NDArray[uint8] | None = None,
+        masks: NDArray[int16] | None = None,
+        row_scale: int = 0,
+        row_mask: int = 0,
+        rows: NDArray[uint8] | None = None,
+        classes: NDArray[uint8] | None = None,
+        columns: NDArray[uint16] | None = None,
+        planes: NDArray[uint8] | None = None,
+        table_bias: int = 0,
+        offset: NDArray[int32] | None = None,
+        zero_point: NDArray[int32] | None = None,
+        scale: NDArray[float32] | None = None,
+        bias: NDArray[float32] | None = None,
+        code_map: NDArray[uint8] | None = None,
+        shift: int = -1,
     ) -> None: ...
-    def set_residual(self, rows: NDArray[uint8], classes: NDArray[uint8]) -> None: ...
-    def set_table(
-        self,
-        columns: NDArray[uint16],
-        planes: NDArray[uint8],
-        bias: int,
-        weight_codes: NDArray[uint8],
-        method: str,
-    ) -> None: ...
-    def set_output(
-        self,
-        offset: NDArray[int32],
-        zero_point: NDArray[int32] | None,
-        scale: NDArray[float32],
-        bias: NDArray[float32],
-    ) -> None: ...
-    def set_code_map(self, codes: NDArray[uint8], shift: int) -> None: ...
     def run(
         self,
-        isa_index: int,
         threads: int,
         source: NDArray[float32] | NDArray[uint8],
         inverse_scale: float,

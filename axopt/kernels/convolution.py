@@ -19,6 +19,7 @@ from axopt.errors import ArgumentError
 from axopt.kernels.costs import Shape, choose_method
 from axopt.kernels.dispatch import active_index
 from axopt.kernels.operations import (
+    Epilogue,
     Method,
     Window,
     is_depthwise,
@@ -33,7 +34,6 @@ Bounds = tuple[float, float]
 
 _UNBOUNDED = (-math.inf, math.inf)
 _SIGNED_ZERO = 128
-_LEVELS = np.arange(256)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +124,8 @@ class Convolution:
         channels = len(self._codes)
         self._inverse_scale = float(quantiser.scale.float().reciprocal())
         self._zero_point = quantiser.zero_point
-        self._code_map = None if quantiser.codes is None else quantiser.codes.numpy()
+        levels = quantiser.codes
+        self._code_of_level = None if levels is None else levels.numpy()
         self._weight_zero = output.weight_zero.expand(channels).numpy().astype(np.int64)
         self._multiplies_zero = not signed  # else the weights' zero needs no sums of activations
         self._constant = (output.activation_zero - origin) * (
@@ -198,7 +199,6 @@ class Convolution:
         """Write the results into ``out``, ``(images, out_height, out_width, out_channels)``."""
         if out.size and x.size:
             self._operation(math.prod(out.shape[:3])).run(
-                self._isa,
                 torch.get_num_threads(),
                 x,
                 self._inverse_scale,
@@ -228,33 +228,27 @@ class Convolution:
         return self._operations[method]
 
     def _new_operation(self, method: Method) -> "_lut_gemm.Operation":
-        plan, codes = self._plan, self._codes
-        zero_point = self._weight_zero if self._multiplies_zero else None
-        flat = codes.reshape(len(codes), -1)
-        offset = self._constant.copy()
-        if method == "terms" and plan.terms is not None:
-            operation = terms_operation(plan.terms, codes, self._window, self._isa, zero_point)
-            offset += plan.terms.weight_offset[flat].sum(1, dtype=np.int64)
+        plan, codes, window = self._plan, self._codes, self._window
+        weight_zero = self._weight_zero if self._multiplies_zero else None
+        terms = None
+        if method == "terms":
+            terms = plan.terms
         elif method == "residual" and plan.residual is not None:
-            operation = residual_operation(plan.residual, codes, self._window, self._isa)
-            offset += plan.residual.term.weight_offset[flat].sum(1, dtype=np.int64)
-        else:
-            operation = table_operation(plan.packed, codes, self._window, method)
-        if self._code_map is not None:
-            operation.set_code_map(self._code_map, _shift_of(self._code_map))
-        in_weights = method == "terms" and is_depthwise(codes, self._window)
-        operation.set_output(
+            terms = plan.residual.term
+        offset = self._constant
+        if terms is not None:
+            flat = codes.reshape(len(codes), -1)
+            offset = offset + terms.weight_offset[flat].sum(1, dtype=np.int64)
+        in_weights = method == "terms" and is_depthwise(codes, window)
+        epilogue = Epilogue(
             offset.astype(np.int32),  # wraps, as the sums do
-            None if zero_point is None or in_weights else zero_point.astype(np.int32),
+            None if weight_zero is None or in_weights else weight_zero.astype(np.int32),
             self._scale,
             self._bias,
+            self._code_of_level,
         )
-        return operation
-
-
-def _shift_of(codes: NDArray[np.uint8]) -> int:
-    """Return s where every code is ``min(level, 255 >> s) << s``, else -1."""
-    for shift in range(8):
-        if np.array_equal(codes, np.minimum(_LEVELS, 255 >> shift) << shift):
-            return shift
-    return -1
+        if method == "terms" and terms is not None:
+            return terms_operation(terms, codes, window, self._isa, weight_zero, epilogue)
+        if method == "residual" and plan.residual is not None:
+            return residual_operation(plan.residual, codes, window, self._isa, epilogue)
+        return table_operation(plan.packed, codes, window, self._isa, method, epilogue)

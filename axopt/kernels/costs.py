@@ -146,31 +146,38 @@ def measured_costs() -> Costs:
 @functools.cache
 def _measure(isa_index: int) -> Costs:
     time = functools.partial(_nanoseconds, isa_index)
-    one, many = time("dense", "terms", terms=1), time("dense", "terms", terms=_MANY_TERMS)
-    thin, thick = (
-        time("depthwise", "terms", terms=1),
-        time("depthwise", "terms", terms=_MANY_TERMS),
-    )
-    few_rows, many_rows = time("dense", "rows", images="few"), time("dense", "rows")
-    channels, *_ = _SHAPES["dense"]
-    weights = channels * channels * 9
-    fewer, more = (_products("dense", _IMAGES[n]) for n in ("few", "many"))
-    row = max(many_rows - few_rows, 0.1 * many_rows) / (more - fewer)
-    term = max(many - one, 0.1 * many) / (_MANY_TERMS - 1) / more
-    taken, residual_row = _measure_residual(isa_index)
+    dense, depthwise = (_products(kind, _IMAGES["many"]) for kind in ("dense", "depthwise"))
+    term = _measure_term(isa_index, "dense")
+    residual, residual_row = _measure_residual(isa_index)
+    row, row_build = _measure_rows(isa_index)
+    filled = _filled(_SHAPES["dense"][0], LANES)
     return Costs(
         term=term,
-        depthwise_term=max(thick - thin, 0.1 * thick)
-        / (_MANY_TERMS - 1)
-        / _products("depthwise", _IMAGES["many"]),
-        residual=term + taken,
+        depthwise_term=_measure_term(isa_index, "depthwise"),
+        residual=term + residual,
         residual_row=residual_row,
         row=row,
-        row_build=max(few_rows - row * fewer, 0.0) / weights,
-        pixel_lanes=time("dense", "pixel_lanes") / more,
-        channel_lanes=time("dense", "channel_lanes") / more / _filled(channels, LANES),
-        depthwise_lanes=time("depthwise", "pixel_lanes") / _products("depthwise", _IMAGES["many"]),
+        row_build=row_build,
+        pixel_lanes=time("dense", "pixel_lanes") / dense,
+        channel_lanes=time("dense", "channel_lanes") / dense / filled,
+        depthwise_lanes=time("depthwise", "pixel_lanes") / depthwise,
     )
+
+
+def _measure_term(isa_index: int, kind: Kind) -> float:
+    """Nanoseconds that another term adds to a product."""
+    one, many = (_nanoseconds(isa_index, kind, "terms", terms=n) for n in (1, _MANY_TERMS))
+    more = max(many - one, 0.1 * many)  # noise must not make it free
+    return more / (_MANY_TERMS - 1) / _products(kind, _IMAGES["many"])
+
+
+def _measure_rows(isa_index: int) -> tuple[float, float]:
+    """Nanoseconds of a product by product rows, and of building the rows of one weight."""
+    few, many = (_nanoseconds(isa_index, "dense", "rows", images=n) for n in ("few", "many"))
+    fewer, more = (_products("dense", _IMAGES[n]) for n in ("few", "many"))
+    channels, _, kernel = _SHAPES["dense"]
+    row = max(many - few, 0.1 * many) / (more - fewer)
+    return row, max(few - row * fewer, 0.0) / (channels * channels * kernel * kernel)
 
 
 def _measure_residual(isa_index: int) -> tuple[float, float]:
@@ -199,16 +206,16 @@ def _nanoseconds(
     w = rng.integers(0, 256, (channels, channels // groups, kernel, kernel), dtype=np.uint8)
     window = Window(padding=(kernel // 2, kernel // 2), groups=groups)
     if method == "terms":
-        operation = terms_operation(_some_terms(terms), w, window, isa_index, None)
+        operation = terms_operation(_some_terms(terms), w, window, isa_index)
     elif method == "residual":
         operation = residual_operation(_some_residual(), w, window, isa_index)
     else:
-        operation = table_operation(_arbitrary_table(), w, window, method)
+        operation = table_operation(_arbitrary_table(), w, window, isa_index, method)
     out = np.empty(x.shape, np.int32)
     times: list[float] = []
     while len(times) < _REPEATS and sum(times) < _MAX_SECONDS:
         start = thread_time()
-        operation.run(isa_index, 1, x.transpose(0, 3, 1, 2), 1.0, 128, out)
+        operation.run(1, x.transpose(0, 3, 1, 2), 1.0, 128, out)
         times.append(thread_time() - start)
     return 1e9 * min(times)
 

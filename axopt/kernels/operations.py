@@ -11,7 +11,7 @@ A method says how products are formed, never what they are:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from axopt.kernels.terms import Terms
 Pair = tuple[int, int]
 Method = Literal["terms", "residual", "rows", "pixel_lanes", "channel_lanes"]
 METHODS: tuple[Method, ...] = ("terms", "residual", "rows", "pixel_lanes", "channel_lanes")
+
+_LEVELS = np.arange(256)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,42 @@ class Window:
         return height, width
 
 
+@dataclass(frozen=True, eq=False)
+class Epilogue:
+    """How the sums of an operation become floats, and its levels codes.
+
+    With s a sum of products and c the sum of the window's codes, a result is
+    ``(s + offset - zero_point * c) * scale + bias``.
+
+    Attributes:
+        offset: ``(out_channels,)`` int32.
+        zero_point: ``(out_channels,)`` int32; None for zeros. Not for a depthwise operation by
+            terms, which has it in its weights.
+        scale: ``(out_channels,)`` float32.
+        bias: ``(out_channels,)`` float32.
+        code_of_level: ``(256,)`` uint8; None if levels are codes.
+    """
+
+    offset: NDArray[np.int32]
+    zero_point: NDArray[np.int32] | None
+    scale: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    code_of_level: NDArray[np.uint8] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `_lut_gemm.Operation`."""
+        found: dict[str, Any] = {
+            "offset": self.offset,
+            "zero_point": self.zero_point,
+            "scale": self.scale,
+            "bias": self.bias,
+        }
+        if self.code_of_level is not None:
+            found["code_map"] = np.ascontiguousarray(self.code_of_level)
+            found["shift"] = _shift_of(self.code_of_level)
+        return found
+
+
 def is_depthwise(codes: NDArray[np.uint8], window: Window) -> bool:
     """Whether every channel is filtered by itself, which has a kernel of its own."""
     return codes.shape[1] == 1 and window.groups == len(codes) > 1
@@ -78,69 +116,112 @@ def terms_operation(
     codes: NDArray[np.uint8],
     window: Window,
     isa_index: int,
-    zero_point: NDArray[np.int64] | None,
+    weight_zero: NDArray[np.int64] | None = None,
+    epilogue: Epilogue | None = None,
 ) -> "_lut_gemm.Operation":
     """Set up an operation that sums separable terms.
 
     Args:
         terms: The decomposition of the table.
-        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
         window: How the kernel moves.
-        isa_index: The instruction set that it will run on, which decides how weights are packed.
-        zero_point: ``(out_channels,)`` zero points of the weights of an affine layer, or None. A
-            depthwise operation takes them into its weights.
+        isa_index: The instruction set, which decides how weights are packed.
+        weight_zero: ``(out_channels,)`` zero points of the weights of an affine layer, or None. A
+            depthwise operation takes them into its weights; for others see `Epilogue`.
+        epilogue: From sums to floats; None for an operation that gives sums only.
     """
     depthwise = is_depthwise(codes, window)
     if depthwise:
-        packed = pack_depthwise(terms, codes, zero_point)
+        packed = pack_depthwise(terms, codes, weight_zero)
     else:
         packed = pack_dense(terms, codes, window.groups, _lut_gemm.code_bytes(isa_index))
-    operation = _new_operation(codes, window)
-    operation.set_terms(
-        packed.maps, packed.masks, packed.row_scale, packed.row_mask, packed.weights, depthwise
+    return _lut_gemm.Operation(
+        isa_index=isa_index,
+        method="depthwise" if depthwise else "terms",
+        **_geometry(codes, window),
+        **packed.arguments(),
+        **_arguments(epilogue),
     )
-    return operation
 
 
 def residual_operation(
-    residual: Residual, codes: NDArray[np.uint8], window: Window, isa_index: int
+    residual: Residual,
+    codes: NDArray[np.uint8],
+    window: Window,
+    isa_index: int,
+    epilogue: Epilogue | None = None,
 ) -> "_lut_gemm.Operation":
     """Set up an operation that sums one term less a residual, of a layer that is not depthwise.
 
     Args:
         residual: The decomposition of the table.
-        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
         window: How the kernel moves.
-        isa_index: The instruction set that it will run on, which decides how weights are packed.
+        isa_index: The instruction set, which decides how weights are packed.
+        epilogue: From sums to floats; None for an operation that gives sums only.
     """
-    operation = terms_operation(residual.term, codes, window, isa_index, None)
     code_bytes = _lut_gemm.code_bytes(isa_index)
-    operation.set_residual(residual.rows, pack_classes(residual, codes, window.groups, code_bytes))
-    return operation
+    return _lut_gemm.Operation(
+        isa_index=isa_index,
+        method="residual",
+        **_geometry(codes, window),
+        **pack_dense(residual.term, codes, window.groups, code_bytes).arguments(),
+        rows=residual.rows,
+        classes=pack_classes(residual, codes, window.groups, code_bytes),
+        **_arguments(epilogue),
+    )
 
 
 def table_operation(
-    table: PackedTable, codes: NDArray[np.uint8], window: Window, method: Method
+    table: PackedTable,
+    codes: NDArray[np.uint8],
+    window: Window,
+    isa_index: int,
+    method: Method,
+    epilogue: Epilogue | None = None,
 ) -> "_lut_gemm.Operation":
-    """Set up an operation that looks its products up.
+    """Set up an operation that looks up its products.
 
     Args:
         table: The products.
-        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
         window: How the kernel moves.
-        method: One that looks every product up.
+        isa_index: The instruction set.
+        method: One that looks up every product.
+        epilogue: From sums to floats; None for an operation that gives sums only.
     """
     used, weights = table, np.ascontiguousarray(codes).reshape(-1)
     if method == "channel_lanes":
         used, weights = table.transposed, pack_channel_lanes(codes, window.groups)
-    operation = _new_operation(codes, window)
-    operation.set_table(used.columns, used.planes, used.bias, weights, method)
-    return operation
-
-
-def _new_operation(codes: NDArray[np.uint8], window: Window) -> "_lut_gemm.Operation":
-    operation = _lut_gemm.Operation()
-    operation.set_geometry(
-        codes.shape, window.stride, window.dilation, window.padding, window.groups
+    return _lut_gemm.Operation(
+        isa_index=isa_index,
+        method=method,
+        **_geometry(codes, window),
+        weights=weights,
+        columns=used.columns,
+        planes=used.planes,
+        table_bias=used.bias,
+        **_arguments(epilogue),
     )
-    return operation
+
+
+def _geometry(codes: NDArray[np.uint8], window: Window) -> dict[str, Any]:
+    return {
+        "weight_shape": codes.shape,
+        "stride": tuple(window.stride),
+        "dilation": tuple(window.dilation),
+        "padding": tuple(window.padding),
+        "groups": window.groups,
+    }
+
+
+def _arguments(epilogue: Epilogue | None) -> dict[str, Any]:
+    return {} if epilogue is None else epilogue.arguments()
+
+
+def _shift_of(codes: NDArray[np.uint8]) -> int:
+    """Return s where every code is ``min(level, 255 >> s) << s``, else -1."""
+    for shift in range(8):
+        if np.array_equal(codes, np.minimum(_LEVELS, 255 >> shift) << shift):
+            return shift
+    return -1

@@ -1,7 +1,7 @@
 """Weights in the layouts that the native kernels of separable terms read (csrc/axk.h)."""
 
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class PackedTerms:
     row_scale: int
     row_mask: int
     weights: NDArray[np.uint8]
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `_lut_gemm.Operation`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def pack_dense(

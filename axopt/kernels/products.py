@@ -112,9 +112,9 @@ def _sum_codes(
     method = choose_method(
         None, Shape(pixels, len(codes) // window.groups, codes[0].size, window.groups)
     )
-    operation = table_operation(table, codes, window, method)
+    operation = table_operation(table, codes, window, active_index(), method)
     out = _new_output((len(x), *out_size, len(w)), empty=False)
-    operation.run(active_index(), torch.get_num_threads(), x.detach().numpy(), 1.0, 0, out.numpy())
+    operation.run(torch.get_num_threads(), x.detach().numpy(), 1.0, 0, out.numpy())
     return out
 
 

@@ -79,8 +79,3 @@ for name in ("portable", "reference"):
     error, *active_names = result.stdout.splitlines()
     assert error.startswith("`AXOPT_ISA`: instruction set 'avx9' is unknown; available here:")
     assert active_names == ["portable", "portable"]
-
-
-def test_binding_refuses_an_index_out_of_the_table():
-    with pytest.raises(ValueError, match="99"):
-        _lut_gemm.Operation().run(99, 1, None, 1.0, 0, None)

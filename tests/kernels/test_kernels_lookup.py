@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import ISAS, codes, expected_sums, signed_table, unsigned_table
 
-from axopt import _lut_gemm
 from axopt.kernels import PackedTable, force_isa
 from axopt.kernels.dispatch import active_index
-from axopt.kernels.operations import Window, table_operation
+from axopt.kernels.operations import Epilogue, Window, table_operation
 from axopt.kernels.reference import gemm_reference
 
 METHODS = ("rows", "pixel_lanes", "channel_lanes")
@@ -35,8 +34,8 @@ def sums_of(x, w, table, method, *, pad=(0, 0), pad_code=0, threads=1, **steps):
     size = out_size(x, w, steps["stride"], steps["dilation"], pad)
     out = np.full((len(x), *size, len(w)), 0x55555555, np.int32)
     window = Window(steps["stride"], pad, steps["dilation"], steps["groups"])
-    operation = table_operation(PackedTable.of(table), w, window, method)
-    operation.run(active_index(), threads, x, 1.0, pad_code, out)
+    operation = table_operation(PackedTable.of(table), w, window, active_index(), method)
+    operation.run(threads, x, 1.0, pad_code, out)
     return out.transpose(0, 3, 1, 2)
 
 
@@ -207,11 +206,13 @@ def test_floats_to_values(isa, method, relu, channels, out_channels, groups, rng
         for source in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
             out = np.full(values.transpose(0, 2, 3, 1).shape, np.nan, np.float32)
             window = Window((2, 1), pad, (1, 2), groups)
-            operation = table_operation(PackedTable.of(table), w, window, method)
-            operation.set_output(offset, zeros, scale, bias)
+            epilogue = Epilogue(offset, zeros, scale, bias)
             options = (inverse_scale, packed_zero, out, (0.0 if relu else -np.inf, np.inf))
             with force_isa(isa):
-                operation.run(active_index(), 2, source, *options)
+                packed = PackedTable.of(table)
+                table_operation(packed, w, window, active_index(), method, epilogue).run(
+                    2, source, *options
+                )
             np.testing.assert_array_equal(out.transpose(0, 3, 1, 2), values)
 
 
@@ -219,43 +220,12 @@ def test_floats_to_values(isa, method, relu, channels, out_channels, groups, rng
 def test_one_operation_serves_any_batch(isa, method, rng):
     table = PackedTable.of(signed_table(rng))
     w = codes(rng, 20, 4, 3, 3)
-    operation = table_operation(table, w, Window(), method)
+    with force_isa(isa):
+        operation = table_operation(table, w, Window(), active_index(), method)
     x = codes(rng, 7, 4, 8, 8)
     out = np.empty((7, 6, 6, 20), np.int32)
-    with force_isa(isa):
-        operation.run(active_index(), 2, x, 1.0, 0, out)
-        for i in range(7):
-            alone = np.empty((1, 6, 6, 20), np.int32)
-            operation.run(active_index(), 1, x[i : i + 1], 1.0, 0, alone)
-            np.testing.assert_array_equal(alone[0], out[i])
-
-
-def test_binding_refuses_wrong_tables(method):
-    columns, planes = np.zeros((256, 256), np.uint16), np.zeros((256, 2, 256), np.uint8)
-    weights = np.zeros(4, np.uint8)
-    operation = _lut_gemm.Operation()
-    with pytest.raises(ValueError, match="columns"):
-        operation.set_table(columns[:255], planes, 0, weights, method)
-    with pytest.raises(ValueError, match="planes"):
-        operation.set_table(columns, planes[:255], 0, weights, method)
-    with pytest.raises(KeyError):
-        operation.set_table(columns, planes, 0, weights, method + "s")
-
-
-def test_binding_refuses_wrong_shapes(method, rng):
-    w = codes(rng, 6, 4, 3, 3)
-    operation = table_operation(PackedTable.of(signed_table(rng)), w, Window(), method)
-    x, out = codes(rng, 2, 4, 5, 5), np.empty((2, 3, 3, 6), np.int32)
-    for wrong_x, wrong_out, message in (
-        (x[:, :3], out, "channels do not fit"),
-        (x[:1], out, "images or channels"),
-        (x, out[..., :5].copy(), "images or channels"),
-        (x[:, :, :4], out, "larger than input"),
-        (x[:, :, :, :4], out, "larger than input"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            operation.run(active_index(), 1, wrong_x, 1.0, 0, wrong_out)
-    with pytest.raises(ValueError, match="set_output"):
-        operation.run(active_index(), 1, x, 1.0, 0, out.astype(np.float32))
-    with pytest.raises(ValueError, match="operands"):
-        _lut_gemm.Operation().run(active_index(), 1, x, 1.0, 0, out)
+    operation.run(2, x, 1.0, 0, out)
+    for i in range(7):
+        alone = np.empty((1, 6, 6, 20), np.int32)
+        operation.run(1, x[i : i + 1], 1.0, 0, alone)
+        np.testing.assert_array_equal(alone[0], out[i])

@@ -65,13 +65,24 @@ def operation(layer, isa):
         code_bytes = _lut_gemm.code_bytes(ISAS[isa])
         parts = np.split(layer.weights, groups, axis=1)
         weights = np.concatenate([packed(part, code_bytes) for part in parts])
-    op = _lut_gemm.Operation()
-    op.set_geometry(layer.weights.shape[1:], layer.stride, layer.dilation, layer.pad, groups)
-    op.set_terms(
-        layer.maps, layer.masks, layer.row_scale, layer.row_mask, weights, layer.depthwise
+    return _lut_gemm.Operation(
+        isa_index=ISAS[isa],
+        method="depthwise" if layer.depthwise else "terms",
+        weight_shape=layer.weights.shape[1:],
+        stride=layer.stride,
+        dilation=layer.dilation,
+        padding=layer.pad,
+        groups=groups,
+        weights=weights,
+        maps=layer.maps,
+        masks=layer.masks,
+        row_scale=layer.row_scale,
+        row_mask=layer.row_mask,
+        offset=layer.offset,
+        zero_point=layer.weight_zero,
+        scale=layer.scale,
+        bias=layer.bias,
     )
-    op.set_output(layer.offset, layer.weight_zero, layer.scale, layer.bias)
-    return op
 
 
 def out_size(layer, size, axis):
@@ -85,7 +96,7 @@ def run(layer, isa, x, *, threads=1, inverse_scale=1.0, zero_point=128):
     guarded = np.full((x.shape[0] + 1, *size, channels), np.float32(12345.0))
     op = operation(layer, isa)
     bounds = (0.0, np.inf) if layer.relu else (-np.inf, np.inf)
-    op.run(ISAS[isa], threads, x, inverse_scale, zero_point, guarded[:-1], bounds)
+    op.run(threads, x, inverse_scale, zero_point, guarded[:-1], bounds)
     assert (guarded[-1] == 12345.0).all(), "written behind the output"
     return guarded[:-1]
 
@@ -282,7 +293,7 @@ def test_results_too_large_for_the_caches(isa, aligned):
     start = -room.ctypes.data // 4 % 16 + (0 if aligned else 4)
     out = room[start:][: 2 * 91 * 91 * 256].reshape(2, 91, 91, 256)
     assert out.nbytes >= 16 << 20
-    operation(layer, isa).run(ISAS[isa], 2, x, 1.0, 128, out, (0.0, np.inf))
+    operation(layer, isa).run(2, x, 1.0, 128, out, (0.0, np.inf))
     np.testing.assert_array_equal(out, expected(layer, x))
 
 
