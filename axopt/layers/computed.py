@@ -33,7 +33,7 @@ class ComputedWeights(WeightedLayer):
     """
 
     def __init__(self, called: Called, multiplier: Multiplier, **options: Any) -> None:
-        self._expressions = called.expressions
+        self._expressions, self._norms = called.expressions, called.norms
         self._given: Given | None = None
         super().__init__(called, multiplier, **options)
 
@@ -70,13 +70,15 @@ class ComputedWeights(WeightedLayer):
 
         Args:
             input: As the function takes it.
-            given: Weight and bias if they are at hand, equal to those of the layer.
+            given: Weight and bias of the call, if they are at hand.
         """
         if self.observing or not torch.is_grad_enabled() or not self._trains():
             return super().forward(input)
         if given is None:
             weight, bias = self._expressions
             given = weight.differentiable(), None if bias is None else bias.differentiable()
+        elif self._norms:
+            given = self._norms[0].folded_given(given)
         layer = object.__new__(type(self))
         layer.__dict__ = {**self.__dict__, "_given": given}  # shares all there is, for one call
         return super(ComputedWeights, layer).forward(input)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from axopt.errors import ArgumentError
@@ -44,6 +43,10 @@ from axopt.modules.called import (
     CalledConvTranspose2d,
     CalledConvTranspose3d,
     CalledLinear,
+    CalledTransposed,
+    FoldedNorm,
+    scaled,
+    shifted,
 )
 from axopt.registry import Registry
 
@@ -69,7 +72,8 @@ class LayerSpec:
             None if there is no such function.
         fold: ``fold(module, scale, mean, shift)`` changes the weights of the float module so that
             a result ``y`` becomes ``scale * (y - mean) + shift``, as a batch norm makes it. All
-            three are ``(out_channels,)`` float64. None if the layer cannot.
+            three are ``(out_channels,)`` float64. The function returns what takes the place of the
+            batch norm. None if the layer cannot.
         takes_relu: Whether the layer can clamp its results, as a ReLU behind it does.
         channels_last: Whether the layer runs faster with a weight that is channels-last in memory,
             as images are then.
@@ -86,7 +90,7 @@ class LayerSpec:
     build: Callable[..., EmulatedLayer]
     macs: Callable[[Any, Tensor, Tensor], int]
     called: type[Called] | None = None
-    fold: Callable[[Any, Tensor, Tensor, Tensor], None] | None = None
+    fold: Callable[[Any, Tensor, Tensor, Tensor], nn.Module] | None = None
     takes_relu: bool = True
     channels_last: bool = False
     calibrate: Callable[[EmulatedLayer, bool], None] = observe
@@ -179,23 +183,19 @@ def _macs_of_matmul(module: Any, x: Tensor, y: Tensor) -> int:
     return y.numel() * x.shape[-1]
 
 
-def _fold(module: Any, scale: Tensor, mean: Tensor, shift: Tensor) -> None:
+def _fold(module: Any, scale: Tensor, mean: Tensor, shift: Tensor) -> nn.Module:
     """Weight' = scale weight, bias' = shift + scale (bias - mean), in float64."""
     weight = module.weight.detach()
-    bias = torch.zeros_like(scale) if module.bias is None else module.bias.detach().double()
-    folded = weight.double() * _by_output(module, scale)
-    module.weight = nn.Parameter(folded.to(weight.dtype))
-    module.bias = nn.Parameter((shift + scale * (bias - mean)).to(weight.dtype))
-
-
-def _by_output(layer: nn.Module, values: Tensor) -> Tensor:
-    """One value an output channel, broadcastable against the weight of a layer."""
-    ndim = cast(Tensor, layer.weight).ndim
-    if not isinstance(layer, nn.modules.conv._ConvTransposeNd):
-        return values.view(-1, *(1,) * (ndim - 1))
-    inputs = layer.in_channels // layer.groups
-    by_group = values.view(layer.groups, -1).repeat_interleave(inputs, dim=0)
-    return by_group.view(*by_group.shape, *(1,) * (ndim - 2))
+    transposed = isinstance(module, nn.modules.conv._ConvTransposeNd | CalledTransposed)
+    groups = module.groups if transposed else None
+    if isinstance(module, Called):
+        norm = FoldedNorm(scale, mean, shift, groups, weight.dtype)
+        module.fold(norm)
+        return norm
+    bias = None if module.bias is None else module.bias.detach()
+    module.weight = nn.Parameter(scaled(weight, scale, groups))
+    module.bias = nn.Parameter(shifted(bias, scale, mean, shift).to(weight.dtype))
+    return nn.Identity()
 
 
 def _of_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -21,23 +22,28 @@ def folded_copy(model: nn.Module, x: Any) -> nn.Module:
     """
     module, specs = copy.deepcopy(model), specs_by_type()
     layers = {name: part for name, part in module.named_modules() if type(part) in specs}
-    fold_batch_norms_(module, trace(module, layers, x))
+    fold_batch_norms_(module, layers, trace(module, layers, x))
     return module
 
 
-def fold_batch_norms_(module: nn.Module, seen: Trace) -> None:
-    """Fold the batch norms that ``seen`` found into the layers before them, in place.
+def fold_batch_norms_(module: nn.Module, layers: Mapping[str, nn.Module], seen: Trace) -> None:
+    """Fold batch norms into the layers before them, in place.
 
     With scale = gamma / sqrt(variance + eps) a result y becomes scale (y - mean) + beta. The batch
     norm becomes an identity of the same name.
+
+    Args:
+        module: The model.
+        layers: Its layers by name.
+        seen: Which batch norms follow which layers.
     """
     specs = specs_by_type()
     for layer_name, norm_name in seen.batch_norms.items():
-        layer, norm = module.get_submodule(layer_name), module.get_submodule(norm_name)
+        layer, norm = layers[layer_name], module.get_submodule(norm_name)
         fold = specs[type(layer)].fold
         if fold is not None:
-            fold(layer, *_affine(cast(nn.BatchNorm2d, norm)))
-            set_submodule(module, norm_name, nn.Identity())
+            left = fold(layer, *_affine(cast(nn.BatchNorm2d, norm)))
+            set_submodule(module, norm_name, left)
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor, Tensor]:

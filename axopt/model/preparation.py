@@ -161,7 +161,7 @@ def _prepared(
     known = names_in_float(skipped, sites)
     seen = _trace_channels_last(module, chosen, first, known, adapter, found)
     skipped |= unreached(chosen, seen.order, sites)
-    fold_batch_norms_(module, seen)
+    fold_batch_norms_(module, chosen, seen)
     for norm in seen.batch_norms.values():
         del skipped[norm]
     emulated = _built(module, chosen, seen, specs, options, multiplier)

@@ -24,7 +24,6 @@ from axopt.layers import specs_by_type
 from axopt.model.adapter import PLAIN, Adapter, count
 from axopt.model.calls import multiplications, product_name
 from axopt.model.running import watched
-from axopt.modules.called import Called
 from axopt.modules.hooks import has_forward_hooks
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -231,15 +230,11 @@ class _Observer(TorchFunctionMode):
     def _find_norms(self) -> None:
         for call in self._followed["norm"]:
             layer = self._outputs.get(call.taken)
-            if layer is None or not self._foldable(self._layers[layer]):
+            if layer is None or self._specs[type(self._layers[layer])].fold is None:
                 continue
             if self._uses[call.taken] == self._calls[layer] == self._calls[call.module] == 1:
                 self._trace.batch_norms[layer] = call.module
                 self._outputs[call.given] = layer
-
-    def _foldable(self, layer: nn.Module) -> bool:
-        """Whether the weight of a layer is its own, and its kind takes a batch norm over."""
-        return self._specs[type(layer)].fold is not None and not isinstance(layer, Called)
 
     def _find_relus(self) -> None:
         for call in self._followed["relu"]:

@@ -7,15 +7,82 @@ own: the parameters stay where they are, under their names.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from axopt.modules.recorded import Recorded
+from axopt.modules.recorded import Operation, Recorded, Source
 
 Given = tuple[Tensor, Tensor | None]
 """Weight and bias of one call, through which gradients flow."""
+
+
+class FoldedNorm(nn.Module):
+    """What is left of a batch norm that a `Called` took over: an identity with its tensors.
+
+    Args:
+        scale: ``(out_channels,)`` float64. A result ``y`` of the product becomes
+            ``scale * (y - mean) + shift``.
+        mean: ``(out_channels,)`` float64.
+        shift: ``(out_channels,)`` float64; it becomes a parameter.
+        groups: Of a transposed convolution, whose weight has input channels first; else None.
+        dtype: Of the weight.
+    """
+
+    def __init__(
+        self,
+        scale: Tensor,
+        mean: Tensor,
+        shift: Tensor,
+        groups: int | None,
+        dtype: torch.dtype,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+        self.register_buffer("mean", mean)
+        self.shift = nn.Parameter(shift.to(dtype))
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x``."""
+        return x
+
+    def folded(self, weight: Recorded, bias: Recorded | None) -> tuple[Recorded, Recorded]:
+        """Return the expressions of weight and bias with the batch norm in them."""
+        scale, mean, shift = (Source(self, name) for name in ("scale", "mean", "shift"))
+        return (
+            Operation(scaled, (weight, scale, self.groups), {}),
+            Operation(shifted, (bias, scale, mean, shift), {}),
+        )
+
+    def folded_given(self, given: Given) -> Given:
+        """Return the weight and bias of one call with the batch norm in them."""
+        scale, mean = cast(Tensor, self.scale), cast(Tensor, self.mean)
+        return scaled(given[0], scale, self.groups), shifted(given[1], scale, mean, self.shift)
+
+
+def scaled(weight: Tensor, scale: Tensor, groups: int | None) -> Tensor:
+    """Return a weight with its output channels scaled, computed in float64.
+
+    Args:
+        weight: ``(out_channels, ...)``; of a transposed convolution
+            ``(in_channels, out_channels of a group, ...)``.
+        scale: ``(out_channels,)``.
+        groups: Of a transposed convolution; else None.
+    """
+    scale = scale.double()
+    if groups is not None:
+        scale = scale.view(groups, -1).repeat_interleave(len(weight) // groups, dim=0)
+    axes = (1,) * (weight.ndim - scale.ndim)
+    return (weight.double() * scale.view(*scale.shape, *axes)).to(weight.dtype)
+
+
+def shifted(bias: Tensor | None, scale: Tensor, mean: Tensor, shift: Tensor) -> Tensor:
+    """Return ``shift + scale * (bias - mean)``, computed in float64."""
+    bias = torch.zeros_like(mean) if bias is None else bias
+    return (shift.double() + scale.double() * (bias.double() - mean.double())).to(shift.dtype)
 
 
 class Called(nn.Module):
@@ -27,13 +94,20 @@ class Called(nn.Module):
 
     Attributes:
         function: The function of PyTorch.
+        expressions: Of weight and bias.
+        norms: The batch norm that is part of weight and bias; empty if there is none.
     """
 
     function: ClassVar[Any]
 
     def __init__(self, weight: Recorded, bias: Recorded | None) -> None:
         super().__init__()
-        self.expressions = (weight, bias)
+        self.expressions: tuple[Recorded, Recorded | None] = (weight, bias)
+        self.norms: tuple[FoldedNorm, ...] = ()  # no module of its own: it stays where it is
+
+    def fold(self, norm: FoldedNorm) -> None:
+        """Take a batch norm behind the product over."""
+        self.expressions, self.norms = norm.folded(*self.expressions), (norm,)
 
     @property
     def weight(self) -> Tensor:
@@ -51,8 +125,10 @@ class Called(nn.Module):
 
         Args:
             input: As the function takes it.
-            given: Weight and bias if they are at hand, equal to those of the module.
+            given: Weight and bias of the call, if they are at hand.
         """
+        if given is not None and self.norms:
+            given = self.norms[0].folded_given(given)
         weight, bias = (self.weight, self.bias) if given is None else given
         y: Tensor = type(self).function(input, weight, bias, **self.options())
         return y

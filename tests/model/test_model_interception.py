@@ -223,9 +223,12 @@ def test_every_product_is_a_layer_with_a_name(name, x):
     emulated = axopt.prepare(model, [x])
     assert [info.name for info in emulated.layers()] == NETWORKS[name][1]
     assert (emulated.coverage, emulated.left_out) == (1.0, {})
-    norms = {"1"} if "Subclass" in type(model).__name__ else set()
-    assert set(emulated.skipped) == norms
-    assert {k.removeprefix("module.") for k in emulated.state_dict()} == set(model.state_dict())
+    assert emulated.skipped == {}
+    ours, theirs = (
+        {k.removeprefix("module.") for k in net.state_dict()} for net in (emulated, model)
+    )
+    norms = {f"1.{key}" for key in ("scale", "mean", "shift")} if emulated.folded else set()
+    assert ours == {key for key in theirs if not (norms and key.startswith("1."))} | norms
     with torch.no_grad():
         expected, found = model(x), emulated(x)
     assert (found - expected).abs().max() < 0.1 * expected.abs().max()
@@ -252,6 +255,9 @@ def test_gradients_flow_into_all_parameters(name, x):
         (net(x).square().sum() * 1e-3).backward()
     ours = dict(emulated.module.named_parameters())
     for key, parameter in model.named_parameters():
+        if key not in ours:  # of a batch norm that is folded
+            assert (list(emulated.folded.values()), key[:2]) == (["1"], "1.")
+            continue
         distance = (ours[key].grad - parameter.grad).norm() / parameter.grad.norm()
         assert distance < 0.35, key
 
@@ -338,6 +344,7 @@ def test_names_and_patterns_mean_products_and_the_modules_that_call_them(x):
     assert [info.name for info in emulated.layers()] == ["3"]
     assert emulated.left_out == {"0": 36 * 4 * 18, "6": 54 * 3}
     assert set(emulated.skipped) == {"0", "1", "6"}
+    assert emulated.folded == {}
     with pytest.warns(CoverageWarning):
         emulated = axopt.prepare(make("lora"), [x], include=["inside"])
     assert [i.name for i in emulated.layers()] == NETWORKS["lora"][1][1:-1]
@@ -530,3 +537,55 @@ def test_what_leaves_a_forward_by_an_error_leaves_nothing_behind(x):
 def test_a_model_without_any_product_is_refused(x):
     with pytest.raises(UnsupportedLayerError, match="no layer to emulate"):
         axopt.prepare(nn.Sequential(nn.ReLU()), [x])
+
+
+class Shifted(nn.ConvTranspose1d):
+    def forward(self, x):
+        return functional.conv_transpose1d(x, self.weight * 0.5, self.bias, 2, groups=self.groups)
+
+
+class Branched(nn.Module):
+    """A batch norm whose input something else takes too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = Same(2, 2, 3), nn.BatchNorm2d(2)
+
+    def forward(self, x):
+        y = self.conv(x)
+        return self.norm(y) + y
+
+
+def statistics(net):
+    """Give batch norms statistics and weights that a wrong fold would show."""
+    for norm in net.modules():
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm):
+            for tensor in (norm.running_var, norm.weight, norm.bias, norm.running_mean):
+                nn.init.uniform_(tensor, 0.2, 1.5)
+    return net.eval()
+
+
+def test_batch_norms_behind_computed_weights_are_folded(x):
+    for make_net, shape in (
+        (lambda: SubclassNet(Standardised), (2, 6, 6)),
+        (lambda: nn.Sequential(Shifted(4, 6, 3, groups=2), nn.BatchNorm1d(6)), (4, 7)),
+    ):
+        torch.manual_seed(0)
+        net = statistics(make_net())
+        x = torch.randn(12, *shape)
+        emulated = axopt.prepare(net, [x])
+        assert emulated.folded == {"0": "1"}
+        with torch.no_grad():
+            expected = net(x)
+            assert (emulated(x) - expected).abs().max() < 0.05 * expected.abs().max()
+        for model in (net, emulated):
+            model(x).square().sum().backward()
+        ours, theirs = emulated.module[0].weight.grad, net[0].weight.grad
+        assert (ours - theirs).norm() < 0.2 * theirs.norm()
+        assert float(emulated.module[1].shift.grad.abs().sum()) > 0
+
+
+def test_a_batch_norm_that_is_not_the_only_consumer_stays(x):
+    net = statistics(Branched())
+    emulated = axopt.prepare(net, [x])
+    assert (emulated.folded, set(emulated.skipped)) == ({}, {"norm"})
