@@ -33,7 +33,7 @@ class LutFormatError(AxoptError, ValueError):
 
 
 class AccumulatorError(AxoptError, OverflowError):
-    """A sum of products may leave int32; the message names K."""
+    """A sum of products may leave int32; the message names its depth."""
 
 
 class IsaError(AxoptError, RuntimeError):

@@ -13,7 +13,7 @@ from axopt.zoo import load_weights_
 
 CALLS = {
     "data": axopt.load_data,
-    "library": lambda path: [axopt.load_library(path)[key] for key in axopt.load_library(path)],
+    "library": lambda path: list(axopt.load_library(path).values()),
     "table": lambda path: import_multiplier(path, signed=True, power_mw=1, area_um2=1, delay_ns=1),
     "weights": lambda path: load_weights_(axopt.create_model("digits_cnn"), path),
     "assignment": axopt.Assignment.load,

@@ -77,7 +77,12 @@ def image_files_of_zeros(folder):
 
 def npz(folder, arrays):
     folder.mkdir()
-    np.savez_compressed(folder / "data.npz", **arrays)
+    packing = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": 1}
+    with zipfile.ZipFile(folder / "data.npz", "w", **packing) as archive:
+        for name, array in arrays.items():
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{name}.npy", content.getbuffer())
     return "data", f"npz:{folder / 'data.npz'}"
 
 
