@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--multipliers",
         type=names,
         metavar="NAME,...",
-        help="names and patterns to search among (default: the distinct signed circuits)",
+        help="names and patterns to search among (default: the distinct signed multipliers)",
     )
     group = parser.add_argument_group("search")
     group.add_argument(

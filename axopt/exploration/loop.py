@@ -82,8 +82,8 @@ def run_search(
     """Search until the budget is spent or nothing new can be proposed.
 
     A space with at most ``budget`` points is searched exhaustively, whatever ``algorithm`` is.
-    The store remembers that choice of its first run, so that resuming with another budget goes
-    on with the same sequence: a larger budget extends it, a smaller one gives its beginning.
+    The store keeps which of the two its first run did, so that resuming with another budget
+    goes on with the same sequence: a larger budget extends it, a smaller one gives its beginning.
 
     Args:
         problem: What to minimise. An exception, or objectives that are not finite, fail the

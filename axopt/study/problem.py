@@ -1,4 +1,4 @@
-"""Per-layer choice of multipliers as a problem of genes and objectives."""
+"""The problem of a search: which multiplier each layer gets, as genes and objectives."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ DIFFERENCES = {
 
 
 class AssignmentProblem:
-    """Per-layer choice of multipliers as a problem for `axopt.exploration.run_search`.
+    """Which multiplier each layer gets, as a problem for `axopt.exploration.run_search`.
 
     The first objective is the error of the metric on ``split``, then come ``costs``.
 
@@ -127,7 +127,7 @@ class AssignmentProblem:
             "reestimated on": None if self.reestimate is None else self.reestimate.digest,
             "calibration": self.emulated.calibration_digest,
             "layers": list(self._space.names),
-            "choices": options,
+            "choices": options,  # the name that stores of earlier versions have
         }
 
     def uniform(self) -> dict[Genes, Option]:

@@ -199,6 +199,7 @@ def test_told_points_are_members_of_optunas_first_generation():
     algorithm = create_algorithm("optuna-nsga2", SPACE, n_objectives=2, population=8)
     seeds = [(choice,) * 6 for choice in range(5)]
     algorithm.tell(seeds, objectives_of(seeds))
+    # private: Optuna alone knows which trials are parents of its next generation
     members = algorithm._sampler.get_population(algorithm._study, 0)
     assert [tuple(member.params.values()) for member in members] == seeds
 

@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,6 +75,7 @@ def test_closed_store_is_one_file(filled):
 
 
 def test_commits_are_durable_by_configuration(path):
+    # private: pragmas are those of one connection, and no crash of the machine can be tested here
     with Store.open(path, IDENTITY) as store:
         pragma = {
             name: store._connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -159,7 +161,7 @@ def test_finished_trials_never_change(filled):
                 store.commit(trial)
         for statement in ("UPDATE evaluation SET seconds = 0", "DELETE FROM evaluation"):
             with pytest.raises(sqlite3.IntegrityError, match="a finished trial never"):
-                store._connection.execute(statement)
+                edit(filled, statement)
         assert store.trials() == TRIALS
 
 
@@ -171,10 +173,8 @@ def test_notes_are_written_once(path):
 
 
 def edit(path, statement, row=()):
-    connection = sqlite3.connect(path)
-    with connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement, row)
-    connection.close()
 
 
 def open_both_ways(path):

@@ -160,7 +160,9 @@ def test_an_interrupted_search_leaves_a_partial_report(emulated, data, tmp_path,
         for point in record.front:
             axopt.assign_(emulated, axopt.Assignment.load(tmp_path / point.assignment))
             assert axopt.evaluate(emulated, data.validation).value == point.quality
+    (tmp_path / ".front.csv.abc123.axopt~").touch()  # as a killed run leaves it
     finished = search(emulated, data, out=tmp_path, resume=True, **how)
+    assert not (tmp_path / ".front.csv.abc123.axopt~").exists()
     assert finished.outcome.n_evaluated == 11
     assert not RunFolder(tmp_path).record().partial
 
