@@ -38,7 +38,8 @@ def as_exceptions(command: str) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         if received or _is_importing(frame, base):
-            os.write(2, f"axopt {command}: {word_of(number)}\n".encode())
+            with contextlib.suppress(OSError):  # stderr may be closed
+                os.write(2, f"axopt {command}: {word_of(number)}\n".encode())
             os._exit(128 + number)
         received.append(number)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
+
 from axopt.corrections import Corrections, LayerCorrector
 from axopt.layers import EmulatedLayer, Quantisation
 from axopt.model import Assignment, EmulatedModel, Reestimator, current_assignment
@@ -49,6 +51,7 @@ class Candidate:
 
     layers: Mapping[str, LayerSetting]
 
+    @torch.inference_mode(False)  # formats are kept, and may be trained later
     def apply_(self, emulated: EmulatedModel) -> None:
         """Put the candidate into a model, in place.
 
@@ -108,6 +111,7 @@ class Candidates:
         }
         return Candidate({name: settings[name] for name in self._emulated.emulated_layers})
 
+    @torch.inference_mode(False)
     def of(self, options: Mapping[tuple[str, ...], Option], *, order: bool) -> Candidate:
         """Return the candidate of one option for each group of layers, corrected as allowed.
 

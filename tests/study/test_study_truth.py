@@ -248,3 +248,27 @@ def test_a_run_is_not_resumed_with_a_model_that_was_prepared_otherwise(emulated,
     with pytest.raises(axopt.AxoptError) as raised:
         search(other, data, budget=3, out=tmp_path, resume=True)
     assert "than in the run" in str(raised.value)
+
+
+def test_a_search_in_inference_mode_leaves_a_model_that_can_be_trained(emulated, data):
+    with torch.inference_mode():
+        search(emulated, data, budget=4)
+    layer = next(iter(emulated.emulated_layers.values()))
+    assert not layer.quantisation().weights.scale.is_inference()
+    loss = emulated(data.train.inputs[:8]).square().sum()
+    loss.backward()
+    assert layer.weight.grad is not None
+    emulated.zero_grad()
+
+
+def test_the_objective_error_is_always_there_and_may_be_named(emulated, data):
+    for objectives in (("error", "rel_power"), ("rel_power",)):
+        result = search(emulated, data, budget=3, objectives=objectives)
+        assert {len(trial.objectives) for trial in result.outcome.trials} == {2}
+    for objectives, message in [
+        (("rel_power", "rel_power"), "must be distinct"),
+        ("rel_power", "a list of texts"),
+        (("power",), "did you mean 'rel_power'"),
+    ]:
+        with pytest.raises(ArgumentError, match=message):
+            search(emulated, data, budget=3, objectives=objectives)
