@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from axopt.errors import ArgumentError
-from axopt.study.config import FLAG, RULES, TEXT, TEXTS, Rule, read_settings, whole
+from axopt.study.config import (
+    FLAG,
+    RULES,
+    TEXT,
+    TEXTS,
+    Rule,
+    SearchConfig,
+    read_settings,
+    whole,
+)
 from axopt.study.folder import RunFolder
 
 KEYS: dict[str, Rule] = {
@@ -67,8 +76,8 @@ class Settings:
             options: The parsed arguments, among them ``config`` and ``resume``.
 
         Raises:
-            ArgumentError: If a file has a wrong key or value, or a flag contradicts the run that
-                is resumed.
+            ArgumentError: If a file has a wrong key or value, a flag contradicts the run that is
+                resumed, or an algorithm or objective is unknown.
             OSError: If a file cannot be read.
         """
         flags = {key: getattr(options, key, None) for key in self._defaults}
@@ -90,6 +99,7 @@ class Settings:
         for key, value in settled.items():
             if key != "out":
                 setattr(options, key, value)
+        SearchConfig(**{key: settled[key] for key in RULES if settled.get(key) is not None})
 
     def kept(self, options: argparse.Namespace) -> dict[str, Any]:
         """Return what the run keeps of the settled ``options``: plain values, no None."""

@@ -33,8 +33,9 @@ def test_help_imports_nothing_heavy(command):
     assert done.stderr == "[]\n"
 
 
-def test_bad_input_imports_nothing_heavy():
-    done = run("-c", SHOW_IMPORTS, "search", "--budget", "0")
+@pytest.mark.parametrize("flag", ["--budget=0", "--objectives=speed", "--resume"])
+def test_bad_input_imports_nothing_heavy(flag, tmp_path):
+    done = run("-c", SHOW_IMPORTS, "search", flag, "--out", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.endswith("[]\n")
 
