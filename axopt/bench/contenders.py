@@ -25,7 +25,7 @@ Contender = Callable[[Operands], Callable[[], object] | None]
 
 FP32, INT8, SCALAR = "torch fp32", "torch int8", "scalar look-up"
 _SCALE = 1 / 128
-_TERMS = {1: "mul8s_1KV8", 3: "mul8s_1KVA", 5: "mul8s_1KX2"}  # number of terms: a circuit
+_TERMS = {1: "mul8s_1KV8", 3: "mul8s_1KVA", 5: "mul8s_1KX2"}  # number of terms: a multiplier
 _RESIDUAL = "mul8s_1KX2"
 _ARBITRARY = "mul8u_L40"  # rank 193: no kernel can take a shortcut
 _LOOK_UPS: tuple[Method, ...] = ("rows", "pixel_lanes", "channel_lanes")
@@ -37,9 +37,9 @@ def contenders() -> dict[str, Contender]:
     for isa in kernels.available():
         if isa == "reference":  # right, and far too slow to wait for
             continue
-        for count, circuit in _TERMS.items():
+        for count, multiplier in _TERMS.items():
             name = f"{isa}: {count} term{'s' * (count > 1)}"
-            found[name] = partial(_convolution, isa, circuit, "terms")
+            found[name] = partial(_convolution, isa, multiplier, "terms")
         found[f"{isa}: residual"] = partial(_convolution, isa, _RESIDUAL, "residual")
         for method in _LOOK_UPS:
             found[f"{isa}: {method}"] = partial(_convolution, isa, _ARBITRARY, method)
@@ -101,10 +101,10 @@ def _scalar(operands: Operands) -> Callable[[], object]:
 
 
 def _convolution(
-    isa: str, circuit: str, method: Method, operands: Operands
+    isa: str, name: str, method: Method, operands: Operands
 ) -> Callable[[], object] | None:
     """A whole emulated convolution by one method, on one instruction set."""
-    shape, multiplier = operands.shape, load_library()[circuit]
+    shape, multiplier = operands.shape, load_library()[name]
     if method in ("rows", "residual") and shape.depthwise:
         return None  # they are for many output channels
     scale = torch.tensor(_SCALE)
@@ -128,12 +128,37 @@ def _values(operands: Operands) -> Tensor:
 
 
 def instruction_sets_in(names: Iterable[str]) -> list[str]:
-    """The instruction sets that contenders of these names run on."""
+    """List the instruction sets that contenders of these names run on.
+
+    Args:
+        names: Of contenders, as in `KernelResult.gmacs_per_s`.
+
+    Returns:
+        Instruction sets, each once.
+
+    Example:
+        >>> from axopt.bench import instruction_sets_in
+        >>> instruction_sets_in(["torch fp32", "avx2: rows", "avx2: residual"])
+        ['avx2']
+    """
     return list(dict.fromkeys(name.split(": ")[0] for name in names if ": " in name))
 
 
 def names_for(isa: str, names: Iterable[str]) -> dict[str, str]:
-    """Names of one instruction set's contenders and of those that have none -> without it."""
+    """Choose the contenders of one instruction set, and those that have none.
+
+    Args:
+        isa: Name of the instruction set.
+        names: Of contenders.
+
+    Returns:
+        Name of a contender -> the name without its instruction set.
+
+    Example:
+        >>> from axopt.bench import names_for
+        >>> names_for("avx2", ["torch fp32", "avx2: rows", "portable: rows"])
+        {'torch fp32': 'torch fp32', 'avx2: rows': 'rows'}
+    """
     prefix = f"{isa}: "
     chosen = (name for name in names if ": " not in name or name.startswith(prefix))
     return {name: name.removeprefix(prefix) for name in chosen}

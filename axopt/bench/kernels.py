@@ -55,8 +55,17 @@ def bench_kernels(
         shapes: The layers; `SHAPES` by default.
         among: The contenders; all that this machine supports by default.
 
+    Returns:
+        One entry for each number of threads and layer.
+
     Raises:
         ArgumentError: If ``repeats`` is not positive.
+
+    Example:
+        >>> from axopt.bench import bench_kernels
+        >>> result = bench_kernels(batch=1, repeats=1)[0]  # doctest: +SKIP
+        >>> result.gmacs_per_s["torch fp32"]  # doctest: +SKIP
+        61.9
     """
     among = contenders() if among is None else among
     results = []

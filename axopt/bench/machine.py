@@ -30,7 +30,16 @@ _FLAGS = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """The processor, what of it is used, and the versions, as plain values."""
+    """Describe what a measurement depends on besides the code.
+
+    Returns:
+        Processor, cores, instruction sets and versions as plain values, for JSON.
+
+    Example:
+        >>> from axopt.bench import describe_machine
+        >>> describe_machine()["kernels"][-1]
+        'reference'
+    """
     name, flags = _processor()
     return {
         "cpu": name,

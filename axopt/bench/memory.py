@@ -49,7 +49,7 @@ def peak_growth_mb(
 
     Args:
         network: Name of the network.
-        multiplier: The circuit in all layers; None measures the FP32 model.
+        multiplier: The multiplier in all layers; None measures the FP32 model.
         batch: Samples of the forward pass.
         threads: Of torch and the kernels.
 

@@ -18,7 +18,7 @@ from axopt.zoo.sentiment import WORDS
 from axopt.zoo.vgg import HALF_VGG11, Vgg
 
 UNSIGNED_SAMPLE = ("mul8u_1JFF", "mul8u_13QR", "mul8u_2P7", "mul8u_2HH", "mul8u_L40")
-"""Unsigned circuits of matrix rank 1, 4, 7, 50 and 193, from exact to a mean error of 3,168."""
+"""Unsigned multipliers of matrix rank 1, 4, 7, 50 and 193, from exact to a mean error of 3,168."""
 
 _SEED = 0
 _CALIBRATION_SAMPLES = 4  # few: their activations must stay small beside those of a batch

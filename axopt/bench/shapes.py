@@ -94,7 +94,7 @@ class Operands:
 
     Attributes:
         shape: The layer.
-        codes: Activation codes 128..255, as after ReLU on a signed circuit, not padded:
+        codes: Activation codes 128..255, as after ReLU on a signed multiplier, not padded:
             ``(N, C, H, W)`` uint8, channels last.
         weight_codes: ``(O, C // groups, K, K)`` uint8.
     """

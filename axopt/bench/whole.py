@@ -30,7 +30,7 @@ class VariantResult:
     """One multiplier in all layers of a network.
 
     Attributes:
-        multiplier: Key of the circuit.
+        multiplier: Key of the multiplier.
         signed: Its kind.
         rank: Matrix rank of its table.
         terms: Separable terms that its products are summed as; 0 if they are looked up.
@@ -94,7 +94,7 @@ def bench_networks(
 
     Args:
         networks: Names in `NETWORKS`.
-        multipliers: The circuits.
+        multipliers: The multipliers.
         batch: Samples at a time; networks for 224x224 images take a sixteenth of it.
         threads: Numbers of threads to measure with.
         repeats: Rounds that count, after one that warms up.
@@ -106,6 +106,15 @@ def bench_networks(
 
     Raises:
         ArgumentError: If a network is unknown, nothing is asked for, or a number is below 1.
+
+    Example:
+        >>> import axopt
+        >>> from axopt.bench import bench_networks
+        >>> multiplier = axopt.load_library()["mul8s_1KV8"]
+        >>> few = {"batch": 1, "repeats": 1, "memory": False}
+        >>> [found] = bench_networks(["digits_cnn"], [multiplier], **few)
+        >>> found.network, found.input, found.fp32_ms > 0
+        ('digits_cnn', (1, 1, 8, 8), True)
     """
     for name in networks:
         find_network(name)

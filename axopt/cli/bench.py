@@ -36,9 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--multipliers",
         type=names,
         metavar="NAME,...",
-        help="names and patterns (default: the distinct signed circuits and five unsigned ones)",
+        help="names and patterns (default: the distinct signed ones and five unsigned ones)",
     )
     add_library(parser)
+    _add_measurement(parser)
+    add_common(parser)
+
+
+def _add_measurement(parser: argparse.ArgumentParser) -> None:
+    """Add what is measured, and how often."""
     parser.add_argument(
         "--batch",
         type=integer(1, MAX_BATCH),
@@ -75,7 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"other defaults: the 32x32 networks, {len(QUICK_MULTIPLIERS)} multipliers,"
         f" batch {QUICK_BATCH}, {QUICK_REPEATS} repeats",
     )
-    add_common(parser)
 
 
 def _thread_counts(text: str) -> list[int]:

@@ -26,8 +26,8 @@ enum {
 _Static_assert((int)AXK_TILE_K <= (int)MAX_DEPTH_IN_16_BITS, "sums of bytes must fit 16 bits");
 _Static_assert((int)AXK_ROW_ALIGN == (int)LANES, "rows are packed to full vectors");
 
-/* Which halves of the table the codes of a tile need. After a ReLU a signed circuit sees only
- * codes >= 128, which saves half of the look-ups. */
+/* Which halves of the table the codes of a tile need. After a ReLU a signed multiplier
+ * gets only codes >= 128, which saves half of the look-ups. */
 typedef enum { LOW_HALF, HIGH_HALF, BOTH_HALVES } halves;
 
 /* Sums of one block of rows for one plane, in 16-bit lanes. */

@@ -1,7 +1,8 @@
 """Exact int32 sums of table entries: matrix products and convolutions of operand codes.
 
-A kernel multiplies codes: uint8 row and column numbers of a product table. A `Convolution` is a
-whole layer, from float activations to float results. Every instruction set gives the same bits.
+A kernel multiplies codes, uint8 that address the rows and columns of a product table. A
+`Convolution` is a whole layer, from float activations to float results. Every instruction set
+gives the same bits.
 """
 
 from axopt.kernels.baseline import scalar_gemm

@@ -1,13 +1,12 @@
-"""Products of pairs of float matrices on a circuit with separable terms, by float matrix products.
+"""Emulated products of pairs of float matrices, by float matrix products of separable terms.
 
-Both operands change with every call, so nothing can be packed. Instead each is turned into the
-factors of the terms in float32, and one batched matrix product of PyTorch's sums them on whatever
-device they are. It is exact for the reasons that device.py gives: factors are integers of 8 bits,
-and no sum, in any order, leaves the integers that float32 holds. Deeper products are left to
-`matmul_sums`.
+Both operands change with every call, so nothing can be packed. Each operand is turned into the
+factors of the terms in float32, and one batched matrix product of PyTorch sums them, on any
+device. It is exact for the reasons given in device.py: factors are integers of 8 bits, and no sum,
+in any order, leaves the integers that float32 holds. `matmul_sums` computes deeper products.
 
-A level is found without leaving float32: 1.5 * 2^23 plus a number of less than 22 bits is that
-number rounded to even, in the low bits of the mantissa, where a mask can be applied to it.
+Levels stay in float32: adding 1.5 * 2^23 to a number of less than 22 bits rounds it half to even
+and leaves it in the low bits of the mantissa, where a mask can be applied to it.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ _ROUNDER = 1.5 * 2**23
 _EXACT = 2**24  # float32 holds every integer up to here
 _LEVELS = np.arange(256)
 _BLOCK_BYTES = 2**21
-"""Of operands and results worked on at a time, which are then found in the cache again."""
+"""Operands and results of a block, so that they stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Map:
-    """An integer for each level of an operand, ``scale * (level & mask) + constant`` if it can be.
+    """An integer for each level of an operand: ``scale * (level & mask) + constant`` if possible.
 
     Attributes:
         values: ``(256,)`` float32.
         scale: 0 where the values have no such form.
-        mask: See there.
-        constant: See there.
-        greatest: Magnitude of the values.
+        mask: Bits of the level, 0..255.
+        constant: Value at level 0.
+        greatest: Largest magnitude of the values.
     """
 
     values: Tensor
@@ -62,7 +61,7 @@ class _Map:
         return cls(torch.from_numpy(values.astype(np.float32)), scale, mask, constant, greatest)
 
     def __call__(self, levels: Tensor) -> Tensor:
-        """The values at ``levels``, to which `_ROUNDER` was added; these may be overwritten."""
+        """Look up ``levels``, to which `_ROUNDER` was added and which may be overwritten."""
         if self.scale == 0:
             at = levels.sub(_ROUNDER).to(torch.int32)
             return self.values.to(levels.device).index_select(0, at.flatten()).view(at.shape)
@@ -74,26 +73,26 @@ class _Map:
 
 
 class _Operand:
-    """One operand of the products: its quantiser, and what its levels contribute.
+    """One operand of the products: its quantiser, and what each level contributes.
 
     Args:
-        quantiser: From floats to indices.
-        factors: ``(terms, 256)`` factor of each index.
-        summand: ``(256,)`` what an index adds whatever it is multiplied by.
+        quantiser: From floats to codes.
+        factors: Factor of each code, ``(terms, 256)``.
+        summand: What each code adds, independent of the other operand, ``(256,)``.
     """
 
     def __init__(self, quantiser: Quantiser, factors: Integers, summand: Integers) -> None:
         self._inverse = float(quantiser.scale.float().reciprocal())
         self._zero = quantiser.zero_point
-        codes = quantiser.codes
-        index = _LEVELS if codes is None else codes.cpu().numpy().astype(np.int64)
-        self._factors = [_Map.of(factor[index]) for factor in factors]
-        self._summand = _Map.of(summand[index]) if summand.any() else None
+        of_level = quantiser.code_of_level
+        codes = _LEVELS if of_level is None else of_level.cpu().numpy().astype(np.int64)
+        self._factors = [_Map.of(factor[codes]) for factor in factors]
+        self._summand = _Map.of(summand[codes]) if summand.any() else None
         self.greatest = [factor.greatest for factor in self._factors]
         self.greatest_summand = 0 if self._summand is None else self._summand.greatest
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Factors and sums of ``(..., rows, k)`` floats.
+        """Compute factors and sums of ``(..., rows, k)`` floats.
 
         Returns:
             ``(pairs, rows, terms * k)``, term by term, and ``(pairs, rows)`` or None for zeros.
@@ -116,13 +115,23 @@ class MatrixProduct:
 
     Args:
         plan: How products are formed; one with separable terms.
-        first: From the first matrices to indices, rows of the table.
-        second: From the second matrices to indices.
+        first: From the first matrices to codes, rows of the table.
+        second: From the second matrices to codes.
         output: From sums to results; one zero and one scale for all, no bias.
-        signed: Whether the circuit multiplies ``index - 128`` rather than ``index``.
+        signed: Whether the multiplier takes ``code - 128`` as operands rather than ``code``.
 
     Raises:
         ArgumentError: If the plan has no separable terms.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import MatrixProduct, Output, Quantiser, plan
+        >>> operands, step = np.arange(-128, 128), torch.tensor(0.5)
+        >>> exact = plan(np.multiply.outer(operands, operands))
+        >>> quantiser, output = Quantiser(step, 128), Output(128, torch.tensor(128), step * step)
+        >>> product = MatrixProduct(exact, quantiser, quantiser, output, signed=True)
+        >>> product(torch.ones(1, 1, 3), 2 * torch.ones(1, 1, 3))
+        tensor([[[6.]]])
     """
 
     def __init__(
@@ -145,14 +154,14 @@ class MatrixProduct:
         largest = sum(a * w for a, w in greatest)
         largest += self._first.greatest_summand + self._second.greatest_summand
         self.depth = _EXACT // max(1, largest)
-        """Most products of which every sum is exact."""
+        """The largest depth at which every sum is exact."""
 
     def __call__(self, a: Tensor, w: Tensor) -> Tensor:
         """Multiply.
 
         Args:
             a: The first matrices, ``(..., m, k)`` float32 of any strides, ``k`` at most ``depth``.
-            w: The second ones, transposed, ``(..., n, k)`` with the same leading axes.
+            w: The second matrices, transposed, ``(..., n, k)`` with the same leading axes.
 
         Returns:
             ``(pairs, m, n)`` float32: dequantised sums of table products.

@@ -1,9 +1,9 @@
 """Emulated convolutions as one native operation: quantise, multiply, accumulate, dequantise.
 
 A `Convolution` binds what changes rarely - a plan, quantised weights, formats - and is then called
-on float activations. Its results are those of the element-wise definition, bit for bit:
-``index = codes[clamp(round(x * (1 / scale)) + zero_point)]``, exact integer sums of table products
-less the zero-point terms, then ``float(sum) * scale + bias``.
+on float activations. Its results equal the element-wise definition bit for bit:
+``code = code_of_level[clamp(round(x * (1 / scale)) + zero_point)]``, exact integer sums of table
+products less the zero-point sums, then ``float(sum) * scale + bias``.
 """
 
 import math
@@ -38,32 +38,48 @@ _SIGNED_ZERO = 128
 
 @dataclass(frozen=True, eq=False)
 class Quantiser:
-    """From floats to indices: ``codes[clamp(round(x * (1 / scale)) + zero_point, 0, 255)]``.
+    """How floats become codes.
+
+    ``code_of_level[clamp(round(x * (1 / scale)) + zero_point, 0, 255)]``.
 
     Attributes:
         scale: Positive, ``()`` float32.
-        zero_point: 0..255.
-        codes: ``(256,)`` uint8; None leaves levels as they are.
+        zero_point: Level of zero, 0..255.
+        code_of_level: Code of every level, ``(256,)`` uint8; None if levels are codes.
+
+    Example:
+        >>> import torch
+        >>> from axopt.kernels import Quantiser
+        >>> even_codes = (torch.arange(256).clamp(max=127) * 2).to(torch.uint8)
+        >>> Quantiser(torch.tensor(0.1), 64, even_codes).zero_point
+        64
     """
 
     scale: Tensor
     zero_point: int
-    codes: Tensor | None = None
+    code_of_level: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """From sums of table products to floats.
+    """How sums of table products become floats.
 
-    With o the index that the circuit takes for 0 (128 if signed, else 0), K products and
-    A = a - o, W = w - o, za = activation_zero - o, zw = weight_zero - o, a result is
+    Let o be the code that the multiplier takes for 0 (128 if signed, else 0), K the depth,
+    A = a - o, W = w - o, za = activation_zero - o and zw = weight_zero - o. A result is
     ``(sum M(a, w) - zw sum A - za sum W + K za zw) * scale + bias``.
 
     Attributes:
-        activation_zero: Index that stands for 0, 0..255.
-        weight_zero: ``()`` or ``(out_channels,)`` int64 in 0..255; 128 for signed circuits.
+        activation_zero: Code that represents zero in the activations, 0..255.
+        weight_zero: Codes that represent zero in the weights, ``()`` or ``(out_channels,)`` int64,
+            0..255; 128 for signed multipliers.
         scale: ``()`` or ``(out_channels,)`` float32.
         bias: ``(out_channels,)`` float32 or None; added in float32.
+
+    Example:
+        >>> import torch
+        >>> from axopt.kernels import Output
+        >>> Output(128, torch.tensor(128), torch.tensor(0.01)).bias is None
+        True
     """
 
     activation_zero: int
@@ -75,22 +91,37 @@ class Output:
 class Convolution:
     """An emulated convolution of float activations with fixed quantised weights.
 
-    The method follows from the plan, the layer and the number of pixels by predicted cost, and is
-    set up at its first use. Calls from several threads at a time are safe.
+    The timing model chooses the method from the plan, the layer and the number of pixels. A method
+    is set up at its first use. Several threads may call one convolution at the same time.
 
     Args:
         plan: How its products can be formed.
-        weight: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
+        weight: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)`` uint8.
         window: How the kernel moves.
-        quantiser: From activations to indices.
+        quantiser: From activations to codes.
         output: From sums to results.
-        signed: Whether the circuit multiplies ``index - 128`` rather than ``index``.
-        method: Always this one, instead of the one with the least predicted cost.
+        signed: Whether the multiplier takes ``code - 128`` as operands rather than ``code``.
+        method: Use this method always, instead of the one with the least predicted time.
 
     Raises:
         AccumulatorError: If a sum may leave int32.
         ArgumentError: If ``method`` is "terms" or "residual" and the plan has none, or it is
-            "residual" and the layer depthwise; if a signed circuit's weights are not symmetric.
+            "residual" and the layer depthwise; if a signed multiplier's weights are not symmetric.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import Convolution, Output, Quantiser, Window, plan
+        >>> operands, step = np.arange(-128, 128), torch.tensor(0.5)
+        >>> layer = Convolution(
+        ...     plan(np.multiply.outer(operands, operands)),
+        ...     torch.full((1, 2, 3, 3), 128 + 2, dtype=torch.uint8),  # weights of 2 * 0.5
+        ...     Window(),
+        ...     Quantiser(step, 128),
+        ...     Output(128, torch.tensor(128), step * step),
+        ...     signed=True,
+        ... )
+        >>> layer(torch.ones(1, 2, 3, 3))
+        tensor([[[[18.]]]])
     """
 
     def __init__(
@@ -112,7 +143,7 @@ class Convolution:
                 "`method` must not be 'residual': the plan has none, or the layer is depthwise."
             )
         if signed and not bool((output.weight_zero == _SIGNED_ZERO).all()):
-            raise ArgumentError("`output.weight_zero` of a signed circuit must be 128.")
+            raise ArgumentError("`output.weight_zero` of a signed multiplier must be 128.")
         origin = _SIGNED_ZERO if signed else 0
         k_max = plan.k_max
         if not signed or output.activation_zero != origin:
@@ -124,7 +155,7 @@ class Convolution:
         channels = len(self._codes)
         self._inverse_scale = float(quantiser.scale.float().reciprocal())
         self._zero_point = quantiser.zero_point
-        levels = quantiser.codes
+        levels = quantiser.code_of_level
         self._code_of_level = None if levels is None else levels.numpy()
         self._weight_zero = output.weight_zero.expand(channels).numpy().astype(np.int64)
         self._multiplies_zero = not signed  # else the weights' zero needs no sums of activations

@@ -1,6 +1,7 @@
-"""What a product costs on this machine, by method: measured once, at the first use.
+"""The timing model: nanoseconds of a product on this machine by each method.
 
-Every method gives the same sums, so a noisy measurement can cost time but never change a result.
+It is measured once a process, at the first use. Every method gives the same sums, so noise in a
+measurement can cost time but never change a result.
 """
 
 import functools
@@ -28,7 +29,7 @@ from axopt.kernels.terms import Terms
 Kind = Literal["dense", "pointwise", "depthwise"]
 
 LANES = 64
-"""A look-up in registers finds the products of this many pixels, or channels, at a time."""
+"""Pixels, or channels, whose products one look-up in registers finds."""
 
 _ROW_BLOCK = 16
 _MIN_ROW_CHANNELS = 8
@@ -42,7 +43,7 @@ _MANY_TERMS = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """What the time of a layer depends on.
+    """The sizes of a layer that its time depends on.
 
     Attributes:
         pixels: Output pixels of all images.
@@ -71,13 +72,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class Costs:
-    """Nanoseconds on one thread.
+    """The timing model: nanoseconds on one thread.
 
     Attributes:
         term: A product of one separable term in a dense layer.
         depthwise_term: The same in a depthwise layer.
         residual: A product of one term less a residual.
-        residual_row: Fetching the residuals of one activation with all weights.
+        residual_row: Fetching the residuals of one activation for all weights.
         row: A product by product rows, without building them.
         row_build: Building the rows of one weight.
         pixel_lanes: A product looked up in registers, one of 64 pixels at a time.
@@ -127,7 +128,25 @@ def choose_method(plan: Plan | None, shape: Shape) -> Method:
 
 
 def explain(plan: Plan) -> str:
-    """Print a plan with the predicted cost of every method in a typical layer."""
+    """Describe a plan and the predicted time of every method in a typical layer.
+
+    Args:
+        plan: Of any table.
+
+    Returns:
+        Text of several lines: the decompositions, then nanoseconds a product on one thread of this
+        machine, measured once a process.
+
+    Example:
+        >>> import numpy as np
+        >>> from axopt.kernels import explain, plan
+        >>> operands = np.arange(-128, 128)
+        >>> print(explain(plan(np.multiply.outer(operands, operands))))
+        1 separable term, equal to the table on all products (a, w are codes 0..255):
+          (a & 0b11111111) * ((w & 0b11111111) - 128)
+        predicted nanoseconds a product (32 channels, 3x3, 32x32 pixels):
+        ...
+    """
     shape = Shape(pixels=32 * 32, channels=32, depth=288, groups=1, taps=9)
     costs, chosen = measured_costs(), choose_method(plan, shape)
     lines = [str(plan), "predicted nanoseconds a product (32 channels, 3x3, 32x32 pixels):"]
@@ -252,5 +271,5 @@ def _arbitrary_table() -> PackedTable:
 
 
 def _filled(count: int, block: int) -> float:
-    """How much more is done where blocks are filled up."""
+    """The work on whole blocks as a multiple of the work on ``count`` elements."""
     return -(-count // block) * block / count

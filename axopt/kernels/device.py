@@ -192,7 +192,7 @@ class _Depthwise:
 class _TermProducts:
     """Products as sums of int8 by int8 terms: ``sum_t (F_t(a) - 128) G_t(w) + offset(w)``.
 
-    An unsigned circuit adds ``scale * (a & mask)``. The maps are on the device.
+    An unsigned multiplier adds ``scale * (a & mask)``. The maps are on the device.
     """
 
     def __init__(self, terms: Terms, device: torch.device) -> None:

@@ -16,15 +16,33 @@ _forced: str | None = None
 
 
 def available() -> list[str]:
-    """Name the instruction sets that are compiled in and supported here, fastest first."""
+    """Name the instruction sets that are compiled in and supported here, fastest first.
+
+    Returns:
+        Names, such as "avx512vbmi" or "avx2"; "portable" and "reference" run everywhere.
+
+    Example:
+        >>> from axopt.kernels import available
+        >>> available()[-2:]
+        ['portable', 'reference']
+    """
     return [name for name, supported in _lut_gemm.instruction_sets() if supported]
 
 
 def active() -> str:
     """Name the instruction set in use.
 
+    Returns:
+        The one that `force_isa` or the environment variable ``AXOPT_ISA`` asks for, else the
+        fastest.
+
     Raises:
         IsaError: If ``AXOPT_ISA`` names an unknown or unsupported one.
+
+    Example:
+        >>> from axopt.kernels import active, available
+        >>> active() in available()
+        True
     """
     return _forced or _default()
 
@@ -33,8 +51,17 @@ def active() -> str:
 def force_isa(name: str) -> Iterator[None]:
     """Use the instruction set ``name`` inside the ``with`` block, in all threads.
 
+    Args:
+        name: One of `available`.
+
     Raises:
         IsaError: If it is unknown or not supported by this processor.
+
+    Example:
+        >>> from axopt.kernels import active, force_isa
+        >>> with force_isa("portable"):
+        ...     active()
+        'portable'
     """
     global _forced
     before = _forced
@@ -46,7 +73,7 @@ def force_isa(name: str) -> Iterator[None]:
 
 
 def active_index() -> int:
-    """Return the position of `active` in the compiled table, as the binding wants it."""
+    """Return the position of `active` in the compiled table, by which the binding knows it."""
     return _positions()[active()]
 
 

@@ -1,7 +1,7 @@
 """Integer rank factorisations of a product table, found in the bits of its operands.
 
 Over the bits of both operands a table is a polynomial, ``sum C[S, U] prod(a_i, i in S)
-prod(w_j, j in U)`` (the Moebius transform). Partial products that a circuit drops are zeros of
+prod(w_j, j in U)`` (the Moebius transform). Partial products that a multiplier drops are zeros of
 ``C``, and its compressors leave a few further monomials, so ``C`` is sparse, and its rows of
 small norm make integer factors where the rows of the table itself would not.
 """

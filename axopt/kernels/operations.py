@@ -1,6 +1,6 @@
-"""Native operations for the methods that sum products, and the weights they want.
+"""Native operations for each method of summing products, with packed weights.
 
-A method says how products are formed, never what they are:
+A method decides how products are formed, never their values:
 
 * ``terms``: separable terms, as ordinary integer products of the operands' factors;
 * ``residual``: one separable term, less a small residual that is looked up in registers;
@@ -44,6 +44,11 @@ class Window:
         padding: Rows above and below, columns left and right, all of the value 0.
         dilation: Rows and columns between the taps of a window.
         groups: Independent groups of channels.
+
+    Example:
+        >>> from axopt.kernels import Window
+        >>> Window(stride=(2, 2), padding=(1, 1)).out_size((32, 32), kernel=(3, 3))
+        (16, 16)
     """
 
     stride: Pair = (1, 1)
@@ -52,7 +57,14 @@ class Window:
     groups: int = 1
 
     def out_size(self, size: Pair, kernel: Pair) -> Pair:
-        """Output rows and columns for an input of ``size`` rows and columns.
+        """Compute the output's rows and columns.
+
+        Args:
+            size: Rows and columns of the input, without padding.
+            kernel: Rows and columns of the kernel.
+
+        Returns:
+            Rows and columns.
 
         Raises:
             ArgumentError: If the padded input is smaller than the kernel.

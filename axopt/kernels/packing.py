@@ -18,7 +18,7 @@ LANES = 256
 T = TypeVar("T", bound=np.integer)
 
 _UNIT_BYTES = 4
-_INDICES = np.arange(256)
+_CODES = np.arange(256)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class PackedTerms:
     """Separable terms with the weights of one layer.
 
     Attributes:
-        maps: Activation factor of each index, ``(terms, 256)`` uint8.
-        masks: ``(terms,)`` int16: m where the map is ``index & m``, else -1.
-        row_scale: ``row_scale * (index & row_mask)`` is added for every product.
+        maps: Activation factor of each code, ``(terms, 256)`` uint8.
+        masks: ``(terms,)`` int16: m where the map is ``code & m``, else -1.
+        row_scale: ``row_scale * (code & row_mask)`` is added for every product.
         row_mask: See ``row_scale``.
         weights: The weight factors, as bytes.
     """
@@ -51,7 +51,7 @@ def pack_dense(
 
     Args:
         terms: The decomposition of the table.
-        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
         groups: Independent groups of channels.
         code_bytes: 1 for int8 weights, 2 for int16.
     """
@@ -73,7 +73,7 @@ def pack_classes(
 
     Args:
         residual: The decomposition of the table.
-        codes: Weight indices, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
+        codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
         groups: Independent groups of channels.
         code_bytes: Of a weight beside which they are read.
 
@@ -112,13 +112,13 @@ def pack_depthwise(
 ) -> PackedTerms:
     """Pack for the kernel of layers with one channel in and out of every group.
 
-    Sums of activation indices differ from channel to channel there, so what multiplies them
+    Sums of activation codes differ from channel to channel there, so what multiplies them
     - the weight's zero point, and the row part of the terms - goes into the weights of a term
-    that has the index as its map. Weights that leave 8 bits thereby are cut into several terms.
+    whose map is the code itself. Weights that leave 8 bits thereby are cut into several terms.
 
     Args:
         terms: The decomposition of the table.
-        codes: Weight indices, ``(channels, 1, kernel_h, kernel_w)``.
+        codes: Weight codes, ``(channels, 1, kernel_h, kernel_w)``.
         zero_point: ``(channels,)`` zero points of the weights of an affine layer, or None.
     """
     factors = dict[bytes, NDArray[np.int64]]()
@@ -131,9 +131,9 @@ def pack_depthwise(
     for activation, weight in zip(terms.activation, terms.weight, strict=True):
         add(activation, weight[taps].astype(np.int64))
     if zero_point is not None:
-        add(_INDICES.astype(np.uint8), -zero_point[:, None, None])
+        add(_CODES.astype(np.uint8), -zero_point[:, None, None])
     if terms.activation_scale:
-        masked = (_INDICES & terms.activation_mask).astype(np.uint8)
+        masked = (_CODES & terms.activation_mask).astype(np.uint8)
         add(masked, np.array(terms.activation_scale))
     pieces = [(key, piece) for key, weight in factors.items() for piece in _bytes_of(weight)]
     maps = np.stack([np.frombuffer(key, np.uint8) for key, _ in pieces])
@@ -142,7 +142,7 @@ def pack_depthwise(
 
 
 def pack_channel_lanes(codes: NDArray[np.uint8], groups: int) -> NDArray[np.uint8]:
-    """Pack weight indices for look-ups along the output channels.
+    """Pack weight codes for look-ups along the output channels.
 
     Args:
         codes: ``(out_channels, channels // groups, kernel_h, kernel_w)``.
@@ -171,9 +171,9 @@ def _bytes_of(weight: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _mask_codes(maps: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """M where a map is ``index & m``, else -1; a map's value at 255 is the only candidate."""
+    """M where a map is ``code & m``, else -1; a map's value at 255 is the only candidate."""
     masks = maps[:, 255].astype(np.int16)
-    is_mask = (maps == (_INDICES & masks[:, None])).all(1)
+    is_mask = (maps == (_CODES & masks[:, None])).all(1)
     return np.where(is_mask, masks, -1).astype(np.int16)
 
 

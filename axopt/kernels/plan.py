@@ -1,4 +1,4 @@
-"""How the products of a table are formed: as exact separable terms, or looked up."""
+"""Find how the products of a table are formed: as exact separable terms, or looked up."""
 
 import functools
 import hashlib
@@ -14,24 +14,32 @@ from axopt.kernels.table import PackedTable, checked_table
 from axopt.kernels.terms import Terms, find_terms
 
 MAX_TERMS = 8
-"""Terms beyond this never pay: looking the products up is then faster on every processor."""
+"""With more terms, looking up the products is faster on every processor."""
 
 _CACHED_PLANS = 256
-_INDICES = np.arange(256)
-_OPERANDS = "(a, w are indices 0..255)"
+_CODES = np.arange(256)
+_OPERANDS = "(a, w are codes 0..255)"
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What the kernels need to know of a table; make one with `plan`.
+    """What the kernels need to know of a table; made by `plan`.
 
     Attributes:
-        table: The products, ``(256, 256)`` int32; rows are activation indices.
+        table: The products, ``(256, 256)`` int32; rows are activation codes.
         terms: An exact decomposition into separable terms, proven on all 65,536 products, or
             None.
         residual: An exact decomposition into one term less a small residual, proven likewise, or
             None. A table of one term has none.
-        packed: The table as the look-up kernels read it.
+        packed: The table in the layout of the look-up kernels.
+
+    Example:
+        >>> import numpy as np
+        >>> from axopt.kernels import plan
+        >>> operands = np.arange(-128, 128)
+        >>> exact = plan(np.multiply.outer(operands, operands))
+        >>> exact.term_count, exact.residual, exact.k_max
+        (1, None, 131071)
     """
 
     table: NDArray[np.int32]
@@ -41,21 +49,21 @@ class Plan:
 
     @property
     def term_count(self) -> int:
-        """Separable terms; 0 if the products have to be looked up."""
+        """Number of separable terms; 0 if the products must be looked up."""
         return 0 if self.terms is None else len(self.terms.weight)
 
     @property
     def k_max(self) -> int:
-        """Most products whose sum fits int32, whatever the operands."""
+        """The largest depth at which every sum fits int32."""
         return self.packed.k_max
 
     def k_max_affine(self, *, signed: bool) -> int:
-        """Most products whose sum fits int32 once the zero-point terms are taken off.
+        """The largest depth at which every sum fits int32, zero-point sums included.
 
         sum M(a, w) - zw a - za w + za zw = sum (M(a, w) - a w) + (a - za) (w - zw), where zw is 0
-        for signed circuits.
+        for signed multipliers.
         """
-        operands = _INDICES - 128 if signed else _INDICES
+        operands = _CODES - 128 if signed else _CODES
         errors = self.table - np.multiply.outer(operands, operands)
         product_max = 255 * 128 if signed else 255 * 255
         return int((2**31 - 1) // (int(np.abs(errors).max()) + product_max))
@@ -86,7 +94,7 @@ def _product_names(terms: Terms) -> list[str]:
 def _factor_name(weights: NDArray[np.int8]) -> str:
     """The weight factor, as a masked operand where it is one."""
     for mask in range(256):
-        masked = _INDICES & mask
+        masked = _CODES & mask
         for offset in (0, 128):
             if np.array_equal(weights, masked - offset):
                 return f"((w & 0b{mask:08b}) - {offset})"
@@ -94,14 +102,24 @@ def _factor_name(weights: NDArray[np.int8]) -> str:
 
 
 def plan(table: NDArray[np.integer]) -> Plan:
-    """Find the cheapest exact plans for ``table``, or return those found before.
+    """Find exact ways to form the products of a table, or return those found before.
 
     Args:
         table: Products, ``(256, 256)``, any integer dtype; ``table[i, j]`` is the product of
-            activation index ``i`` and weight index ``j``.
+            activation code ``i`` and weight code ``j``.
+
+    Returns:
+        The decompositions that were found, each proven on all 65,536 products.
 
     Raises:
         ArgumentError: If the shape, dtype or range of the entries is wrong (see `PackedTable`).
+
+    Example:
+        >>> import axopt
+        >>> from axopt.kernels import plan
+        >>> print(plan(axopt.load_library()["mul8s_1KVA"].table))
+        3 separable terms, equal to the table on all products (a, w are codes 0..255):
+        ...
     """
     entries = checked_table(table)
     key = hashlib.sha256(entries.tobytes()).digest()
@@ -124,7 +142,16 @@ def plan(table: NDArray[np.integer]) -> Plan:
 
 @functools.cache
 def first_operand_plan() -> Plan:
-    """Return the plan of the table that ignores the weight: sums of the activation indices."""
+    """Return the plan of the table ``table[a, w] = a``, whose sums are those of activation codes.
+
+    Returns:
+        A plan with one term.
+
+    Example:
+        >>> from axopt.kernels import first_operand_plan
+        >>> first_operand_plan().table[7].tolist() == [7] * 256
+        True
+    """
     terms = Terms(
         np.arange(256, dtype=np.uint8)[None],
         np.ones((1, 256), np.int8),

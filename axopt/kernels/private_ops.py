@@ -1,7 +1,7 @@
-"""The private operators of PyTorch that this package calls, all of them here.
+"""The private operator of PyTorch that the kernels and the bench call.
 
-They may change or vanish with any release. Callers check a result on a small case before they
-rely on one, and do without it where that fails.
+It may change or vanish with any release. Callers compare its result on a small case before they
+rely on it, and use another way where that fails.
 """
 
 import torch

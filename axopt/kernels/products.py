@@ -37,6 +37,15 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
         ArgumentError: If a tensor has another dtype, device or number of axes, or ``k`` differs.
         AccumulatorError: If ``k`` products may leave int32.
         MemoryError: If the result or a tile cannot be allocated.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import PackedTable, gemm_codes
+        >>> table = PackedTable.of(np.multiply.outer(np.arange(256), np.arange(256)))
+        >>> a = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8)
+        >>> gemm_codes(a, torch.tensor([[10, 100]], dtype=torch.uint8), table)
+        tensor([[210],
+                [430]], dtype=torch.int32)
     """
     _check_codes("a", a, 2)
     _check_codes("w", w, 2)
@@ -80,6 +89,15 @@ def conv2d_codes(
             fit each other, or a step is not a positive integer.
         AccumulatorError: If the products of one window may leave int32.
         MemoryError: If the result or a tile cannot be allocated.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import PackedTable, conv2d_codes
+        >>> table = PackedTable.of(np.multiply.outer(np.arange(256), np.arange(256)))
+        >>> x = torch.ones(1, 3, 5, 5, dtype=torch.uint8)
+        >>> y = conv2d_codes(x, torch.ones(4, 3, 3, 3, dtype=torch.uint8), table)
+        >>> y.shape, y.unique()
+        (torch.Size([1, 4, 3, 3]), tensor([27], dtype=torch.int32))
     """
     _check_codes("x", x, 4)
     _check_codes("w", w, 4)
@@ -126,9 +144,9 @@ def lut_gemm(
     """Multiply matrices of operand values on an approximate multiplier.
 
     Args:
-        a: First operands, ``(m, k)`` integers: -128..127 for a signed circuit, else 0..255.
+        a: First operands, ``(m, k)`` integers: -128..127 for a signed multiplier, else 0..255.
         w: Second operands, ``(k, n)`` integers of the same range.
-        multiplier: The circuit that forms every product; sums are exact.
+        multiplier: Forms every product; sums are exact.
 
     Returns:
         ``(m, n)`` int32, bit-exact.
@@ -136,6 +154,14 @@ def lut_gemm(
     Raises:
         ArgumentError: If an operand is not a matrix of integers in range or ``k`` differs.
         AccumulatorError: If ``k`` products may leave int32.
+
+    Example:
+        >>> import numpy as np
+        >>> import axopt
+        >>> from axopt.kernels import lut_gemm
+        >>> multiplier = axopt.load_library()["mul8s_1KV8"]  # exact
+        >>> lut_gemm(np.array([[1, -2]]), np.array([[3], [4]]), multiplier)
+        array([[-5]], dtype=int32)
     """
     a_codes = _codes_of("a", a, multiplier.signed)
     w_codes = _codes_of("w", w, multiplier.signed)
@@ -200,7 +226,7 @@ def _check_groups(x: Tensor, w: Tensor, groups: int) -> None:
 
 
 def check_depth(k: int, k_max: int) -> None:
-    """Raise `AccumulatorError` if a sum of ``k`` products may leave int32."""
+    """Raise `AccumulatorError` if sums of depth ``k`` may leave int32."""
     if k > k_max:
         raise AccumulatorError(
             f"a sum of K = {k} products may leave int32: this table allows K <= {k_max}."

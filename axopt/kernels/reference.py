@@ -1,4 +1,4 @@
-"""The kernels in numpy, slow and obviously right: what every other kernel is compared with."""
+"""The kernels in NumPy: slow and simple. Tests compare every other kernel with these."""
 
 import numpy as np
 from numpy.typing import NDArray

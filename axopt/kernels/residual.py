@@ -2,7 +2,7 @@
 
 Multipliers that drop or simplify partial products of the low bits of both operands multiply like
 an ordinary one, less something that depends on those bits only. Where at most 16 kinds of
-weight indices differ in it, it is a row of 16 bytes for every activation index, which processors
+weight codes differ in it, it is a row of 16 bytes for every activation code, which processors
 look up in registers: cheaper than the terms that an exact sum of products takes from the third
 on. Found from the table alone.
 """
@@ -20,24 +20,24 @@ from axopt.kernels.terms import Terms
 T = TypeVar("T", bound=np.integer)
 
 CLASSES = 16
-"""Kinds of weight indices: the entries that a byte shuffle chooses from."""
+"""Kinds of weight codes: the entries that a byte shuffle chooses from."""
 
 LARGEST = 127
 """Of the residual: two of them are added in a byte."""
 
-_INDICES = np.arange(256)
+_CODES = np.arange(256)
 _HALF = 128
 
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """An exact decomposition of a product table (indices 0..255 both ways).
+    """An exact decomposition of a product table (codes 0..255 both ways).
 
     ``table[a, w] == term.table()[a, w] - rows[a, weight_class[w]]``. The arrays are read-only.
 
     Attributes:
         term: One separable term.
-        rows: What is taken off, per activation index and weight class, ``(256, 16)`` uint8,
+        rows: What is taken off, per activation code and weight class, ``(256, 16)`` uint8,
             0..127.
         weight_class: ``(256,)`` uint8, 0..15.
     """
@@ -57,14 +57,14 @@ class Residual:
 
 
 def find_residual(table: NDArray[np.int32]) -> Residual | None:
-    """Decompose a table into a product of masked indices and a residual, or return None.
+    """Decompose a table into a product of masked codes and a residual, or return None.
 
-    What is returned was compared with the table on all 65,536 entries. A table that is one
+    The result was compared with the table on all 65,536 entries. A table that is one
     product has no residual.
 
     Args:
-        table: Products, ``(256, 256)``; ``table[a, w]`` belongs to activation index ``a`` and
-            weight index ``w``.
+        table: Products, ``(256, 256)``; ``table[a, w]`` belongs to activation code ``a`` and
+            weight code ``w``.
     """
     entries = table.astype(np.int64)
     for term in _products():
@@ -75,7 +75,7 @@ def find_residual(table: NDArray[np.int32]) -> Residual | None:
 
 
 def _products() -> Iterator[Terms]:
-    """Products of operands without their lowest bits, of signed and of unsigned circuits."""
+    """Products of operands without their lowest bits, of signed and of unsigned multipliers."""
     for scale in (0, _HALF):  # unsigned: a * w = a * (w - 128) + 128 * a
         for dropped in range(7):
             for bits in range(dropped + 1):
@@ -86,7 +86,7 @@ def _products() -> Iterator[Terms]:
 
 def _product(a_bits: int, w_bits: int, scale: int) -> Terms:
     a_mask, w_mask = (255 >> bits << bits for bits in (a_bits, w_bits))
-    activation, weight = _INDICES & a_mask, (_INDICES & w_mask) - _HALF
+    activation, weight = _CODES & a_mask, (_CODES & w_mask) - _HALF
     return Terms(
         _read_only(activation[None].astype(np.uint8)),
         _read_only(weight[None].astype(np.int8)),

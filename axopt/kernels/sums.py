@@ -1,4 +1,4 @@
-"""Sums of products of operand codes on whatever device the codes are."""
+"""Sums of products of operand codes, on any device."""
 
 import torch
 from torch import Tensor
@@ -23,6 +23,14 @@ def gemm_sums(a: Tensor, w: Tensor, plan: Plan) -> Tensor:
 
     Raises:
         AccumulatorError: If ``k`` products may leave int32.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import gemm_sums, plan
+        >>> exact = plan(np.multiply.outer(np.arange(256), np.arange(256)))
+        >>> a = torch.tensor([[1, 2]], dtype=torch.uint8)
+        >>> gemm_sums(a, torch.tensor([[10, 100]], dtype=torch.uint8), exact)
+        tensor([[210]], dtype=torch.int32)
     """
     if a.device.type == "cpu":
         return gemm_codes(a, w, plan.packed)
@@ -55,6 +63,14 @@ def conv2d_sums(
 
     Raises:
         AccumulatorError: If the products of one window may leave int32.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import conv2d_sums, plan
+        >>> exact = plan(np.multiply.outer(np.arange(256), np.arange(256)))
+        >>> x = torch.ones(1, 3, 5, 5, dtype=torch.uint8)
+        >>> conv2d_sums(x, torch.ones(4, 3, 3, 3, dtype=torch.uint8), exact).unique()
+        tensor([27], dtype=torch.int32)
     """
     if x.device.type == "cpu":
         return conv2d_codes(x, w, plan.packed, stride=stride, dilation=dilation, groups=groups)
@@ -69,14 +85,23 @@ def matmul_sums(a: Tensor, w: Tensor, plan: Plan) -> Tensor:
 
     Args:
         a: Codes of the first matrices, ``(pairs, m, k)`` uint8.
-        w: Codes of the second ones, transposed, ``(pairs, n, k)`` uint8 on the same device.
-        plan: The products, rows of its table being codes of ``a``.
+        w: Codes of the second matrices, transposed, ``(pairs, n, k)`` uint8 on the same device.
+        plan: The products; rows of its table are codes of ``a``.
 
     Returns:
         ``(pairs, m, n)`` int32, the same on every device.
 
     Raises:
         AccumulatorError: If ``k`` products may leave int32.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from axopt.kernels import matmul_sums, plan
+        >>> exact = plan(np.multiply.outer(np.arange(256), np.arange(256)))
+        >>> pairs = torch.ones(5, 2, 3, dtype=torch.uint8)
+        >>> matmul_sums(pairs, 2 * pairs, exact)[0]
+        tensor([[6, 6],
+                [6, 6]], dtype=torch.int32)
     """
     (pairs, m, k), n = a.shape, w.shape[1]
     if 0 in (pairs, m, n):

@@ -21,13 +21,20 @@ _CACHED_TABLES = 256
 
 @dataclass(frozen=True, eq=False)
 class PackedTable:
-    """A ``(256, 256)`` table packed for the kernels; make one with `PackedTable.of`.
+    """A ``(256, 256)`` product table in the layouts of the kernels; made by `PackedTable.of`.
 
     Attributes:
         columns: ``columns[w, a]`` is ``table[a, w] - bias``, ``(256, 256)`` uint16.
         planes: Low and high bytes of ``columns``: ``(256, 2, 256)`` uint8 at ``[w, plane, a]``.
         bias: The smallest entry of the table, so that what is stored fits 16 bits unsigned.
-        k_max: Most products whose sum fits int32, whatever the operands.
+        k_max: The largest depth at which every sum fits int32.
+
+    Example:
+        >>> import numpy as np
+        >>> from axopt.kernels import PackedTable
+        >>> packed = PackedTable.of(np.multiply.outer(np.arange(256), np.arange(256)))
+        >>> packed.bias, packed.k_max
+        (0, 33025)
     """
 
     columns: NDArray[np.uint16]
@@ -42,11 +49,14 @@ class PackedTable:
 
     @staticmethod
     def of(table: NDArray[np.integer]) -> "PackedTable":
-        """Pack ``table``, or return the one packed before from the same entries.
+        """Pack a table, or return the one packed before from the same entries.
 
         Args:
             table: Products, ``(256, 256)``, any integer dtype; ``table[i, j]`` is the product of
                 activation code ``i`` and weight code ``j``.
+
+        Returns:
+            The packed table; its arrays are read-only.
 
         Raises:
             ArgumentError: If the shape or dtype is another, or the entries do not fit 16 bits
@@ -103,7 +113,7 @@ def _pack_columns(entries: NDArray[np.uint16], bias: int, k_max: int) -> PackedT
 
 
 def _aligned(n_bytes: int) -> NDArray[np.uint8]:
-    """Allocate memory that starts on a cache line, as the vector kernels' loads want it."""
+    """Allocate memory that starts on a cache line, which the vector kernels' loads need."""
     memory = np.empty(n_bytes + _CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % _CACHE_LINE
     return memory[start : start + n_bytes]

@@ -19,8 +19,8 @@ from axopt.kernels.factorise import Integers, coefficients, factorisations, inte
 Product = tuple[Integers, Integers]
 """Activation and weight factor of one term, ``(256,)`` each."""
 
-_INDICES = np.arange(256)
-_BIT_INDICES = 1 << np.arange(8)
+_CODES = np.arange(256)
+_BIT_CODES = 1 << np.arange(8)
 _U8_MAX, _S8_MIN, _S8_MAX = 255, -128, 127
 _FAR = 2**31  # further than any shift that `_place` considers
 _MAX_PARTS = 4  # products that one pair of factors may be cut into
@@ -29,18 +29,18 @@ _MIN_ENTRY, _MAX_ENTRY = -(2**15), 2**16 - 1
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """An exact decomposition of a product table (indices 0..255 both ways).
+    """An exact decomposition of a product table (codes 0..255 both ways).
 
     ``table[a, w] == sum_t activation[t, a] * weight[t, w] + weight_offset[w]
     + activation_scale * (a & activation_mask)``. The arrays are read-only.
 
     Attributes:
-        activation: Factor of each activation index per term, ``(r, 256)`` uint8.
-        weight: Factor of each weight index per term, ``(r, 256)`` int8.
+        activation: Factor of each activation code per term, ``(r, 256)`` uint8.
+        weight: Factor of each weight code per term, ``(r, 256)`` int8.
         weight_offset: What is added per weight, ``(256,)`` int32.
-        activation_scale: What the masked activation index is multiplied by; 0 for signed
-            circuits that only drop partial products.
-        activation_mask: Bits of the activation index, 0..255.
+        activation_scale: What the masked activation code is multiplied by; 0 for signed
+            multipliers that only drop partial products.
+        activation_mask: Bits of the activation code, 0..255.
     """
 
     activation: NDArray[np.uint8]
@@ -51,25 +51,25 @@ class Terms:
 
     @property
     def masks(self) -> tuple[int | None, ...]:
-        """Per term: m if the activation's factor is ``index & m``, else None."""
+        """Per term: m if the activation's factor is ``code & m``, else None."""
         return tuple(_mask_of(factor) for factor in self.activation)
 
     def table(self) -> NDArray[np.int32]:
         """Rebuild the table, ``(256, 256)``."""
         products = self.activation.T.astype(np.int32) @ self.weight.astype(np.int32)
-        masked = self.activation_scale * (_INDICES & self.activation_mask).astype(np.int32)
+        masked = self.activation_scale * (_CODES & self.activation_mask).astype(np.int32)
         return products + self.weight_offset + masked[:, None]
 
 
 def find_terms(table: NDArray[np.integer], *, max_terms: int = 8) -> Terms | None:
     """Decompose a table into few terms, or return None if none were found.
 
-    What is returned was compared with the table on all 65,536 entries. The same table always
+    The result was compared with the table on all 65,536 entries. The same table always
     gives the same terms.
 
     Args:
         table: Products, ``(256, 256)``, any integer dtype, -32768..65535; ``table[a, w]`` belongs
-            to activation index ``a`` and weight index ``w``.
+            to activation code ``a`` and weight code ``w``.
         max_terms: Most terms that are of use, >= 0. A constant table takes none.
 
     Raises:
@@ -107,9 +107,9 @@ def _checked(table: NDArray[np.integer]) -> Integers:
 
 
 def _mask_of(factor: NDArray[np.integer]) -> int | None:
-    """Return m if ``factor`` is ``index & m``, else None."""
+    """Return m if ``factor`` is ``code & m``, else None."""
     mask = int(factor[-1])
-    return mask if np.array_equal(factor, _INDICES & mask) else None
+    return mask if np.array_equal(factor, _CODES & mask) else None
 
 
 def _fit(entries: Integers, activation: Integers, weight: Integers, limit: int) -> Terms | None:
@@ -207,12 +207,12 @@ def _place(left: Integers, right: Integers, column: Integers) -> tuple[Integers,
 
     Returns:
         The summands, ``(r,)``, and what they leave of ``column``: a constant, or for disjoint
-        masks a multiple of a masked index, or anything.
+        masks a multiple of a masked code, or anything.
     """
     least, most = _S8_MIN - right.min(axis=1), _S8_MAX - right.max(axis=1)
     ideal = _combination(left, column)
     # A right factor of unsigned operands misses its place, by 128 for ``w`` itself. Where the
-    # left factors are disjoint masks, one common miss leaves a multiple of a masked index.
+    # left factors are disjoint masks, one common miss leaves a multiple of a masked code.
     lowest, highest = ideal - most, ideal - least
     must = (lowest > 0) | (highest < 0)
     common = np.clip(0, lowest[must].max(initial=-_FAR), highest[must].min(initial=_FAR))
@@ -233,13 +233,13 @@ def _combination(left: Integers, column: Integers) -> Integers:
 
 
 def _scaled_mask(column: Integers) -> tuple[int, int] | None:
-    """Return s and m if ``column`` is ``s * (index & m)`` plus a constant, else None."""
-    steps = (column[_BIT_INDICES] - column[0]) / _BIT_INDICES
+    """Return s and m if ``column`` is ``s * (code & m)`` plus a constant, else None."""
+    steps = (column[_BIT_CODES] - column[0]) / _BIT_CODES
     kept = np.flatnonzero(steps)
     if not len(kept):
         return (0, 0) if np.ptp(column) == 0 else None
-    scale, mask = int(steps[kept[0]]), int(_BIT_INDICES[kept].sum())
-    return (scale, mask) if np.ptp(column - scale * (_INDICES & mask)) == 0 else None
+    scale, mask = int(steps[kept[0]]), int(_BIT_CODES[kept].sum())
+    return (scale, mask) if np.ptp(column - scale * (_CODES & mask)) == 0 else None
 
 
 def _activation_only(column: Integers) -> tuple[Integers, Integers] | None:

@@ -77,7 +77,8 @@ def definition(plan_, x, weight, window, formats, bounds=None):
     levels = (steps + quantiser.zero_point).clamp(0, 255).to(torch.uint8)
     (py, px), channels = window.padding, len(weight)
     levels = functional.pad(levels, (px, px, py, py), value=quantiser.zero_point)
-    codes = (levels if quantiser.codes is None else quantiser.codes[levels.long()]).numpy()
+    mapped = quantiser.code_of_level
+    codes = (levels if mapped is None else mapped[levels.long()]).numpy()
     steps = {"stride": window.stride, "dilation": window.dilation, "groups": window.groups}
     sums = expected_sums(codes, weight.numpy(), plan_.table, **steps)
     origin = 128 if signed else 0
