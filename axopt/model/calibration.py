@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 from axopt.errors import ArgumentError
 from axopt.layers import EmulatedLayer
 from axopt.model.adapter import Adapter, inputs_of
+from axopt.modules.called import Called
 
 _BATCH_SIZE = 64
 
@@ -109,7 +110,10 @@ def check_weights(layers: Mapping[str, nn.Module]) -> None:
         ArgumentError: Names the first parameter that is not.
     """
     for name, layer in layers.items():
-        for key, tensor in layer.named_parameters(recurse=False):
+        tensors: dict[str, Tensor] = dict(layer.named_parameters(recurse=False))
+        if isinstance(layer, Called):  # whose weight follows from parameters of others
+            tensors = {"weight": layer.weight}
+        for key, tensor in tensors.items():
             if not bool(torch.isfinite(tensor).all()):
                 raise ArgumentError(
                     f"`model` must have finite weights, but '{name}.{key}' holds infinite values."
