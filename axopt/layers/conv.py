@@ -164,7 +164,7 @@ class ConvolutionLayer(WeightedLayer):
             y = y.contiguous()
         return y if self._is_batch(x) else y[0]
 
-    def _prepared_input(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Tensor:
         if x.ndim not in (self.dims + 1, self.dims + 2):
             axes = ", ".join(("C", *_AXES[-self.dims :]))
             raise ArgumentError(
@@ -179,7 +179,7 @@ class ConvolutionLayer(WeightedLayer):
         return x if self._is_batch(x) else x[None]
 
     @property
-    def _pads(self) -> bool:
+    def pads(self) -> bool:
         layout = self.layout
         return any(map(any, layout.border)) or any(any(part.padding) for part in layout.parts)
 
@@ -313,8 +313,8 @@ class EmulatedConvolution(ConvolutionLayer):
             to_bias,
         )
 
-    def _prepared_input(self, x: Tensor) -> Tensor:
-        x = super()._prepared_input(x)
+    def prepared(self, x: Tensor) -> Tensor:
+        x = super().prepared(x)
         return x if self.padding_mode == "zeros" else self._padded(x)
 
     def _padded(self, x: Tensor) -> Tensor:

@@ -111,9 +111,9 @@ class EmulatedLinear(WeightedLayer):
         if self.observing or self.weight.device.type != "cpu":
             return None
         quantisation = self.quantisation()
-        if self._summed_by_windows(quantisation):
+        if self.summed_by_windows(quantisation):
             return None
-        convolution = cast(Convolution, self._kernel(quantisation)[0])
+        convolution = cast(Convolution, self.native(quantisation)[0])
         bounds = self.bounds
 
         def rows(x: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class EmulatedLinear(WeightedLayer):
 
         return rows
 
-    def _prepared_input(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Tensor:
         return x
 
     def _per_output(self, values: Tensor) -> Tensor:

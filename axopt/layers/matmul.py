@@ -139,7 +139,7 @@ class EmulatedMatMul(EmulatedLayer):
         Returns:
             ``(pairs, m, n)`` float32.
         """
-        product = self._product_of(quantisation) if self.accumulator is None else None
+        product = self.native_product(quantisation) if self.accumulator is None else None
         if product is not None and first.shape[-1] <= product.depth:
             y = product(first.detach(), second.detach())
         else:
@@ -202,7 +202,7 @@ class EmulatedMatMul(EmulatedLayer):
         params = activation_params(self.second, signed=signed, calibrator=self.calibrator)
         return params.to(self.weight.device)
 
-    def _product_of(self, quantisation: Quantisation) -> MatrixProduct | None:
+    def native_product(self, quantisation: Quantisation) -> MatrixProduct | None:
         """Return the native product for the present multiplier and formats, if there is one."""
         if self._plan.terms is None:
             return None

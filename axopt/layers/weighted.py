@@ -1,6 +1,6 @@
 """Emulated layers with weights.
 
-A call has three parts: `WeightedLayer.forward` looks up the formats, `_kernel` looks up the native
+A call has three parts: `WeightedLayer.forward` looks up the formats, `native` looks up the native
 operations for them (or makes them, once), and `_convolved` runs these.
 """
 
@@ -40,7 +40,7 @@ class WeightedLayer(EmulatedLayer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._codes: tuple[Version, QuantParams, Tensor] | None = None
-        self._kernels = KernelCache()
+        self.kernels = KernelCache()
         self._by_windows: tuple[Quantisation, tuple[object, ...], bool] | None = None
 
     def _weight_codes(self, weights: QuantParams) -> Tensor:
@@ -62,7 +62,7 @@ class WeightedLayer(EmulatedLayer):
             self._sample_windows(input)
             return self.bounded(self.exact_float(input))
         quantisation = self.quantisation()
-        prepared = self._prepared_input(input.float())
+        prepared = self.prepared(input.float())
         if torch.is_grad_enabled() and (input.requires_grad or self._trains()):
             bias = None if self.bias is None else self.bias.float()
             weight = self.filters.float()
@@ -78,7 +78,7 @@ class WeightedLayer(EmulatedLayer):
         )
 
     def unbounded(self, input: Tensor) -> Tensor:
-        y = self.emulated(self._prepared_input(input.float()), self.quantisation())
+        y = self.emulated(self.prepared(input.float()), self.quantisation())
         return y.to(input.dtype)
 
     def emulated(
@@ -95,15 +95,15 @@ class WeightedLayer(EmulatedLayer):
             quantisation: Formats to use.
             bounds: Lowest and highest result; None for no bounds.
         """
-        if x.device.type == "cpu" and not self._summed_by_windows(quantisation):
-            return self._convolved(self._kernel(quantisation), x, bounds)
+        if x.device.type == "cpu" and not self.summed_by_windows(quantisation):
+            return self._convolved(self.native(quantisation), x, bounds)
         y = self.emulated_stepwise(x, quantisation)
         return y if bounds is None else y.clamp_(*bounds)
 
     def emulated_stepwise(self, x: Tensor, quantisation: Quantisation) -> Tensor:
         """Compute what `emulated` does, one element-wise operation after the other."""
-        products = self._products(quantisation)
-        if self._summed_by_windows(quantisation):
+        products = self.products(quantisation)
+        if self.summed_by_windows(quantisation):
             sums = self._window_sums(x, products)
         else:
             sums = self.integer_sums(x, products)
@@ -111,19 +111,19 @@ class WeightedLayer(EmulatedLayer):
         bias = quantisation.output_bias(self.bias)
         return y if bias is None else y.add_(self._per_output(bias))
 
-    def _products(self, quantisation: Quantisation) -> Products:
+    def products(self, quantisation: Quantisation) -> Products:
         codes = self._weight_codes(quantisation.weights)
         return Products(self._plan, self.multiplier.signed, quantisation, codes)
 
-    def _summed_by_windows(self, quantisation: Quantisation) -> bool:
+    def summed_by_windows(self, quantisation: Quantisation) -> bool:
         """Return whether an option that native kernels lack can change a sum of this layer."""
-        skips = self.padded_taps == "skip" and self._pads
+        skips = self.padded_taps == "skip" and self.pads
         if not skips and self.accumulator is None:
             return False
         key = (self.multiplier.digest, self.swap, self.accumulator, skips, self.weight_version())
         known = self._by_windows
         if known is None or known[0] is not quantisation or known[1] != key:
-            needed = self._products(quantisation).need_steps(skips, self.accumulator)
+            needed = self.products(quantisation).need_steps(skips, self.accumulator)
             known = self._by_windows = (quantisation, key, needed)
         return known[2]
 
@@ -140,11 +140,11 @@ class WeightedLayer(EmulatedLayer):
         ]
         return self._from_rows(torch.cat(sums), x)
 
-    def _kernel(self, quantisation: Quantisation) -> Convolutions:
+    def native(self, quantisation: Quantisation) -> Convolutions:
         """Return the native operations for the present weights and multiplier, made once."""
         key = (self.multiplier.digest, self.swap, active())
         version = self.version()
-        kept = self._kernels.get(key, quantisation, version)
+        kept = self.kernels.get(key, quantisation, version)
         if kept is None:
             kept = tuple(
                 self._without_taps(quantisation)
@@ -154,7 +154,7 @@ class WeightedLayer(EmulatedLayer):
                 )
                 for part in self._as_kernels(self._weight_codes(quantisation.weights))
             )
-            self._kernels.put(key, quantisation, version, kept)
+            self.kernels.put(key, quantisation, version, kept)
         return kept
 
     def _without_taps(self, quantisation: Quantisation) -> Tensor:
@@ -189,7 +189,7 @@ class WeightedLayer(EmulatedLayer):
         """Return the gradients of the float layer, see `gradients.Differentiable`."""
 
     def _sample_windows(self, x: Tensor) -> None:
-        x = self._prepared_input(x.detach())
+        x = self.prepared(x.detach())
         self._count_channels(x)
         offered = self._outputs(x)
         windows, absent = self._windows_at(x, self.sample.wanted(offered), 0)
@@ -198,7 +198,7 @@ class WeightedLayer(EmulatedLayer):
         self.sample.add(windows, offered)
 
     @property
-    def _pads(self) -> bool:
+    def pads(self) -> bool:
         """Whether a window may hold padded zeros."""
         return False
 
@@ -241,7 +241,7 @@ class WeightedLayer(EmulatedLayer):
         """Run the native operations on the prepared input and join their results."""
 
     @abstractmethod
-    def _prepared_input(self, x: Tensor) -> Tensor:
+    def prepared(self, x: Tensor) -> Tensor:
         """Return the input to quantise: checked, and padded unless the padding is zeros."""
 
     @abstractmethod
@@ -249,4 +249,4 @@ class WeightedLayer(EmulatedLayer):
         """Shape per-tensor or per-channel values to broadcast against the results."""
 
     def __getstate__(self) -> dict[str, object]:
-        return {**super().__getstate__(), "_kernels": KernelCache(), "_by_windows": None}
+        return {**super().__getstate__(), "kernels": KernelCache(), "_by_windows": None}

@@ -88,7 +88,7 @@ def test_the_fast_path_stays_where_no_sum_can_overflow(library):
     bits = largest.bit_length() + 1
     for width in (bits - 1, bits):
         layer.accumulator = Accumulator(width)
-        assert layer._summed_by_windows(formats) == (width < bits)
+        assert layer.summed_by_windows(formats) == (width < bits)
     with torch.no_grad():
         narrow = layer(x)
         layer.accumulator = None
@@ -135,9 +135,9 @@ def test_a_changed_weight_is_looked_at_again_though_formats_stay(library):
     layer.fix_quantisation(True, layer.quantisation())
     with torch.no_grad():
         layer.weight.mul_(0.01)
-        assert not layer._summed_by_windows(layer.quantisation())
+        assert not layer.summed_by_windows(layer.quantisation())
         layer.weight.mul_(100).abs_()
-        assert layer._summed_by_windows(layer.quantisation())
+        assert layer.summed_by_windows(layer.quantisation())
         narrow = layer(x.abs() * 4)
         layer.accumulator = None
         assert not torch.equal(layer(x.abs() * 4), narrow)

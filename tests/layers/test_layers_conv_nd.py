@@ -65,7 +65,7 @@ def test_convolution_equals_loops_over_products(dims, options, signed, rng):
     with torch.no_grad():
         assert torch.equal(layer(x), expected)
         assert torch.equal(
-            layer.emulated_stepwise(layer._prepared_input(x), layer.quantisation()), expected
+            layer.emulated_stepwise(layer.prepared(x), layer.quantisation()), expected
         )
         assert torch.equal(layer(x[1]), expected[1])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from window_reference import calibrated, random_multiplier
+from window_reference import calibrated, padded_input, random_multiplier
 
 from axopt.errors import CalibrationError
 from axopt.layers import EmulatedConv2d, EmulatedLinear
@@ -78,7 +78,7 @@ def test_conv_equals_reference_for_any_table(options, signed, per_channel, swap,
     layer.assign(multiplier, swap=swap)
     formats = layer.quantisation()
     activation, weights = formats.activation, formats.weights
-    padded = layer._padded(x)
+    padded = padded_input(conv, x)
     zero_w = np.broadcast_to(weights.zero_point.numpy(), len(conv.weight))
     table = multiplier.table.T if swap else multiplier.table
     sums = reference_sums(
@@ -116,7 +116,7 @@ def test_exact_multiplier_equals_integer_convolution(options, signed, library):
         return params.codes(values).double() - zero
 
     sums = functional.conv2d(
-        centred(activation, layer._padded(x)),
+        centred(activation, padded_input(conv, x)),
         centred(weights, conv.weight),
         None,
         conv.stride,
@@ -169,7 +169,7 @@ def test_swap_exchanges_the_operands(rng):
     zero_points = za * zw - zw * int(x_code) - za * int(w_code)
     for swap, expected in ((False, x_code), (True, w_code)):
         layer.assign(multiplier, swap=swap)
-        (sums,) = layer._products(formats).window_sums(x_code[:, None], None, None)
+        (sums,) = layer.products(formats).window_sums(x_code[:, None], None, None)
         assert int(sums) == int(expected) + zero_points
 
 
@@ -218,7 +218,7 @@ def test_conv_gradients_are_those_of_the_quantised_float_layer(options, rng):
         clipped = torch.where(p.inside(v), v, v.detach())
         return clipped + (p.fake_quantise(v) - v).detach()
 
-    padded = layer._padded(x_reference)
+    padded = padded_input(conv, x_reference)
     surrogate = functional.conv2d(
         straight_through(activation, padded),
         straight_through(weights, w_reference),

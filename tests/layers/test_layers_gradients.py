@@ -229,7 +229,10 @@ def explicit_gradients(layer, x, grad, slopes):
         moving = [Straight.apply(v, torch.zeros_like(v), s) for s in slope]
         return moving, factor.detach()
 
-    padded = layer._padded(x) if isinstance(layer, EmulatedConv2d) else x
+    padded = x
+    if isinstance(layer, EmulatedConv2d):
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        padded = functional.pad(x, layer.padding, mode=mode)
     moving_x, factor_x = terms(padded, formats.activation, slopes[0].own, slopes[1].other)
     moving_w, factor_w = terms(w, formats.weights, slopes[1].own, slopes[0].other)
     if formats.gain is not None:

@@ -30,7 +30,7 @@ def layer(library, x):
 
 
 def kernel(layer):
-    return layer._kernel(layer.quantisation())
+    return layer.native(layer.quantisation())
 
 
 def test_an_operation_is_made_once_for_each_multiplier_and_order(layer, library, x):
@@ -82,7 +82,7 @@ def test_other_scales_make_it_anew(layer, x):
 def test_copies_compute_the_same_and_are_independent(layer, x, copied):
     y = layer(x)
     twin = copied(layer)
-    assert len(twin._kernels) == 0
+    assert len(twin.kernels) == 0
     assert torch.equal(twin(x), y)
     twin.weight.mul_(2)
     assert not torch.equal(twin(x), y)
@@ -101,7 +101,7 @@ def test_the_operations_used_longest_ago_are_dropped(library, monkeypatch, x):
         layer.assign(library[name], swap=False)
         layer(torch.randn(64, 64))
         kept[name] = kernel(layer)
-    assert 1 <= len(layer._kernels) < 5
+    assert 1 <= len(layer.kernels) < 5
     assert kernel(layer) is kept["mul8s_1L1G"]
     layer.assign(library["mul8s_1KV8"], swap=False)
     assert kernel(layer) is not kept["mul8s_1KV8"]
@@ -113,5 +113,5 @@ def test_old_formats_are_forgotten(layer, x):
     for _ in range(3 * native.MAX_KERNELS):
         layer.correction = replace(formats)
         layer(x)
-    assert len(layer._kernels) == native.MAX_KERNELS
+    assert len(layer.kernels) == native.MAX_KERNELS
     assert kernel(layer) is kernel(layer)

@@ -77,7 +77,7 @@ def test_the_fast_way_equals_the_stepwise_one(name, library):
     formats = layer.quantisation()
     fast = layer.emulated(a, b.mT, formats)
     assert torch.equal(fast, layer.emulated_stepwise(a, b.mT, formats))
-    assert (layer._product_of(formats) is None) == (plan(library[name].table).terms is None)
+    assert (layer.native_product(formats) is None) == (plan(library[name].table).terms is None)
 
 
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KVB", "mul8u_1JFF", "mul8u_2HH"])
@@ -127,7 +127,7 @@ def test_deep_products_are_exact_too(name, library):
     multiplier = library[name]
     a, b = torch.full((1, 2, 4000), 5.0), torch.full((1, 4000, 2), -5.0)
     layer = make_layer(multiplier, a, b)
-    depth = layer._product_of(layer.quantisation()).depth
+    depth = layer.native_product(layer.quantisation()).depth
     for k in (depth - 1, depth, depth + 1, 4000):
         x, y = a[:, :, :k].clone(), b[:, :k].clone()
         x[..., 0] = 0.3

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from window_reference import padded_input
 
 from axopt.layers import EmulatedConv2d, EmulatedLinear
 from axopt.layers.observation import BINS, WINDOWS, ChannelHistograms, WindowSample
@@ -175,10 +176,9 @@ def test_sample_does_not_depend_on_batches(size):
 
 def unfolded(conv, x):
     """All windows of ``x``, ``(images * pixels, groups, depth)``, and what padding put there."""
-    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
-    sizes = conv._reversed_padding_repeated_twice
-    padded = functional.pad(x, sizes, mode=mode) if any(sizes) else x
-    columns = functional.unfold(padded, conv.kernel_size, conv.dilation, 0, conv.stride)
+    columns = functional.unfold(
+        padded_input(conv, x), conv.kernel_size, conv.dilation, 0, conv.stride
+    )
     return columns.transpose(1, 2).reshape(-1, conv.groups, columns.shape[1] // conv.groups)
 
 
@@ -221,7 +221,7 @@ def test_padded_share_and_channels_of_a_convolution(options, library):
         torch.testing.assert_close(channels.sums, x.double().sum((0, 2, 3)), rtol=1e-6, atol=0)
     else:
         assert channels.padded_share == 0
-        padded = functional.pad(x, conv._reversed_padding_repeated_twice, mode=conv.padding_mode)
+        padded = padded_input(conv, x)
         assert channels.totals.tolist() == [padded[:, 0].numel()] * 4
         torch.testing.assert_close(
             channels.sums, padded.double().sum((0, 2, 3)), rtol=1e-6, atol=0

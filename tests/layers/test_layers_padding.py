@@ -82,15 +82,15 @@ def test_taps_of_signed_circuits_with_shifted_zero(case, rng):
         layer.padded_taps = "multiply"
         expected = reference(layer, conv, x, size)
         assert torch.equal(layer(x), expected)
-        prepared = layer._prepared_input(x)
+        prepared = layer.prepared(x)
         assert torch.equal(layer.emulated_stepwise(prepared, layer.quantisation()), expected)
 
 
 def test_the_fast_path_stays_where_skipping_changes_nothing(library, monkeypatch):
     layer, _, x = make("conv2d", library["mul8s_1KVB"])
-    assert not layer._summed_by_windows(layer.quantisation())
+    assert not layer.summed_by_windows(layer.quantisation())
     slow, _, _ = make("conv2d", library["mul8u_2AC"])
-    assert slow._summed_by_windows(slow.quantisation())
+    assert slow.summed_by_windows(slow.quantisation())
     monkeypatch.setattr(EmulatedConv2d, "emulated_stepwise", None)
     with torch.no_grad():
         skipped = layer(x)
@@ -105,7 +105,7 @@ def test_values_of_other_padding_modes_are_multiplied(library):
     layer = calibrated(EmulatedConv2d(conv, library["mul8u_2AC"], padded_taps="skip"), x)
     with torch.no_grad():
         assert torch.equal(layer(x), reference(layer, conv, x, (5, 5)))
-    assert not layer._summed_by_windows(layer.quantisation())
+    assert not layer.summed_by_windows(layer.quantisation())
 
 
 def test_windows_in_parts_are_those_at_once(library, monkeypatch):
@@ -147,7 +147,7 @@ def test_a_linear_layer_has_no_padding(library):
     x = torch.randn(5, 7)
     layer = EmulatedLinear(nn.Linear(7, 3), library["mul8u_2AC"], padded_taps="skip")
     calibrated(layer, x)
-    assert not layer._summed_by_windows(layer.quantisation())
+    assert not layer.summed_by_windows(layer.quantisation())
 
 
 def test_options_are_checked_and_part_of_the_definition(library):

@@ -75,7 +75,7 @@ def test_transposed_convolution_equals_loops_over_products(dims, options, signed
     layer, conv, x = make(dims, options, multiplier, per_channel=not options.get("groups"))
     layer.assign(multiplier, swap=not signed)
     expected = reference(layer, conv, x, conv(x).shape[2:])
-    prepared, formats = layer._prepared_input(x), layer.quantisation()
+    prepared, formats = layer.prepared(x), layer.quantisation()
     with torch.no_grad():
         assert torch.equal(layer(x), expected)
         assert torch.equal(layer.emulated_stepwise(prepared, formats), expected)
@@ -129,7 +129,7 @@ def test_slopes_count_the_padded_taps_of_each_phase(dims, options, skip):
     y = layer(x)
     grad = torch.randn(y.shape)
     y.backward(grad)
-    assert layer._summed_by_windows(formats) == (skip and layer._pads)
+    assert layer.summed_by_windows(formats) == (skip and layer.pads)
     # y is affine in every weight code: one step of one weight against the derivative
     codes = formats.weights.levels(layer.filters).flatten()
     filters = formats.weights.fake_quantise(layer.filters).detach().contiguous()

@@ -38,6 +38,13 @@ def conv_border(conv):
     return [(p, p) for p in conv.padding]
 
 
+def padded_input(conv, x):
+    """``x`` with the border that the padding mode of ``conv`` gives it."""
+    sizes = [n for sides in reversed(conv_border(conv)) for n in sides]
+    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    return functional.pad(x, sizes, mode=mode) if any(sizes) else x
+
+
 def tap_place(conv, position, tap):
     """Where a tap of the output at ``position`` lies in the (padded) input; None if nowhere."""
     place = []

@@ -84,7 +84,7 @@ def test_not_kept_where_it_does_not_help(emulated, x, monkeypatch, corrected):
     with torch.no_grad():
         y = emulated(x)
     before = [layer.correction for layer in emulated.emulated_layers.values()]
-    record = Reestimator._record
+    record = Reestimator._record  # private: nothing public makes statistics that do not help
 
     def wrong(self, layer, inputs):
         output = record(self, layer, inputs)
