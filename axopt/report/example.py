@@ -21,7 +21,7 @@ def example_record() -> RunRecord:
         >>> [layer.name for layer in record.layers], [point.label for point in record.front]
         (['conv', 'fc'], ['point-00', 'point-01', 'point-02'])
     """
-    baseline = _point("exact", 99.2, 1.0, (EXACT, EXACT))
+    baseline = _point("baseline", 99.2, 1.0, (EXACT, EXACT))
     front = (
         _point("point-00", 99.2, 0.82, (SAVING, EXACT), drop=0.0, file=True),
         _point("point-01", 98.6, 0.71, (SAVING, SAVING), drop=0.6, dominated=True, file=True),

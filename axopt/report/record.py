@@ -338,12 +338,8 @@ class RunRecord:
 
     @property
     def has_uncorrected(self) -> bool:
-        """Whether ``exact`` shows something else than the baseline does."""
-
-        def shown(point: Point) -> tuple[object, ...]:
-            return point.quality, point.quality_low, point.quality_high, point.rel_power
-
-        return self.baseline is not None and shown(self.baseline) != shown(self.exact)
+        """Whether ``exact`` was measured beside a baseline that is corrected."""
+        return self.baseline is not None and self.baseline.label != self.exact.label
 
     def drop(self, point: Point) -> float:
         """Return how much worse a point's quality is than the baseline's; positive is worse.

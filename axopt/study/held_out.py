@@ -76,7 +76,8 @@ class HeldOut:
         for genes in exact:
             self._known[genes] = (point, measured)
         if not problem.treats:
-            return replace(point, label="exact"), point
+            point = replace(point, label="exact")  # one point is both
+            return point, point
         plain, samples = problem.measured(problem.exact(treated=False), self._test)
         self._told()
         return self._with_drop(point_of(plain, "exact", "test"), samples), point
@@ -180,7 +181,9 @@ class AsSeen:
             if not self._problem.treats or slow:
                 if self._problem.treats:
                     self.notes.append("The exact multiplier without corrections is not measured.")
-                return replace(self.baseline, label="exact")
+                    return self.baseline
+                self.baseline = replace(self.baseline, label="exact")  # one point is both
+                return self.baseline
         measured, _ = self._problem.measured(
             self._problem.exact(treated=False), self._problem.split
         )

@@ -132,7 +132,7 @@ def make_record(
 def make_full_record() -> RunRecord:
     """A record with every field: a baseline, drops, dominated points, coverage, notes."""
     record = make_record()
-    baseline = make_point("exact", EXACT + 0.1, 1.0, record.exact.layers)
+    baseline = make_point("baseline", EXACT + 0.1, 1.0, record.exact.layers)
     points = [with_drop(point, baseline.quality) for point in record.front]
     best = [max((p.quality for p in points[i + 1 :]), default=0) for i in range(len(points))]
     return replace(

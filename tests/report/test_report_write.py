@@ -377,10 +377,20 @@ def test_huge_assignments_are_not_read(record, tmp_path):
 
 
 def test_an_untreated_run_has_one_exact_point(record):
-    untreated = replace(record, baseline=replace(record.exact, label="baseline"))
+    untreated = replace(record, baseline=record.exact)
     legend = " ".join(Page(report_html(untreated, {})).content["li"])
     assert "exact multiplier (baseline): 81.65 %" in legend
     assert "corrected" not in legend
+
+
+def test_corrected_and_uncorrected_are_both_named_where_their_figures_are_equal(record):
+    treated = replace(record, baseline=replace(record.exact, label="baseline"))
+    html = Page(report_html(treated, {}))
+    legend = " ".join(html.content["li"])
+    assert "exact multiplier, uncorrected: 81.65 %" in legend
+    assert "exact multiplier, corrected (baseline): 81.65 %" in legend
+    named = [text for text in html.content["th"] if "corrected" in text]
+    assert len(named) == 2
 
 
 def test_figures_of_an_interrupted_run_are_not_said_to_be_from_test(full_record):
