@@ -8,7 +8,6 @@ gives the same bits.
 from axopt.kernels.baseline import scalar_gemm
 from axopt.kernels.batched import MatrixProduct
 from axopt.kernels.convolution import Convolution, Output, Quantiser
-from axopt.kernels.costs import explain
 from axopt.kernels.dispatch import active, available, force_isa
 from axopt.kernels.gates import lstm_gates
 from axopt.kernels.operations import Window
@@ -16,6 +15,7 @@ from axopt.kernels.plan import Plan, first_operand_plan, plan
 from axopt.kernels.products import conv2d_codes, gemm_codes, lut_gemm
 from axopt.kernels.sums import conv2d_sums, gemm_sums, matmul_sums
 from axopt.kernels.table import PackedTable
+from axopt.kernels.timing import explain
 
 __all__ = [
     "Convolution",

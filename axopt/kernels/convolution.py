@@ -16,7 +16,6 @@ from torch import Tensor
 
 import axopt._lut_gemm as _lut_gemm
 from axopt.errors import ArgumentError
-from axopt.kernels.costs import Shape, choose_method
 from axopt.kernels.dispatch import active_index
 from axopt.kernels.operations import (
     Epilogue,
@@ -29,6 +28,7 @@ from axopt.kernels.operations import (
 )
 from axopt.kernels.plan import Plan
 from axopt.kernels.products import check_depth
+from axopt.kernels.timing import Shape, choose_method
 
 Bounds = tuple[float, float]
 

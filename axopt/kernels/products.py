@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from axopt.errors import AccumulatorError, ArgumentError
-from axopt.kernels.costs import Shape, choose_method
 from axopt.kernels.dispatch import active_index
 from axopt.kernels.operations import Window, table_operation
 from axopt.kernels.table import PackedTable
+from axopt.kernels.timing import Shape, choose_method
 
 if TYPE_CHECKING:
     from axopt.multipliers import Multiplier

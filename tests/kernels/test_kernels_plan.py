@@ -8,8 +8,8 @@ import pytest
 
 from axopt.errors import ArgumentError
 from axopt.kernels import available, explain, force_isa, plan
-from axopt.kernels.costs import Costs, Shape, choose_method, measured_costs
 from axopt.kernels.operations import METHODS
+from axopt.kernels.timing import Shape, TimingModel, choose_method, timing_model
 from axopt.multipliers import load_library
 
 LIBRARY = load_library()
@@ -75,8 +75,8 @@ def test_the_bound_of_affine_sums_holds_for_signed_circuits(name):
 @pytest.mark.parametrize("isa", available())
 def test_costs_are_measured_on_each_instruction_set(isa):
     with force_isa(isa):
-        costs = measured_costs()
-        assert costs is measured_costs()
+        costs = timing_model()
+        assert costs is timing_model()
         assert all(value >= 0 for value in vars(costs).values())
         assert costs.term > 0
         assert costs.row > 0
@@ -103,8 +103,8 @@ def fixed(monkeypatch, **changes):
         "channel_lanes": 4.0,
         "depthwise_lanes": 4.0,
     }
-    costs = Costs(**{**values, **changes})
-    monkeypatch.setattr("axopt.kernels.costs.measured_costs", lambda: costs)
+    costs = TimingModel(**{**values, **changes})
+    monkeypatch.setattr("axopt.kernels.timing.timing_model", lambda: costs)
 
 
 def test_the_choice_follows_the_costs(monkeypatch):
@@ -137,7 +137,7 @@ def test_the_choice_follows_the_shape(monkeypatch):
 
 def test_methods_that_do_not_apply_cost_infinitely(monkeypatch):
     fixed(monkeypatch)
-    costs = Costs(1, 1, 1, 1, 1, 1, 1, 1, 1)
+    costs = TimingModel(1, 1, 1, 1, 1, 1, 1, 1, 1)
     assert costs.estimate("terms", of_terms(0), LAYER) == math.inf
     assert costs.estimate("residual", of_terms(3), LAYER) == math.inf
     assert costs.estimate("rows", of_terms(1), Shape(100, 2, 9, 1)) == math.inf

@@ -2,7 +2,7 @@
 
 import time
 
-from axopt.kernels import costs
+from axopt.kernels import timing
 from axopt.kernels.dispatch import active_index
 
 
@@ -11,5 +11,5 @@ def test_waiting_for_the_processor_costs_nothing(monkeypatch):
         def run(self, *arguments):
             time.sleep(0.02)
 
-    monkeypatch.setattr(costs, "table_operation", lambda *arguments: Interrupted())
-    assert costs._nanoseconds(active_index(), "dense", "rows") < 5e6
+    monkeypatch.setattr(timing, "table_operation", lambda *arguments: Interrupted())
+    assert timing._nanoseconds(active_index(), "dense", "rows") < 5e6

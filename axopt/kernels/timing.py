@@ -71,7 +71,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Costs:
+class TimingModel:
     """The timing model: nanoseconds on one thread.
 
     Attributes:
@@ -123,8 +123,8 @@ class Costs:
 
 def choose_method(plan: Plan | None, shape: Shape) -> Method:
     """The method with the least predicted time for a layer; without a plan, of a look-up."""
-    costs = measured_costs()
-    return min(METHODS, key=lambda method: costs.estimate(method, plan, shape))
+    model = timing_model()
+    return min(METHODS, key=lambda method: model.estimate(method, plan, shape))
 
 
 def explain(plan: Plan) -> str:
@@ -148,29 +148,29 @@ def explain(plan: Plan) -> str:
         ...
     """
     shape = Shape(pixels=32 * 32, channels=32, depth=288, groups=1, taps=9)
-    costs, chosen = measured_costs(), choose_method(plan, shape)
+    model, chosen = timing_model(), choose_method(plan, shape)
     lines = [str(plan), "predicted nanoseconds a product (32 channels, 3x3, 32x32 pixels):"]
     for method in METHODS:
-        cost = costs.estimate(method, plan, shape) / shape.products
+        cost = model.estimate(method, plan, shape) / shape.products
         if math.isfinite(cost):
             lines.append(f"  {method:13} {cost:.4f}{'  chosen' if method == chosen else ''}")
     return "\n".join(lines)
 
 
-def measured_costs() -> Costs:
-    """Costs of the active instruction set's kernels, measured at the first call for it."""
+def timing_model() -> TimingModel:
+    """The timing model of the active instruction set's kernels, measured at the first call for it."""
     return _measure(active_index())
 
 
 @functools.cache
-def _measure(isa_index: int) -> Costs:
+def _measure(isa_index: int) -> TimingModel:
     time = functools.partial(_nanoseconds, isa_index)
     dense, depthwise = (_products(kind, _IMAGES["many"]) for kind in ("dense", "depthwise"))
     term = _measure_term(isa_index, "dense")
     residual, residual_row = _measure_residual(isa_index)
     row, row_build = _measure_rows(isa_index)
     filled = _filled(_SHAPES["dense"][0], LANES)
-    return Costs(
+    return TimingModel(
         term=term,
         depthwise_term=_measure_term(isa_index, "depthwise"),
         residual=term + residual,
