@@ -45,11 +45,12 @@ build/lint/%.o: %.c $(HEADERS) Makefile
 
 # What a processor lacks is not run: the tests skip it and say so.
 sanitize: build build/sanitize/check_kernels
-	build/sanitize/check_kernels
+	ASAN_OPTIONS=detect_leaks=0 build/sanitize/check_kernels
 	rm -rf build/sanitize/package
 	AXOPT_SANITIZE=1 $(BIN)/python setup.py -q build --build-base build/sanitize/objects \
 	    --build-lib build/sanitize/package
-	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
+	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    PYTHONPATH=build/sanitize/package $(BIN)/pytest -q -m "not slow" -p no:cacheprovider \
 	    tests/kernels tests/modules/test_modules_gates.py
 

@@ -158,7 +158,7 @@ def explain(plan: Plan) -> str:
 
 
 def timing_model() -> TimingModel:
-    """The timing model of the active instruction set's kernels, measured at the first call for it."""
+    """Measure the active instruction set's kernels, at the first call for it."""
     return _measure(active_index())
 
 

@@ -74,6 +74,7 @@ def test_contenders_compute_the_layer(shape):
 
 
 def test_contenders_use_their_instruction_set_and_method():
+    """Results do not show the instruction set, so the private `_isa` is read."""
     operands = Operands.of(TINY[0], 1)
     names = [name for name, _ in instruction_sets()]
     for name, contender in list(contenders().items())[3:]:

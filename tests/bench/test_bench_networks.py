@@ -83,6 +83,7 @@ def test_peak_memory_grows_with_the_batch(library):
 
 
 def test_the_peak_so_far_can_be_forgotten():
+    """Private names: another process measures, whose memory cannot be arranged from here."""
     large = bytearray(100_000_000)
     assert memory._status_mb("VmHWM") > 100
     del large
@@ -92,6 +93,7 @@ def test_the_peak_so_far_can_be_forgotten():
 
 
 def test_unknown_peaks_are_none(monkeypatch, tmp_path):
+    """Private names: a spawned process would not see the changed path."""
     monkeypatch.setattr(memory, "_CLEAR_REFS", tmp_path / "no" / "such")
     assert memory._measure("digits_cnn", None, 1, torch.get_num_threads()) is None
 

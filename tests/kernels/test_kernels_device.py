@@ -1,4 +1,8 @@
-"""The device path equals the numpy reference; on CPU tensors here, on CUDA where there is one."""
+"""The device path equals the numpy reference; on CPU tensors here, on CUDA where there is one.
+
+Private names of the module are used where no result shows the behaviour: how operands are cut,
+what is cached, and PyTorch operators that are wrong on purpose.
+"""
 
 import itertools
 import logging

@@ -1,4 +1,7 @@
-"""PackedTable: layout, bounds, cache."""
+"""PackedTable: layout, bounds, cache.
+
+The private cache is replaced because the one of the process holds tables of other tests.
+"""
 
 import numpy as np
 import pytest

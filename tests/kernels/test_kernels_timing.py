@@ -1,4 +1,7 @@
-"""What products cost, measured on machines that do other things meanwhile."""
+"""The timing model is measured right on machines that do other things meanwhile.
+
+The private `_nanoseconds` is called because the public model is measured once a process.
+"""
 
 import time
 
