@@ -101,12 +101,16 @@ class Loss:
                 f"{type(targets).__name__}."
             )
         if not targets.is_floating_point():
-            check_logits(outputs, targets)
+            try:
+                check_logits(outputs, targets)
+            except DatasetError as error:
+                raise DatasetError(f"{error} `loss=` takes other outputs and targets.") from None
             return functional.cross_entropy(outputs, targets)
         if outputs.shape != targets.shape or self._teacher is not None:
             raise DatasetError(
                 f"targets that are outputs must have the shape of the model's, "
-                f"{list(outputs.shape)}, and go without a teacher, got {list(targets.shape)}."
+                f"{list(outputs.shape)}, and go without a teacher, got {list(targets.shape)}. "
+                "`loss=` takes others."
             )
         return functional.mse_loss(outputs, targets)
 

@@ -23,6 +23,7 @@ from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import METRICS, measure, paired_drop
 
+FAST = ("--no-correct", "--calibration-samples", "32", "--threads", "1")
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = 3
 
@@ -114,6 +115,7 @@ def test_segmentation_end_to_end(metrics, rng):
         data,
         library=["mul8s_1KV8", "mul8s_1L2D", "mul8s_1KR3"],
         metric="miou",
+        correct=False,
         budget=6,
         population=4,
     )
@@ -123,7 +125,7 @@ def test_segmentation_end_to_end(metrics, rng):
     rough = measure(emulated, data, "miou")
     drop = paired_drop("miou", rough.samples, exact.samples)
     assert drop.value == pytest.approx(exact.evaluation.value - rough.evaluation.value)
-    options = {"epochs": 3, "batch_size": 5, "lr": 0.03}
+    options = {"epochs": 3, "batch_size": 5, "lr": 0.03, "gradient": "ste"}
     axopt.retrain(emulated, data, metric="miou", loss=functional.cross_entropy, **options)
     assert axopt.evaluate(emulated, data, "miou").value > rough.evaluation.value
 
@@ -139,14 +141,16 @@ def test_regression_end_to_end(metrics, rng):
     expected = (outputs - data.test.targets).square().mean().sqrt()
     assert exact.evaluation.value == pytest.approx(float(expected), rel=1e-5)
     library = ["mul8s_1KV8", "mul8s_1L1G", "mul8s_1KR3"]
-    result = axopt.search(emulated, data, library=library, metric="rmse", budget=6, population=4)
+    result = axopt.search(
+        emulated, data, library=library, metric="rmse", correct=False, budget=6, population=4
+    )
     assert not result.record.higher_is_better
     assert min(point.quality for point in result.record.front) < 2 * exact.evaluation.value
     axopt.assign_(emulated, "mul8s_1KR3", correct=False)
     rough = measure(emulated, data, "rmse")
     drop = paired_drop("rmse", rough.samples, exact.samples)
     assert 0 < drop.low < drop.value < drop.high
-    axopt.retrain(emulated, data, metric="rmse", epochs=3, lr=0.01)
+    axopt.retrain(emulated, data, metric="rmse", epochs=3, lr=0.01, gradient="ste")
     assert axopt.evaluate(emulated, data, "rmse").value < rough.evaluation.value
 
 
@@ -206,8 +210,18 @@ def command(capsys):
 
 
 def test_an_installed_metric_reaches_the_command_line(installed, command):
-    words = ["--multiplier", "mul8s_1KV8", "--epochs", "1", "--train-samples", "60", "--json"]
-    words += ["--validation-samples", "30", "--test-samples", "30", "--metric", "margin"]
+    words = [
+        "--multiplier",
+        "mul8s_1KV8",
+        "--epochs",
+        "1",
+        "--train-samples",
+        "60",
+        "--gradient",
+        "ste",
+    ]
+    words += ["--json"]
+    words += ["--validation-samples", "30", "--test-samples", "30", "--metric", "margin", *FAST]
     code, out, err = command("retrain", "--out", "run", *words)
     assert code == 0, err
     assert json.loads(out)["after"]["metric"] == "margin"
@@ -220,7 +234,7 @@ def test_the_module_of_a_factory_registers_its_metric_and_an_output_is_named(ins
     (installed / "axopt_margin-1.0.dist-info" / "entry_points.txt").unlink()
     words = ["--model", "axopt_margin:Named", "--data", "digits", "--metric", "margin"]
     words += ["--budget", "2", "--multipliers", "mul8s_1KV8,mul8s_1L2H", "--out", "run", "--json"]
-    words += ["--validation-samples", "30", "--test-samples", "30"]
+    words += ["--validation-samples", "30", "--test-samples", "30", *FAST]
     code, out, err = command("search", *words, "--output", "logits")
     assert code == 0, err
     point = "run/assignments/point-00.json"

@@ -55,7 +55,9 @@ def test_several_inputs_and_outputs_are_trained(data, how):
     }.get(how)
     train = list(split.batches(120)) if how == "loader" else split
     before = axopt.evaluate(emulated, split, output="logits").value
-    result = retrain(emulated, train, loss=loss, epochs=12, lr=0.03, batch_size=120)
+    result = retrain(
+        emulated, train, loss=loss, epochs=12, lr=0.03, batch_size=120, gradient="ste"
+    )
     after = axopt.evaluate(emulated, split, output="logits").value
     assert after > before + 15
     losses = [epoch.loss for epoch in result.history[1:]]
@@ -141,8 +143,10 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(data):
 def test_targets_that_no_default_loss_takes_say_so(data):
     emulated = emulated_of(data, forward=forward, output="logits")
     batches = [(data[0], {"classes": data[1]})]
-    with pytest.raises(DatasetError, match="`loss="):
-        retrain(emulated, batches, epochs=1)
+    masks = data[1][:, None, None]
+    for targets in ({"classes": data[1]}, masks, data[1].float()):
+        with pytest.raises(DatasetError, match="`loss="):
+            retrain(emulated, [(data[0], targets)], epochs=1)
     chosen = retrain(
         emulated,
         batches,
