@@ -141,9 +141,9 @@ def test_images_are_small():
 
 
 def test_figures_of_the_library_are_true(library):
-    assert "99 circuits" in README
+    assert "99 multipliers" in README
     assert len(library) == 99
-    assert "the 13 signed circuits of v1" in README
+    assert "the 13 signed multipliers of v1" in README
     assert len(library.select(signed=True, release="v1")) == 13
     assert "0.425 mW" in README
     assert library.exact(signed=True).power_mw == 0.425
