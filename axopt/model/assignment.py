@@ -26,11 +26,11 @@ _SECTIONS = ("model", "quantisation", "metrics", "cost")
 
 @dataclass(frozen=True)
 class LayerAssignment:
-    """One layer's circuit.
+    """The multiplier of one layer.
 
     Attributes:
         multiplier: Key in the library, "release/name".
-        digest: sha256 of the product table, which identifies the circuit.
+        digest: sha256 of the product table, which identifies the multiplier.
         swap: Whether the weight is the first operand.
     """
 
@@ -41,10 +41,10 @@ class LayerAssignment:
 
 @dataclass(frozen=True)
 class Assignment:
-    """The circuits of all emulated layers of a model.
+    """The multipliers of all emulated layers of a model.
 
     Attributes:
-        layers: Layer name -> its circuit: in the order of execution when made from a model,
+        layers: Layer name -> its multiplier: in the order of execution when made from a model,
             sorted by name when read from a file.
         model: What the assignment was made for; "digest" is that of the emulated model.
         quantisation: Layer name -> parameters of activations and weights.
