@@ -46,6 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names and patterns to search among (default: the distinct signed multipliers)",
     )
     group = parser.add_argument_group("search")
+    _add_algorithm(group)
+    _add_treatment(group)
+    loading.add_metric(group)
+    loading.add_samples(group, validation="while searching", test="for the front")
+    loading.add_quantisation(parser)
+    loading.add_partial(parser)
+    loading.add_hardware(parser)
+    _add_run(parser)
+    add_threads(parser)
+    add_common(parser)
+    parser.set_defaults(settings=Settings(parser))
+
+
+def _add_algorithm(group: argparse._ArgumentGroup) -> None:
+    """Add what the search minimises and how."""
     group.add_argument(
         "--algorithm", choices=list_algorithms(), default="nsga2", help="(default: %(default)s)"
     )
@@ -80,6 +95,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to minimise beside the error of the metric: "
         f"{', '.join(name for name in OBJECTIVES if name != ERROR)} (default: rel_power)",
     )
+
+
+def _add_treatment(group: argparse._ArgumentGroup) -> None:
+    """Add what a layer may get and what is done to it before it is measured."""
     group.add_argument(
         "--swap",
         dest="operand_order",
@@ -103,15 +122,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="re-estimate batch norms of every candidate on N training samples (default: do not)",
     )
-    loading.add_metric(group)
-    loading.add_samples(group, validation="while searching", test="for the front")
-    loading.add_quantisation(parser)
-    loading.add_partial(parser)
-    loading.add_hardware(parser)
-    _add_run(parser)
-    add_threads(parser)
-    add_common(parser)
-    parser.set_defaults(settings=Settings(parser))
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
