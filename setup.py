@@ -18,7 +18,7 @@ DEBUG = os.environ.get("AXOPT_DEBUG_CYTHON") == "1"
 SANITIZE = os.environ.get("AXOPT_SANITIZE") == "1"
 C_SOURCES = sorted(str(path) for path in Path("axopt/csrc").glob("*.c"))
 C_HEADERS = sorted(str(path) for path in Path("axopt/csrc").glob("*.[hi]*"))
-COMPILERS = "The kernels need GCC 10 or later, or Clang 14 or later with libomp."
+COMPILERS = "The kernels need GCC 11 or later, or Clang 14 or later with libomp."
 """README says the same."""
 
 # No -march and no link-time optimisation: each C file names its instruction set itself, and the
@@ -38,7 +38,7 @@ def unfit(macros: str) -> str | None:
     if "__clang__" in defined:
         name, version, oldest = "Clang", int(defined["__clang_major__"]), 14
     elif "__GNUC__" in defined:
-        name, version, oldest = "GCC", int(defined["__GNUC__"]), 10
+        name, version, oldest = "GCC", int(defined["__GNUC__"]), 11
     else:
         return f"{COMPILERS} This compiler is neither."
     return f"{COMPILERS} This is {name} {version}." if version < oldest else None

@@ -25,7 +25,7 @@ GCC = "#define __GNUC__ {}\n#define F(x) x ## 1\n#define EMPTY \n#define NOTHING
 CLANG = "#define __clang__ 1\n#define __GNUC__ 4\n#define __clang_major__ {}\n"
 
 
-@pytest.mark.parametrize("macros", [GCC.format(10), GCC.format(15), CLANG.format(14)])
+@pytest.mark.parametrize("macros", [GCC.format(11), GCC.format(15), CLANG.format(14)])
 def test_supported_compilers(build, macros):
     assert build.unfit(macros) is None
 
@@ -33,7 +33,7 @@ def test_supported_compilers(build, macros):
 @pytest.mark.parametrize(
     ("macros", "found"),
     [
-        (GCC.format(9), "This is GCC 9."),
+        (GCC.format(10), "This is GCC 10."),
         (CLANG.format(13), "This is Clang 13."),
         ("#define _MSC_VER 1930\n", "This compiler is neither."),
         ("", "This compiler is neither."),
@@ -53,7 +53,7 @@ def test_the_compiler_of_this_machine(build):
 
 def test_the_build_stops_before_it_compiles(tmp_path, monkeypatch):
     compiler = tmp_path / "old-gcc"
-    compiler.write_text("#!/bin/sh\necho '#define __GNUC__ 9'\n")
+    compiler.write_text("#!/bin/sh\necho '#define __GNUC__ 10'\n")
     compiler.chmod(0o755)
     monkeypatch.setenv("CC", str(compiler))
     command = ["setup.py", "-q", "build_ext", "--force", "--build-lib", str(tmp_path / "lib")]
@@ -64,5 +64,5 @@ def test_the_build_stops_before_it_compiles(tmp_path, monkeypatch):
         text=True,
     )
     assert result.returncode == 1
-    assert result.stderr.strip().endswith("Clang 14 or later with libomp. This is GCC 9.")
+    assert result.stderr.strip().endswith("Clang 14 or later with libomp. This is GCC 10.")
     assert not (tmp_path / "temp").exists()
