@@ -22,7 +22,17 @@ _MAGIC_BYTES = npy_format.MAGIC_LEN
 
 
 class NpyHeader(NamedTuple):
-    """What a ``.npy`` file says of the array behind its header."""
+    """What a ``.npy`` file says of the array behind its header.
+
+    Attributes:
+        shape: Sizes of the array's dimensions.
+        fortran_order: Whether the first index changes fastest.
+        dtype: Type of the numbers.
+
+    Example:
+        >>> NpyHeader((2, 3), False, np.dtype("uint8")).shape
+        (2, 3)
+    """
 
     shape: tuple[int, ...]
     fortran_order: bool

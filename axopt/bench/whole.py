@@ -40,6 +40,10 @@ class VariantResult:
         memory_mb: Peak growth of the memory in a forward pass, see `bench.memory`; None if it
             was not measured, as with any but the largest number of threads.
         memory_ratio: The same over that of the FP32 model.
+
+    Example:
+        >>> VariantResult("v1/mul8s_1KV8", True, 1, 1, 3.2, 1.6, 0.1, None, None).ratio
+        1.6
     """
 
     multiplier: str
@@ -66,6 +70,11 @@ class NetworkResult:
         fp32_ms: Median milliseconds of the FP32 model: batch norms folded, channels last.
         fp32_memory_mb: Peak growth of its memory; None if it was not measured.
         results: One entry a multiplier, in the order asked for.
+
+    Example:
+        >>> found = NetworkResult("digits_cnn", (1, 1, 8, 8), 1, 50_000, 3, 2.0, None, results=())
+        >>> found.input, found.fp32_ms
+        ((1, 1, 8, 8), 2.0)
     """
 
     network: str

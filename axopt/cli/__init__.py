@@ -54,6 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code.
+
+    Example:
+        >>> from axopt.cli import main
+        >>> main(["--version"])
+        axopt ...
+        0
     """
     words = list(sys.argv[1:] if argv is None else argv)
     # Read when torch loads its OpenMP runtime. Threads that spin while they wait for work slow

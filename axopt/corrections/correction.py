@@ -29,6 +29,15 @@ class Correction:
         raw_error_pct: The same error without any correction.
         rejected: The other sets of corrections that were measured ("order" is one name of them),
             with the least error of each in percent.
+
+    Example:
+        >>> import axopt
+        >>> _ = torch.manual_seed(0)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.randn(64, 8))
+        >>> corrector = LayerCorrector.of(emulated.emulated_layers["0"])
+        >>> found = corrector.best(axopt.load_library()["mul8s_1KV8"], swap=False)
+        >>> isinstance(found, Correction), found.swap
+        (True, False)
     """
 
     swap: bool

@@ -248,6 +248,11 @@ def transposed_multiplications(
 
     Returns:
         The products of taps and positions of the input; taps that lie beyond the input count too.
+
+    Example:
+        >>> from axopt.layers import transposed_multiplications
+        >>> transposed_multiplications((2, 3, 4), (2,), (0,), (1,), (22,))
+        264
     """
     kernel = weight[2:]
     along = zip(size, kernel, stride, dilation, padding, strict=True)

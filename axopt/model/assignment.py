@@ -32,6 +32,12 @@ class LayerAssignment:
         multiplier: Key in the library, "release/name".
         digest: sha256 of the product table, which identifies the multiplier.
         swap: Whether the weight is the first operand.
+
+    Example:
+        >>> import axopt
+        >>> multiplier = axopt.load_library()["mul8s_1L2H"]
+        >>> LayerAssignment(multiplier.key, multiplier.digest).multiplier
+        'v1/mul8s_1L2H'
     """
 
     multiplier: str
@@ -50,6 +56,13 @@ class Assignment:
         quantisation: Layer name -> parameters of activations and weights.
         metrics: Measured quality.
         cost: Power, area and delay figures.
+
+    Example:
+        >>> import axopt
+        >>> multiplier = axopt.load_library()["mul8s_1L2H"]
+        >>> assignment = Assignment({"fc": LayerAssignment(multiplier.key, multiplier.digest)})
+        >>> Assignment.from_json(assignment.to_json()) == assignment
+        True
     """
 
     layers: Mapping[str, LayerAssignment]

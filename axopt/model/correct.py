@@ -130,6 +130,13 @@ class Explanation:
             deviation, on windows that calibration kept.
         raw_error_pct: The same error without corrections and without swapped operands.
         alternatives: Other sets of corrections with their least error, best first.
+
+    Example:
+        >>> import axopt
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.rand(64, 8))
+        >>> [found] = axopt.model.explain_corrections(emulated)
+        >>> found.name, found.multiplier, found.corrections
+        ('0', 'v1/mul8s_1KV8', ())
     """
 
     name: str

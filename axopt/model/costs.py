@@ -32,6 +32,12 @@ class Cost:
         reference: Key of the exact multiplier that the ratios refer to.
         macs: Layer name -> multiplications for one sample.
         coverage: Emulated share of all multiplications of one sample, 0..1.
+
+    Example:
+        >>> import torch, axopt
+        >>> found = axopt.cost(axopt.prepare(torch.nn.Linear(8, 4), torch.rand(16, 8)))
+        >>> found.rel_power, found.macs
+        (1.0, {'0': 32})
     """
 
     rel_power: float

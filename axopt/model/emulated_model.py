@@ -49,6 +49,12 @@ class LayerInfo:
         macs: Multiplications for one sample.
         multiplier: Key of the multiplier in use, "release/name".
         swap: Whether the weight, or the second of two activations, is its first operand.
+
+    Example:
+        >>> from axopt.model import prepare
+        >>> [layer] = prepare(nn.Linear(8, 4), torch.rand(16, 8)).layers()
+        >>> layer.name, layer.kind, layer.macs
+        ('0', 'linear', 32)
     """
 
     name: str

@@ -13,6 +13,15 @@ def linear_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     Args:
         weight: ``(out_features, in_features)``.
         bias: ``(out_features,)`` or None.
+
+    Returns:
+        A layer whose parameters are the given tensors.
+
+    Example:
+        >>> import torch
+        >>> from axopt.modules import linear_of
+        >>> linear_of(nn.Parameter(torch.ones(2, 3)), None)(torch.ones(1, 3))
+        tensor([[3., 3.]], grad_fn=<MmBackward0>)
     """
     out_features, in_features = weight.shape
     linear = nn.Linear(in_features, out_features, bias=bias is not None, device="meta")
