@@ -1,5 +1,5 @@
 # cython: language_level=3, embedsignature=True
-"""Binding of the C kernels in csrc/. What a kernel relies on is checked here, by argument.
+"""Binding of the C kernels in csrc/. It checks every argument; the kernels rely on that.
 
 Array arguments are NumPy arrays in C order of the dtype and shape that the comments give.
 """
@@ -21,7 +21,7 @@ _METHODS = {
     "pixel_lanes": AXK_PIXEL_LANES,
     "channel_lanes": AXK_CHANNEL_LANES,
 }
-_MOST = 2**31 - 1  # of a size, step or padding, so that sums and products of two fit size_t
+_MOST = 2**31 - 1  # largest size, stride or padding: sums and products of two fit size_t
 _CODES = np.arange(256)
 _LANES, _TILE, _UNIT, _CLASSES = 16, 256, 4, 16  # AXK_LANES, _TILE_M, _UNIT, _CLASSES in axk.h
 
@@ -35,7 +35,7 @@ def instruction_sets():
 
 
 def code_bytes(size_t isa_index):
-    """Return the bytes of an expanded code: weights are int8 (1) or int16 (2) like it."""
+    """Return the bytes of an expanded code, 1 or 2; packed weights are int8 or int16 likewise."""
     return isa_at(isa_index).code_bytes
 
 
@@ -46,7 +46,7 @@ cdef const axk_isa *isa_at(size_t index) except NULL:
 
 
 cdef size_t address(str name, array, dtype, tuple shape) except? 0:
-    """Check an array and return where its data lie."""
+    """Check an array and return the address of its data."""
     fits = (
         isinstance(array, np.ndarray)
         and array.dtype == dtype
@@ -127,7 +127,7 @@ def lstm_gates(
     const float[:, ::1] cell,          # IN  (rows, size)
     float[:, ::1] next_hidden,         # OUT (rows, size)
     float[:, ::1] next_cell,           # OUT (rows, size)
-    float[:, ::1] gates=None,          # OUT (rows, 4 size), behind their non-linearities
+    float[:, ::1] gates=None,          # OUT (rows, 4 size), after their non-linearities
 ):
     """Finish a step of an LSTM from its products; the gates are in the order i, f, g, o."""
     cdef const axk_isa *isa = isa_at(isa_index)
@@ -160,10 +160,10 @@ def lstm_gates(
 
 
 cdef class Operation:
-    """An emulated convolution, to be `run` as often as wanted.
+    """An emulated convolution, which `run` applies to inputs any number of times.
 
-    The constructor checks all that the kernels rely on. Arrays are kept alive and not copied: they
-    must not change afterwards. `run` changes nothing here, so several threads may call it at a
+    The constructor checks every argument. Arrays are kept alive and not copied: they must not
+    change afterwards. `run` changes nothing here, so several threads may call it at a
     time.
 
     Args:
@@ -181,19 +181,20 @@ cdef class Operation:
         masks: Terms: ``(terms,)`` int16, m where the map is ``code & m``, else -1.
         row_scale: Terms: ``row_scale * (code & row_mask)`` is added for every product.
         row_mask: See ``row_scale``.
-        rows: Residual: of every activation code and class, ``(256, 16)`` uint8, 0..127.
-        classes: Residual: ``(weights,)`` uint8 in the layout of axk_terms.
+        rows: Residual of every activation code and class, ``(256, 16)`` uint8, 0..127.
+        classes: Residual classes of the weights, ``(weights,)`` uint8 in the layout of axk_terms.
         columns: Table: entries without ``table_bias``, ``(256, 256)`` uint16 at [w, a], for
             "channel_lanes" at [a, w].
-        planes: Table: low and high bytes of ``columns``, ``(256, 2, 256)`` uint8, on a cache line.
-        table_bias: Table: what is added to every entry.
-        offset: Added to the sums on their way to floats, ``(out_channels,)`` int32. Without it
+        planes: Table: low and high bytes of ``columns``, ``(256, 2, 256)`` uint8, aligned to a
+            cache line.
+        table_bias: Table: constant that is added to every entry.
+        offset: Added to the sums before they become floats, ``(out_channels,)`` int32. Without it
             the operation has no float results.
-        zero_point: Multiplies the sum of the codes, which is subtracted, ``(out_channels,)``
-            int32, or None.
-        scale: Of float results, ``(out_channels,)`` float32.
-        bias: Of float results, ``(out_channels,)`` float32.
-        code_map: Code of every level, ``(256,)`` uint8; None if levels are codes.
+        zero_point: ``zero_point * (sum of the window's codes)`` is subtracted from float results,
+            ``(out_channels,)`` int32, or None.
+        scale: Scale of float results, ``(out_channels,)`` float32.
+        bias: Bias of float results, ``(out_channels,)`` float32.
+        code_map: Code of every level, ``(256,)`` uint8; None if codes equal levels.
         shift: s where every code is ``min(level, 255 >> s) << s``, else -1.
 
     Raises:
@@ -288,7 +289,7 @@ cdef class Operation:
         masked = masks >= 0
         if not np.array_equal(maps[masked], _CODES & masks[masked, None]):
             raise ArgumentError("`maps` must be `code & mask` where `masks` holds a mask.")
-        # sums of codes are not formed in a depthwise layer: such a part is a term there
+        # a depthwise layer computes no sums of codes: pack_depthwise makes this part a term
         terms.row_scale = 0 if depthwise else integer("row_scale", row_scale, -2**31, 2**31 - 1)
         if depthwise and row_scale != 0:
             raise ArgumentError(f"`row_scale` must be 0 in a depthwise layer, got {row_scale!r}.")
@@ -305,7 +306,7 @@ cdef class Operation:
             check_range("weights", weights.view(np.int16), -128, 127)
 
     cdef object packed_weights(self):
-        """How many weights a dense layer has once blocks and units are filled up."""
+        """Return the number of weights of a dense layer, with the padding of blocks and units."""
         cdef axk_conv2d *c = &self.op.conv
         unit = _UNIT // self.isa.code_bytes
         blocks = _divide_up(c.out_channels // c.groups, _LANES)
@@ -368,7 +369,7 @@ cdef class Operation:
         float inverse_scale,
         zero_point,            # IN  level of zero, 0..255
         out,                   # OUT (images, height, width, channels) float32, or int32 sums
-        tuple bounds=(-INFINITY, INFINITY),  # IN  float32 results are clamped to
+        tuple bounds=(-INFINITY, INFINITY),  # IN  float32 results are clamped to these
     ):
         """Fill ``out`` with the results for ``source``."""
         cdef axk_operation op = self.op
@@ -395,12 +396,12 @@ def _divide_up(count, size):
 
 
 def _positions(size_t count, size_t unit):
-    """The position in its unit of every weight, ``(units, unit)``."""
+    """Return the position of every weight in its unit, ``(units, unit)``."""
     return np.broadcast_to(np.arange(unit), (count // unit, unit))
 
 
 cdef set_source(axk_operation *op, source):
-    """Check the input, of any strides, and enter it."""
+    """Check the input, which may have any strides, and store it in the operation."""
     cdef axk_conv2d *c = &op.conv
     cdef axk_source *s = &op.source
     cdef size_t data
@@ -432,7 +433,7 @@ cdef set_source(axk_operation *op, source):
 
 
 cdef set_sink(axk_operation *op, out):
-    """Check the results' memory and enter it; the input was entered before."""
+    """Check the output array and store it in the operation, after `set_source`."""
     cdef axk_conv2d *c = &op.conv
     cdef size_t data
 
@@ -455,7 +456,7 @@ cdef set_sink(axk_operation *op, out):
 
 
 cdef check_fit(const axk_conv2d *c):
-    """No window may begin behind the input, however it is padded at the end."""
+    """Check that every window lies in the input, padded by as much at its end as at its start."""
     cdef size_t y = (c.out_height - 1) * c.stride_y + (c.kernel_height - 1) * c.dilation_y
     cdef size_t x = (c.out_width - 1) * c.stride_x + (c.kernel_width - 1) * c.dilation_x
     if max(c.height, c.width, c.out_height, c.out_width) > <size_t>1 << 32:

@@ -1,4 +1,4 @@
-/* From activations to the codes of a band: read a row, quantise, expand, pad. */
+/* Reads the activations of a band, row by row; quantises, expands and pads them. */
 #include <string.h>
 
 #include "methods.h"
@@ -51,7 +51,7 @@ static uint8_t padding_code(const axk_source *source)
     return source->map.codes == NULL ? level : source->map.codes[level];
 }
 
-/* Values or codes of one channel to work->line_codes, n pixels from `from`. */
+/* Reads n pixels of one channel, from element `from` on; returns their codes. */
 static const uint8_t *read_line(const axk_source *source, const axk_isa *isa, ptrdiff_t from,
                                 size_t n, axk_workspace *work)
 {
@@ -72,7 +72,7 @@ static const uint8_t *read_line(const axk_source *source, const axk_isa *isa, pt
     return work->line_codes;
 }
 
-/* Codes of n pixels from `from`, as [pixel][channel]. */
+/* Reads n pixels, from element `from` on; returns their codes as [pixel][channel]. */
 static const uint8_t *read_row(const axk_operation *op, const axk_isa *isa, ptrdiff_t from,
                                size_t n, axk_workspace *work)
 {
@@ -157,14 +157,14 @@ static void sum_codes(const axk_operation *op, const uint8_t *codes, size_t n, a
     }
 }
 
-/* Rows of the residual of n pixels, whose expanded codes lie at `to`; 0 where a unit is filled up,
- * since whatever weight stands there has a class too. */
+/* Writes the residual rows of n pixels whose expanded codes lie at `to`. The rows of a unit's
+ * padding are 0, because the padding of the weights has a class too. */
 static void put_residual(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
                          const uint8_t *codes, size_t n, const char *to, axk_workspace *work)
 {
     const size_t at = (size_t)(to - work->expanded) / isa->code_bytes * AXK_CLASSES;
     const size_t left = layout->group_bytes / isa->code_bytes - layout->channels;
-    /* one long group, where nothing has to be filled up */
+    /* without padding, all pixels and groups are one piece */
     const size_t pieces = left == 0 ? 1 : n * layout->groups;
     const size_t length = n * layout->groups * layout->channels / pieces;
     uint8_t *rows = work->residual + at;
@@ -206,7 +206,7 @@ static void put_padding(const axk_operation *op, const axk_isa *isa, const axk_l
     put_codes(op, isa, layout, work->codes, n, column, to, work);
 }
 
-/* Row in_y of the padded input, from column first on. */
+/* Writes row in_y of the padded input, from the band's first column on. */
 static void fill_row(const axk_operation *op, const axk_isa *isa, const axk_layout *layout,
                      const axk_band *band, size_t image, size_t in_y, row_target to,
                      axk_workspace *work)
@@ -237,7 +237,7 @@ static inline void add_line(const uint32_t *restrict from, size_t n, uint32_t *r
     }
 }
 
-/* Box filter: sums over the window of every output pixel of the band, [pixel][group]. */
+/* Box filter: writes the sum over the window of every output pixel of the band, [pixel][group]. */
 static void sum_windows(const axk_operation *op, const axk_band *band, const uint32_t *sums,
                         uint32_t *windows)
 {

@@ -1,4 +1,4 @@
-/* What GCC and Clang call differently: instruction sets of a file's functions, and shuffles.
+/* Macros where GCC and Clang differ: the instruction set of a file's functions, and shuffles.
  *
  * AXK_BEGIN_TARGET("avx2") comes after the last #include of a system header, AXK_END_TARGET at the
  * end of the file. A file names its instruction set itself, because the build compiles all files

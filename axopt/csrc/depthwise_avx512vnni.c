@@ -1,9 +1,9 @@
-/* Depthwise sums with AVX-512 VNNI: the codes of a channel from four sources, a source being a
- * term of a tap, are brought side by side, so that vpdpbusd sums them as it does in dense layers.
+/* Depthwise sums with AVX-512 VNNI. A source is one term of one tap. The codes that a channel has
+ * in four sources are interleaved to adjacent bytes, which vpdpbusd sums as in dense layers.
  *
- * Bringing 64 channels of four sources together leaves, in 128-bit lane l of part k, channels
- * 16 l + 4 k to 16 l + 4 k + 3. Weights are brought together in the same way, and the sums put in
- * order at the end. */
+ * Interleaving 64 channels of four sources puts channels 16 l + 4 k to 16 l + 4 k + 3 into 128-bit
+ * lane l of part k. Weights are interleaved in the same way. The sums are put in order at the
+ * end. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 
@@ -13,9 +13,9 @@
 AXK_BEGIN_TARGET("avx512f,avx512bw,avx512vl,avx512vnni")
 
 enum {
-    WIDE = 64,   /* channels treated together */
+    WIDE = 64,   /* channels processed together */
     PARTS = 4,   /* vectors of their sums; also sources in a group */
-    GROUPS = 16, /* of sources, whose weights are kept at hand */
+    GROUPS = 16, /* groups of sources whose weights are gathered at a time */
     SOURCES = GROUPS * PARTS,
 };
 
@@ -25,7 +25,7 @@ typedef struct parts {
 
 typedef struct group_weights {
     parts group[GROUPS];
-    size_t offset[SOURCES]; /* of the source's first channel, from the pixel's first code */
+    size_t offset[SOURCES]; /* bytes from the pixel's first code to the source's first channel */
     size_t groups;
 } group_weights;
 
@@ -41,7 +41,7 @@ AXK_INLINE parts interleave(const __m512i source[PARTS])
                     _mm512_unpackhi_epi16(high01, high23)}};
 }
 
-/* Transposes the 4 x 4 lanes: channels in order. */
+/* Transposes the 4 x 4 lanes, which puts the channels in order. */
 AXK_INLINE parts in_order(parts p)
 {
     const __m512i low01 = _mm512_shuffle_i32x4(p.part[0], p.part[1], 0x44);
@@ -54,7 +54,7 @@ AXK_INLINE parts in_order(parts p)
          _mm512_shuffle_i32x4(high01, high23, 0x88), _mm512_shuffle_i32x4(high01, high23, 0xdd)}};
 }
 
-/* 64 weights as int8, 0 where there is none. */
+/* Loads 64 weights as int8; lanes beyond the mask are 0. */
 static __m512i load_weights(const int16_t *weights, __mmask64 lanes)
 {
     const __m512i low = _mm512_maskz_loadu_epi16((__mmask32)lanes, weights);
@@ -64,8 +64,8 @@ static __m512i load_weights(const int16_t *weights, __mmask64 lanes)
                               _mm512_cvtepi16_epi8(high), 1);
 }
 
-/* Sources from `first` on, as many as there is room for; the last group is filled up with weights
- * of 0. */
+/* Gathers the weights of the sources from `first` on, as many as fit. The last group is padded
+ * with weights of 0. */
 static void gather_weights(const axk_depthwise_line *line, const int16_t *weights, size_t first,
                            size_t channel, __mmask64 lanes, group_weights *to)
 {
@@ -115,7 +115,8 @@ AXK_INLINE parts sum_groups(const group_weights *weights, const size_t groups, c
     return sum;
 }
 
-/* The line's sums of the sources in `weights`; add: to those that are there already. */
+/* Sums the products of a line over the sources in `weights`. add: adds to the sums that are there
+ * already, else overwrites them. */
 AXK_INLINE void sum_line(const axk_depthwise_line *line, const group_weights *weights,
                      const size_t groups, __mmask64 lanes, int add, uint32_t *sums)
 {

@@ -1,6 +1,6 @@
 /* AVX2: vpmaddwd multiplies two int16 codes of a pixel, broadcast to all lanes, with two int16
- * weights of each of 8 channels, and adds the two products; nothing saturates. (vpmaddubsw, with
- * uint8 codes and int8 weights, adds in 16 bits and does.) */
+ * weights of each of 8 channels, and adds the two products in 32 bits. (vpmaddubsw takes uint8
+ * codes and int8 weights, but adds in 16 bits and saturates.) */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
@@ -14,7 +14,7 @@ enum {
     LANES = 8,
     HALVES = AXK_LANES / LANES,
     VECTOR = 32,
-    PAIRS = 32,          /* of sources, whose weights are kept at hand */
+    PAIRS = 32,          /* pairs of sources whose weights are gathered at a time */
     SOURCES = 2 * PAIRS, /* a source is a term of a tap */
 };
 
@@ -41,7 +41,7 @@ AXK_INLINE __m256i broadcast(const uint8_t *codes)
     return _mm256_set1_epi32(unit);
 }
 
-/* A quad times a block of 16 channels, all sums in registers. */
+/* Sums a quad and a block of 16 channels, with all sums in registers. */
 AXK_INLINE void sum_quad(const axk_window *window, const uint8_t *quad, const char *weights,
                      uint32_t *sums, size_t stride)
 {
@@ -88,14 +88,14 @@ void axk_dot__avx2(const axk_window *window, const uint8_t *const *quads, size_t
     }
 }
 
-/* Of 16 channels, what vpunpck leaves side by side: channels 0-3 and 8-11, then the others. */
+/* 16 channels in the order that vpunpck leaves: 0-3 and 8-11, then 4-7 and 12-15. */
 typedef struct halves {
     __m256i half[HALVES];
 } halves;
 
 typedef struct pair_weights {
     halves pair[PAIRS];
-    size_t offset[SOURCES]; /* of the source's first channel, from the pixel's first code */
+    size_t offset[SOURCES]; /* bytes from the pixel's first code to the source's first channel */
     size_t pairs;
 } pair_weights;
 
@@ -104,8 +104,8 @@ AXK_INLINE halves interleave(__m256i a, __m256i b)
     return (halves){{_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b)}};
 }
 
-/* Sources from `first` on, as many as there is room for; the last pair is filled up with weights
- * of 0. */
+/* Gathers the weights of the sources from `first` on, as many as fit. The last pair is padded with
+ * weights of 0. */
 static void gather_weights(const axk_depthwise_line *line, const int16_t *weights, size_t first,
                            size_t channel, size_t channels, pair_weights *to)
 {
@@ -131,7 +131,7 @@ static void gather_weights(const axk_depthwise_line *line, const int16_t *weight
     }
 }
 
-/* One pixel's products, channels in order. */
+/* Sums one pixel's products, with the channels in order. */
 AXK_INLINE halves sum_pairs(const pair_weights *weights, const size_t pairs, const char *code)
 {
     __m256i low = _mm256_setzero_si256(), high = low;
@@ -148,7 +148,8 @@ AXK_INLINE halves sum_pairs(const pair_weights *weights, const size_t pairs, con
                      _mm256_permute2x128_si256(low, high, 0x31)}};
 }
 
-/* The line's sums of the sources in `weights`; add: to those that are there already. */
+/* Sums the products of a line over the sources in `weights`. add: adds to the sums that are there
+ * already, else overwrites them. */
 AXK_INLINE void sum_line(const axk_depthwise_line *line, const pair_weights *weights,
                      const size_t pairs, size_t channels, int add, uint32_t *sums)
 {

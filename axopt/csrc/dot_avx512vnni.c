@@ -19,7 +19,8 @@ AXK_INLINE __m512i broadcast(const uint8_t *codes)
     return _mm512_set1_epi32(unit);
 }
 
-/* `quads` quads times `blocks` blocks of 16 channels, all sums in registers; both constants. */
+/* Sums `quads` quads and `blocks` blocks of 16 channels, with all sums in registers; both numbers
+ * are compile-time constants. */
 AXK_INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *window,
                      const uint8_t *const *windows, const char *weights, size_t block_bytes,
                      uint32_t *sums, size_t stride)
@@ -68,7 +69,7 @@ AXK_INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_wind
     }
 }
 
-/* All quads for `blocks` blocks, `most` quads at a time. */
+/* Sums all quads for `blocks` blocks, at most `most` quads at a time. */
 AXK_INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window *window,
                        const uint8_t *const *quads, size_t quad_count, const char *weights,
                        size_t block_bytes, uint32_t *sums, size_t stride)

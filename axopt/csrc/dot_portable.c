@@ -10,14 +10,14 @@
 enum {
     LANES = 4,
     PARTS = AXK_LANES / LANES,
-    PIXELS = 2, /* of which the sums fit 16 registers */
+    PIXELS = 2, /* processed together: their sums fit 16 registers */
 };
 
 typedef int16_t pairs __attribute__((vector_size(16)));
 typedef int32_t lanes __attribute__((vector_size(16)));
 typedef uint32_t wrapping __attribute__((vector_size(16)));
 
-/* The sum of the two products in each lane. */
+/* Returns the sum of the two products of each lane. */
 static inline wrapping multiply_pairs(pairs codes, pairs weights)
 {
 #if defined(__SSE2__)

@@ -1,9 +1,9 @@
-/* The sums of products one by one, to check the other instruction sets against. */
+/* The reference: sums products one by one. The other instruction sets are compared with it. */
 #include "axk.h"
 
 enum { PAIR = AXK_UNIT / sizeof(int16_t) };
 
-/* Sum over the window at `codes` for one channel of a block. */
+/* Returns the sum over the window at `codes` for one channel of a block. */
 static uint32_t sum_window(const axk_window *window, const uint8_t *codes, const int16_t *weights,
                           size_t lane)
 {

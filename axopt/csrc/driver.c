@@ -1,7 +1,8 @@
-/* Cuts an operation into bands and spreads them over threads.
+/* Cuts an operation into bands and distributes them over threads.
  *
- * No band writes what another reads or writes and all sums are integers, so the result does not
- * depend on the number of threads. Memory is one band a thread: nothing is unrolled as a whole.
+ * No band writes what another reads or writes, and all sums are integers, so the result does not
+ * depend on the number of threads. Each thread has memory for one band; no input is unrolled as a
+ * whole.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -14,12 +15,12 @@
 
 /* Starting a thread for less work than this costs more than it saves. */
 #define MIN_MACS_PER_THREAD ((double)(1 << 20))
-/* Sums of a chunk of rows stay in the first- or second-level cache. */
+/* Size of the sums of a chunk of rows; they stay in the first- or second-level cache. */
 #define SUM_BYTES ((size_t)64 << 10)
-/* Sums of a row of the band; only the joined lines of 1x1 kernels have more. */
+/* Size of the sums of a band's row; in practice only joined lines (1x1 kernels) are cut by it. */
 #define LINE_BYTES ((size_t)128 << 10)
 #define CACHE_LINE ((size_t)64)
-/* Kernels read whole quads and vectors: so much may be read behind the last code. */
+/* Kernels read whole quads and vectors, so they may read so many bytes behind the last code. */
 #define SLACK_BYTES ((size_t)256)
 
 static size_t thread_index(void)
@@ -45,13 +46,13 @@ static int threads_worth(const axk_conv2d *c, int threads)
     return worth < 1.0 ? 1 : (int)worth;
 }
 
-/* What a method wants of a band: its codes should stay in the second-level cache, the sums beside
- * them; small maps are taken together. */
+/* Limits of a method's bands. The codes and the sums of a band should stay in the second-level
+ * cache; a band holds several small images. */
 typedef struct limits {
-    size_t small_pixels; /* images are taken together until there are so many output pixels */
+    size_t small_pixels; /* output pixels that the images of a band have together at first */
     size_t pixels, columns, bytes;
-    size_t chunk_pixels; /* pixels summed at a time; 0: as SUM_BYTES says */
-    size_t channels;     /* groups' channels are cut among threads in multiples of this; 0: not */
+    size_t chunk_pixels; /* pixels summed at a time; 0: as many as SUM_BYTES allow */
+    size_t channels;     /* a group's channels are split in multiples of this; 0: never */
 } limits;
 
 static const limits *limits_of(const axk_operation *op)
@@ -60,7 +61,7 @@ static const limits *limits_of(const axk_operation *op)
                                  .pixels = SIZE_MAX,
                                  .columns = SIZE_MAX,
                                  .bytes = (size_t)192 << 10};
-    /* 24 KB of codes have 384 KB of residual rows, or half of it where a code is an int16. */
+    /* 24 KB of codes have 384 KB of residual rows; half as many if codes are int16. */
     static const limits residual = {.small_pixels = 256,
                                     .pixels = SIZE_MAX,
                                     .columns = SIZE_MAX,
@@ -97,7 +98,7 @@ static const limits *limits_of(const axk_operation *op)
     }
 }
 
-/* The largest band, how many of them there are along each axis, and what a thread needs. */
+/* The size of a band, and the numbers of bands along each axis, of tasks and of threads. */
 typedef struct partition {
     axk_layout layout;
     axk_band band;
@@ -147,7 +148,7 @@ static void choose_share(const axk_conv2d *c, const limits *l, partition *p)
     }
 }
 
-/* The band to start from: whole images, as many as make up the method's small_pixels. */
+/* Returns the band to start from: as many whole images as have the method's small_pixels. */
 static axk_band whole_images(const axk_operation *op, const limits *l)
 {
     const axk_conv2d *c = &op->conv;
@@ -161,7 +162,7 @@ static axk_band whole_images(const axk_operation *op, const limits *l)
                       .columns = smaller(c->out_width, columns)};
 }
 
-/* Halves images, then rows, then columns; returns 0 where nothing is left to halve. */
+/* Halves images, then rows, then columns (to whole quads); returns 0 if nothing can be halved. */
 static int halve(axk_band *band)
 {
     if (band->images > 1) {
@@ -211,7 +212,7 @@ static partition make_partition(const axk_operation *op, const axk_isa *isa, int
     return p;
 }
 
-/* Takes `bytes` from memory that starts at `*used`; with memory == NULL only counts. */
+/* Takes the next `bytes` of memory, behind the first `*used`; with memory == NULL only counts. */
 static void *take(char *memory, size_t *used, size_t bytes)
 {
     char *taken = memory == NULL ? NULL : memory + *used;
@@ -220,7 +221,7 @@ static void *take(char *memory, size_t *used, size_t bytes)
     return taken;
 }
 
-/* What the method needs for its sums, taken from memory. */
+/* Takes the buffers that the method needs for its sums from memory. */
 static void take_sums(const axk_operation *op, const partition *p, char *memory, size_t *used,
                       axk_workspace *work)
 {
@@ -267,7 +268,7 @@ static size_t lay_out(const axk_operation *op, const axk_isa *isa, const partiti
     const size_t in_sums = times(axk_in_pixels(b), c->groups * sizeof(uint32_t));
     const size_t out_sums = times(axk_pixels(b), c->groups * sizeof(uint32_t));
     const int sums = axk_needs_zeros(op) || axk_needs_plain(op);
-    /* the last quad's pixels that do not exist reach so far behind the row */
+    /* the last quad may have pixels behind the row's end; their windows reach so far */
     const size_t slack = plus(times(AXK_QUAD * c->stride_x, p->layout.pixel_bytes), SLACK_BYTES);
     const size_t codes = plus(band_bytes(p), slack);
     const size_t rows = times(codes / isa->code_bytes, AXK_CLASSES);
@@ -329,8 +330,8 @@ static void run_task(const axk_operation *op, const axk_isa *isa, const partitio
     }
 }
 
-/* With a 1x1 kernel and nothing between the windows, the lines of a map are one long line, and so
- * are the maps of all images. */
+/* A 1x1 kernel without stride and padding: joins the lines of an image into one line if they are
+ * evenly spaced in memory, and then the lines of all images. */
 static void join_lines(axk_operation *op)
 {
     axk_conv2d *c = &op->conv;

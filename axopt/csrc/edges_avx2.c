@@ -31,8 +31,8 @@ static inline void put_codes(int16_t *out, __m128i codes)
 
 #include "edges_x86.inc"
 
-/* Rounded steps, at most `high`; NaN becomes 0. What is too low for int32 becomes INT32_MIN, which
- * the saturating packs below take to code 0 as well. */
+/* Returns rounded levels, at most `high`; NaN becomes 0. A value too low for int32 becomes
+ * INT32_MIN, which the saturating packs below turn into 0 as well. */
 static inline __m256i to_steps(const float *values, __m256 inverse_scale, __m256 high)
 {
     const __m256 steps = _mm256_mul_ps(_mm256_loadu_ps(values), inverse_scale);
@@ -72,8 +72,8 @@ static inline __m256i load_lanes(const int32_t *from, __m256i lanes)
     return _mm256_maskload_epi32(from, lanes);
 }
 
-/* `pixels` pixels of the block of channels from `first`; full: of all 8 `lanes`; windows: with the
- * terms that depend on the window. */
+/* Finishes `pixels` pixels of the block of channels from `first`. full: the block has all 8
+ * channels, else those of `lanes`; windows: line->plain or line->zeros is given. */
 AXK_INLINE void
 finish_block(const axk_result_line *line, const axk_sink *sink, size_t pixel, size_t pixels,
              size_t first, const int full, const __m256i lanes, const int windows)
@@ -104,7 +104,7 @@ finish_block(const axk_result_line *line, const axk_sink *sink, size_t pixel, si
             sum = _mm256_sub_epi32(
                 sum, _mm256_mullo_epi32(zero_point, _mm256_set1_epi32((int32_t)zeros)));
         }
-        /* in this order a NaN, of an infinite scale times 0, stays one */
+        /* this order of operands keeps a NaN (an infinite scale times 0) */
         const __m256 scaled =
             _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale), bias);
         const __m256 value = _mm256_min_ps(high, _mm256_max_ps(low, scaled));
@@ -124,7 +124,7 @@ finish_line(const axk_result_line *line, const axk_sink *sink, const int windows
     const size_t left = line->channels % LINE;
     const __m256i rest = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)left), index);
 
-    /* few pixels at a time, so that the stores go up in memory */
+    /* few pixels at a time, so that the addresses of the stores ascend */
     for (size_t i = 0; i < line->pixels; i += PIXELS) {
         const size_t n = line->pixels - i < PIXELS ? line->pixels - i : PIXELS;
         size_t first = 0;

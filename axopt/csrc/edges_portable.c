@@ -16,7 +16,7 @@ static void expand(const uint8_t *codes, size_t n, size_t channels, size_t code_
     }
 }
 
-/* A block of channels at a time, so that its parameters stay in registers. */
+/* Finishes one block of channels, so that its parameters stay in registers. */
 static inline void finish_block(const axk_result_line *line, const axk_sink *sink, size_t first,
                                 const size_t n)
 {

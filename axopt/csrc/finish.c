@@ -1,11 +1,12 @@
-/* From the sums of a row of output pixels to the sink. */
+/* Writes the sums of a row of output pixels to the sink, as int32 or as floats. */
 #include "methods.h"
 
-/* Results of more bytes are written past the caches, without reading what they replace: 1.9 times
- * as fast for 24 -> 144 channels on 128 x 32 x 32 pixels (75 MB). Smaller ones had better stay. */
+/* Larger results are written past the caches, which saves reading the lines that they replace: 1.9
+ * times as fast for 24 -> 144 channels on 128 x 32 x 32 pixels (75 MB). Smaller results stay in a
+ * cache until the next layer reads them. */
 #define LARGE_RESULT ((size_t)16 << 20)
 
-/* Independent groups of output channels of the terms; a depthwise layer is treated as one. */
+/* Number of groups whose sums axk_sum_terms keeps apart; a depthwise layer counts as one group. */
 static size_t sum_groups(const axk_operation *op)
 {
     return op->method == AXK_DEPTHWISE ? 1 : op->conv.groups;
@@ -24,7 +25,7 @@ size_t axk_in_row(const axk_operation *op, const axk_band *band, size_t r)
     return r / band->rows * band->in_rows + r % band->rows * op->conv.stride_y;
 }
 
-/* Blocks of a constant length are vectorised well. */
+/* Called with a constant n where possible, which compilers vectorise well. */
 static inline void add_plain(const uint32_t *restrict sums, size_t n, uint32_t plain,
                              int32_t *restrict out)
 {

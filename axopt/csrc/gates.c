@@ -1,10 +1,10 @@
-/* Spreads a step of an LSTM over threads, a row at a time. */
+/* Distributes the rows of an LSTM step over threads. */
 #include "axk.h"
 
 /* Values below which a second thread costs more than it saves. */
 #define VALUES_A_THREAD ((size_t)1 << 13)
 
-enum { BLOCK = 256 }; /* values whose gates are kept on the stack if the caller wants none */
+enum { BLOCK = 256 }; /* values whose gates are kept on the stack if step->gates is NULL */
 
 static void row(const axk_isa *isa, const axk_lstm_step *step, size_t i)
 {

@@ -1,22 +1,22 @@
-/* A step of an LSTM between its products: gates, cell and hidden state in one pass. */
+/* One LSTM step after its matrix products: gates, cell and hidden state in one pass. */
 #ifndef AXK_GATES_H
 #define AXK_GATES_H
 
 #include <stddef.h>
 
-/* Gates lie side by side in the order i, f, g, o. Everything but the inputs is contiguous. */
+/* Gates are adjacent in the order i, f, g, o. All arrays but `inputs` are contiguous. */
 typedef struct axk_lstm_step {
     size_t rows, size;      /* sequences; values of a state */
     const float *inputs;    /* products with the input, [rows][4 * size] */
-    ptrdiff_t input_stride; /* from row to row */
+    ptrdiff_t input_stride; /* elements from row to row */
     const float *hidden;    /* products with the hidden state, [rows][4 * size] */
     const float *cell;      /* [rows][size] */
     float *next_hidden;     /* [rows][size] */
     float *next_cell;       /* [rows][size] */
-    float *gates;           /* [rows][4 * size] behind their non-linearities, or NULL */
+    float *gates;           /* [rows][4 * size] after their non-linearities, or NULL */
 } axk_lstm_step;
 
-/* The gates of `n` values of a row, and the states behind them. The four gates of a value are
+/* Computes the gates of `n` values of a row, and the new states. The four gates of a value are
  * `size` elements apart in the products and `stride` elements apart in `gates`. No two arrays
  * overlap. */
 typedef void axk_gates_fn(size_t n, size_t size, const float *inputs, const float *hidden,

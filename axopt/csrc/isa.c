@@ -1,7 +1,7 @@
-/* Which instruction sets are compiled in and which of them this processor has.
+/* Lists the instruction sets that are compiled in, and checks which of them this processor has.
  *
- * Compiled for the baseline only: a check that itself used newer instructions would crash on the
- * machines it is there to protect.
+ * This file is compiled for the baseline only: a check that used newer instructions itself would
+ * crash on the processors that it protects.
  */
 #include "axk.h"
 

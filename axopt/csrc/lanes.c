@@ -1,13 +1,14 @@
-/* Sums of a band by in-register look-ups. The lanes are output pixels, and a weight's table column
- * is held in registers; or, where pixels are few and output channels many, they are channels, and
- * a code's table row is held. Either way a tile is AXK_TILE_M lanes wide. */
+/* Sums of a band by in-register look-ups. AXK_PIXEL_LANES holds a weight's table column in
+ * registers, and its lanes are output pixels. AXK_CHANNEL_LANES, for few pixels and many output
+ * channels, holds a code's table row, and its lanes are channels. A tile has up to AXK_TILE_M
+ * lanes. */
 #include <string.h>
 
 #include "compiler.h"
 #include "methods.h"
 #include "sizes.h"
 
-/* Sides of the squares of codes and of sums that are transposed. */
+/* Sides of the squares that are transposed: SIDE x SIDE codes, QUAD x QUAD sums. */
 enum { SIDE = 16, QUAD = 4 };
 
 typedef uint8_t codes16 __attribute__((vector_size(SIDE)));
@@ -18,7 +19,7 @@ static size_t depth_of(const axk_conv2d *c)
     return c->channels / c->groups * c->kernel_height * c->kernel_width;
 }
 
-/* Four times the upper half shuffled into the lower: rows of `from` become rows of `to`. */
+/* Transposes SIDE x SIDE codes by interleaving the halves of the square four times. */
 static void transpose_square(const uint8_t *from, size_t from_stride, uint8_t *to,
                              size_t to_stride)
 {
@@ -44,7 +45,7 @@ static void transpose_square(const uint8_t *from, size_t from_stride, uint8_t *t
     }
 }
 
-/* from[rows][columns] to to[columns][rows]. */
+/* Transposes from[rows][columns] into to[columns][rows]. */
 static void transpose(const uint8_t *from, size_t rows, size_t columns, uint8_t *to)
 {
     const size_t whole_rows = rows / SIDE * SIDE, whole_columns = columns / SIDE * SIDE;
@@ -62,7 +63,7 @@ static void transpose(const uint8_t *from, size_t rows, size_t columns, uint8_t 
 }
 
 /* Copies n bytes, size <= n <= 2 * size, as two pieces that may overlap: on the short lines of
- * small maps a call of memcpy costs more than the copy. */
+ * small images a call of memcpy costs more than the copy. */
 AXK_INLINE void
 copy_pieces(const uint8_t *from, const size_t *taps, size_t depth, size_t n, size_t size,
             uint8_t *to)
@@ -91,7 +92,7 @@ static void copy_lines(const uint8_t *from, const size_t *taps, size_t depth, si
     }
 }
 
-/* Every second code; the byte behind the last one may be read. */
+/* Copies every second code; may read the byte behind the last one. */
 static void copy_even(const uint8_t *from, size_t n, uint8_t *to)
 {
     size_t i = 0;
@@ -125,7 +126,8 @@ static void copy_spaced(const uint8_t *from, const size_t *taps, size_t depth, s
     }
 }
 
-/* Where products k .. k + depth - 1 of a window lie in the planar codes, from its first pixel. */
+/* Finds the offsets of products k .. k + depth - 1 of a window in the planar codes, from the
+ * window's first pixel. */
 static void find_taps(const axk_conv2d *c, const axk_band *band, size_t group, size_t k,
                       size_t depth, size_t *taps)
 {
@@ -146,7 +148,7 @@ static void find_taps(const axk_conv2d *c, const axk_band *band, size_t group, s
     }
 }
 
-/* Products k .. k + depth - 1 of the pixels of n output rows from `first`. */
+/* Packs the codes of products k .. k + depth - 1 of all pixels in n output rows from `first`. */
 static axk_tile pack_pixels(const axk_operation *op, const axk_band *band, size_t first, size_t n,
                             size_t group, size_t k, size_t depth, axk_workspace *work)
 {
@@ -166,7 +168,7 @@ static axk_tile pack_pixels(const axk_operation *op, const axk_band *band, size_
     }
     const size_t rows = n * band->columns;
     const size_t filled = divide_up(rows, AXK_ROW_ALIGN) * AXK_ROW_ALIGN;
-    /* filled up with codes that do occur: halves of the table may suffice */
+    /* padding repeats a code that occurs, so that half of the table may still be enough */
     for (size_t d = 0; rows < filled && d < depth; d++) {
         uint8_t *codes = work->tile + d * AXK_TILE_M;
 
@@ -182,13 +184,13 @@ static void start_sums(uint32_t *sums, size_t n, uint32_t start)
     }
 }
 
-/* Sums of n channels of a group from `channel`, for a tile of pixels: [channel][AXK_TILE_M]. */
+/* Sums n channels of a group, from `channel` on, for a tile of pixels: [channel][AXK_TILE_M]. */
 static void sum_tile(const axk_operation *op, const axk_isa *isa, const axk_band *band,
                      size_t first, size_t rows, size_t group, size_t channel, size_t n,
                      axk_workspace *work, uint32_t *sums)
 {
     const size_t depth = depth_of(&op->conv);
-    /* of even size, so that the last one is not a sliver */
+    /* tiles of nearly equal depth, so that the last one is not much smaller */
     const size_t most = divide_up(depth, divide_up(depth, AXK_TILE_K));
     const uint8_t *weights = op->weight_codes + channel * depth;
 
@@ -200,7 +202,8 @@ static void sum_tile(const axk_operation *op, const axk_isa *isa, const axk_band
     }
 }
 
-/* [channel][AXK_TILE_M] to [pixel][AXK_PART], four by four; both may be written up to there. */
+/* Transposes [channel][AXK_TILE_M] into [pixel][AXK_PART] in squares of 4 x 4; channels and pixels
+ * are rounded up to multiples of 4. */
 static void turn_sums(const uint32_t *sums, size_t channels, size_t pixels, uint32_t *to)
 {
     for (size_t j = 0; j < channels; j += QUAD) {
@@ -225,7 +228,7 @@ static void turn_sums(const uint32_t *sums, size_t channels, size_t pixels, uint
     }
 }
 
-/* `groups` groups from `group`, the share's channels of each: at most AXK_PART channels. */
+/* Sums the share's channels of `groups` groups from `group`: at most AXK_PART channels in all. */
 static void sum_groups(const axk_operation *op, const axk_isa *isa, const axk_band *band,
                        size_t first, size_t rows, size_t group, size_t groups, axk_share share,
                        axk_workspace *work)
@@ -276,7 +279,7 @@ void axk_sum_pixel_lanes(const axk_operation *op, const axk_isa *isa, const axk_
     }
 }
 
-/* The codes of the windows of n output rows from `first`: [pixel][ky][kx][channel of group]. */
+/* Copies the windows' codes of n output rows from `first`: [pixel][ky][kx][channel of group]. */
 static void copy_windows(const axk_operation *op, const axk_band *band, size_t first, size_t n,
                          size_t group, axk_workspace *work)
 {
@@ -301,7 +304,7 @@ static void copy_windows(const axk_operation *op, const axk_band *band, size_t f
     }
 }
 
-/* Output channels first .. first + n - 1 of a group, in one block of packed weights. */
+/* Sums output channels first .. first + n - 1 of a group, in one block of packed weights. */
 static void sum_lanes(const axk_operation *op, const axk_isa *isa, const axk_band *band,
                       size_t first_row, size_t rows, size_t group, size_t first, size_t n,
                       axk_workspace *work)

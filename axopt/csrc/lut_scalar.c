@@ -1,5 +1,5 @@
-/* The baseline of the bench: one look-up per product with eight running sums, as emulators that
- * precompute the table do it on unrolled int operands. */
+/* The baseline of the bench: one look-up per product with eight running sums, on unrolled int
+ * operands, as in other emulators that precompute the table. */
 #include "axk.h"
 
 enum { SUMS = 8 };

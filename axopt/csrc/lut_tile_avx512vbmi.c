@@ -1,7 +1,7 @@
 /* AVX-512 VBMI: vpermi2b looks up 64 codes at a time in 128 bytes held in two registers.
  *
- * For each weight its table column (256 low bytes, 256 high bytes) is held in registers while the
- * tile's rows stream past. The 64 bytes found are summed in 16-bit lanes with three operations:
+ * For each weight, registers hold its table column (256 low bytes, 256 high bytes) while the
+ * tile's rows are read. The 64 bytes found are summed in 16-bit lanes with three operations:
  *     whole += bytes                as 16-bit lanes: even + 256 * odd, modulo 2^16
  *     odd   += bytes >> 8           the odd bytes
  * and the even sum is whole - 256 * odd. Neither sum overflows for depth <= 257.
@@ -19,15 +19,15 @@ enum {
     BLOCKS = AXK_TILE_M / LANES,
     PLANE = AXK_CODES,
     MAX_DEPTH_IN_16_BITS = 257,
-    /* Fewer rows leave most lanes empty: one scalar look-up a row is faster. */
+    /* Fewer rows leave most lanes empty: one scalar look-up per row is faster. */
     MIN_ROWS = 8,
 };
 
 _Static_assert((int)AXK_TILE_K <= (int)MAX_DEPTH_IN_16_BITS, "sums of bytes must fit 16 bits");
 _Static_assert((int)AXK_ROW_ALIGN == (int)LANES, "rows are packed to full vectors");
 
-/* Which halves of the table the codes of a tile need. After a ReLU a signed multiplier
- * gets only codes >= 128, which saves half of the look-ups. */
+/* The halves of the table that the codes of a tile need. After a ReLU, a signed multiplier gets
+ * only codes >= 128, which saves half of the look-ups. */
 typedef enum { LOW_HALF, HIGH_HALF, BOTH_HALVES } halves;
 
 /* Sums of one block of rows for one plane, in 16-bit lanes. */
@@ -46,7 +46,7 @@ AXK_INLINE void add_bytes(byte_sums *sums, __m512i bytes)
     sums->odd = _mm512_add_epi16(sums->odd, _mm512_srli_epi16(bytes, 8));
 }
 
-/* The bytes of a plane (a column in four registers, or half of it in two) for 64 codes. */
+/* Looks up 64 codes in a plane: a column in four registers, or half of one in two. */
 AXK_INLINE __m512i look_up(const __m512i column[4], halves used, __m512i codes, __mmask64 high)
 {
     if (used == LOW_HALF) {
@@ -87,7 +87,8 @@ AXK_INLINE void flush(byte_sums low, byte_sums high, uint32_t *to)
     }
 }
 
-/* One output channel for `blocks` blocks of rows; `blocks` and `used` are constants here. */
+/* Sums one output channel for `blocks` blocks of rows; `blocks` and `used` are compile-time
+ * constants. */
 AXK_INLINE void sum_blocks(int blocks, halves used, const axk_table *table, const uint8_t *codes,
                        size_t depth, const uint8_t *weights, uint32_t *sums)
 {

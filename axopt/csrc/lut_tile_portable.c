@@ -1,5 +1,5 @@
-/* Scalar C for any machine: four table columns (2 KB) stay in L1 while all rows of the tile are
- * looked up, and each running sum is read and written once for four products. */
+/* Scalar C for any machine. Four table columns (2 KB) stay in L1 while all rows of the tile are
+ * looked up. Each running sum is read and written once per four products. */
 #include "axk.h"
 
 static void add_one(const uint16_t *column, const uint8_t *codes, size_t rows, uint32_t *sums)

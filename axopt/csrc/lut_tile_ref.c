@@ -1,4 +1,4 @@
-/* The kernel that is obviously right; all others are tested against it. */
+/* The reference: one look-up at a time. All other kernels are tested against it. */
 #include "axk.h"
 
 void axk_lut_tile__ref(const axk_table *table, const axk_tile *tile, size_t n,

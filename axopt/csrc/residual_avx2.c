@@ -43,7 +43,7 @@ AXK_INLINE __m256i shift_right_16(__m256i bytes)
     return _mm256_srli_epi16(bytes, 8);
 }
 
-/* The classes of a unit, [channel][code], as [code][channel]. */
+/* Loads the classes of a unit, [channel][code], as [code][channel]. */
 AXK_INLINE __m256i load_classes(const uint8_t *classes)
 {
     const __m256i apart = _mm256_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15,

@@ -1,6 +1,6 @@
-/* AVX-512 VBMI: one vpermb looks the residuals of four codes of a pixel, whose rows are the 64
- * bytes of a register, up for 16 channels; vpdpbusd with weights of -1 takes the four off each
- * channel's sum, after two such units are added up in bytes. */
+/* AVX-512 VBMI: vpermb looks up the residuals of four codes of a pixel for 16 channels. The rows
+ * of the four codes are the 64 bytes of a register. The residuals of two units are added in bytes;
+ * vpdpbusd with weights of -1 then subtracts them from each channel's sum. */
 #if defined(__x86_64__)
 #include <immintrin.h>
 #include <string.h>
@@ -22,8 +22,8 @@ AXK_INLINE __m512i broadcast(const uint8_t *codes)
     return _mm512_set1_epi32(unit);
 }
 
-/* Adds the products of `units` units, one or two, to the sums of a tile; all but the pointers
- * and strides constant. */
+/* Adds the products of one or two units to the sums of a tile. `units`, `quads` and `blocks` are
+ * compile-time constants. */
 AXK_INLINE void add_units(const size_t units, const size_t quads, const size_t blocks,
                       const axk_residual *residual, const uint8_t *const *codes, size_t step,
                       const char *weights, const uint8_t *classes, size_t block_bytes,
@@ -63,7 +63,8 @@ AXK_INLINE void add_units(const size_t units, const size_t quads, const size_t b
     }
 }
 
-/* `quads` quads times `blocks` blocks of 16 channels, all sums in registers; both constants. */
+/* Sums `quads` quads and `blocks` blocks of 16 channels, with all sums in registers; both numbers
+ * are compile-time constants. */
 AXK_INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_window *window,
                      const axk_residual *residual, const uint8_t *const *windows,
                      const char *weights, const uint8_t *classes, size_t block_bytes,
@@ -107,7 +108,7 @@ AXK_INLINE void sum_tile(const size_t quads, const size_t blocks, const axk_wind
     }
 }
 
-/* All quads for `blocks` blocks, `most` quads at a time. */
+/* Sums all quads for `blocks` blocks, at most `most` quads at a time. */
 AXK_INLINE void sum_blocks(const size_t most, const size_t blocks, const axk_window *window,
                        const axk_residual *residual, const uint8_t *const *quads,
                        size_t quad_count, const char *weights, const uint8_t *classes,

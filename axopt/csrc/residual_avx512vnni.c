@@ -43,7 +43,7 @@ AXK_INLINE __m512i shift_right_16(__m512i bytes)
     return _mm512_srli_epi16(bytes, 8);
 }
 
-/* The classes of a unit, [channel][code], as [code][channel]. */
+/* Loads the classes of a unit, [channel][code], as [code][channel]. */
 AXK_INLINE __m512i load_classes(const uint8_t *classes)
 {
     const __m512i apart = _mm512_broadcast_i32x4(

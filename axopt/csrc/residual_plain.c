@@ -1,9 +1,9 @@
-/* Residuals taken off the sums of products of int16 codes and weights, look-up by look-up. */
+/* Subtracts residuals from the sums of products of int16 codes and weights, one at a time. */
 #include "axk.h"
 
 enum { PER_UNIT = AXK_UNIT / sizeof(int16_t) };
 
-/* The residual of the window at `codes` for one channel of a block. */
+/* Returns the residual of the window at `codes` for one channel of a block. */
 static uint32_t sum_residual(const axk_window *window, const axk_residual *residual,
                              const uint8_t *codes, const uint8_t *classes)
 {

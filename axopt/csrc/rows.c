@@ -1,5 +1,5 @@
-/* Sums of a band by product rows: see axk_rows. Building the rows of a tap and a block of channels
- * costs as much as using them for some hundred pixels, so bands are large. */
+/* Sums of a band by product rows (axk_rows). Building the rows of a tap and a block of channels
+ * costs as much as using them for a few hundred pixels, so bands are large. */
 #include "methods.h"
 #include "sizes.h"
 
@@ -13,7 +13,7 @@ axk_layout axk_codes_layout(const axk_operation *op)
                         .pixel_bytes = op->conv.channels};
 }
 
-/* Codes that occur in the band: after a ReLU in a signed layer the upper half only. */
+/* The range of the codes in the band: only the upper half after a ReLU in a signed layer. */
 typedef struct code_range {
     size_t first, last;
 } code_range;
@@ -45,8 +45,8 @@ static axk_lines list_lines(const axk_operation *op, const axk_band *band, axk_w
                        .pixel_step = op->conv.stride_x * channels};
 }
 
-/* Tap k of a window, channels innermost: its code's offset from the window's first code, and its
- * place among the weight codes of an output channel. */
+/* Tap k of a window, channels innermost: the offset of its code from the window's first code, and
+ * the position of its weight among those of an output channel. */
 typedef struct tap {
     size_t offset, weight;
 } tap;
@@ -63,7 +63,7 @@ static tap find_tap(const axk_conv2d *c, const axk_band *band, size_t group, siz
                  .weight = (channel * c->kernel_height + ky) * c->kernel_width + kx};
 }
 
-/* The weight codes of `channels` channels in the order of a row's entries, filled up. */
+/* Writes the weight codes of `channels` channels in the order of a row's entries, padded. */
 static void order_weights(const uint8_t *weights, size_t stride, size_t channels, size_t width,
                           uint8_t *order)
 {

@@ -1,4 +1,4 @@
-/* Product rows entry by entry: slow, and what the other instruction sets are compared with. */
+/* The reference: product rows entry by entry. The other instruction sets are compared with it. */
 #include "axk.h"
 
 static void build(const uint16_t *columns, const uint8_t *order, size_t width, size_t first,

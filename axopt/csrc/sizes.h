@@ -1,5 +1,5 @@
-/* Arithmetic of sizes. Sums and products of sizes that may pass SIZE_MAX stay there instead of
- * wrapping: no memory of so many bytes can be had, so the operation ends with an error. */
+/* Arithmetic of sizes that saturates at SIZE_MAX instead of wrapping. No allocation of so many
+ * bytes succeeds, so the operation ends with an error. */
 #ifndef AXK_SIZES_H
 #define AXK_SIZES_H
 

@@ -15,7 +15,7 @@ axk_layout axk_terms_layout(const axk_operation *op, const axk_isa *isa)
                         .pixel_bytes = groups * group_bytes};
 }
 
-/* Neighbouring taps of a line that are neighbours in memory too are one contiguous piece. */
+/* Finds the contiguous pieces of a window. Taps of a line that are adjacent in memory are one. */
 static size_t find_runs(const axk_operation *op, const axk_layout *layout, const axk_band *band,
                         size_t *offsets, size_t *run_bytes)
 {

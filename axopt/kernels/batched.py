@@ -1,9 +1,9 @@
-"""Emulated products of pairs of float matrices, by float matrix products of separable terms.
+"""Emulated products of pairs of float matrices, by float32 matrix products of separable terms.
 
-Both operands change with every call, so nothing can be packed. Each operand is turned into the
+Both operands change with every call, so no weights can be packed. Each operand is turned into the
 factors of the terms in float32, and one batched matrix product of PyTorch sums them, on any
-device. It is exact for the reasons given in device.py: factors are integers of 8 bits, and no sum,
-in any order, leaves the integers that float32 holds. `matmul_sums` computes deeper products.
+device. It is exact for the reasons given in device.py: factors are integers of 8 bits, and no
+partial sum, in any order, exceeds 2^24. `matmul_sums` computes deeper products.
 
 Levels stay in float32: adding 1.5 * 2^23 to a number of less than 22 bits rounds it half to even
 and leaves it in the low bits of the mantissa, where a mask can be applied to it.
@@ -28,16 +28,16 @@ _ROUNDER = 1.5 * 2**23
 _EXACT = 2**24  # float32 holds every integer up to here
 _LEVELS = np.arange(256)
 _BLOCK_BYTES = 2**21
-"""Operands and results of a block, so that they stay in the cache."""
+"""Size of a block's operands and results, in bytes, so that they stay in the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Map:
-    """An integer for each level of an operand: ``scale * (level & mask) + constant`` if possible.
+    """Map levels of an operand to integers, by ``scale * (level & mask) + constant`` if possible.
 
     Attributes:
         values: ``(256,)`` float32.
-        scale: 0 where the values have no such form.
+        scale: Factor of the masked level; 0 if the values do not have this form.
         mask: Bits of the level, 0..255.
         constant: Value at level 0.
         greatest: Largest magnitude of the values.
@@ -61,7 +61,7 @@ class _Map:
         return cls(torch.from_numpy(values.astype(np.float32)), scale, mask, constant, greatest)
 
     def __call__(self, levels: Tensor) -> Tensor:
-        """Look up ``levels``, to which `_ROUNDER` was added and which may be overwritten."""
+        """Map ``levels``, to which `_ROUNDER` has been added; may overwrite them."""
         if self.scale == 0:
             at = levels.sub(_ROUNDER).to(torch.int32)
             return self.values.to(levels.device).index_select(0, at.flatten()).view(at.shape)
@@ -73,12 +73,12 @@ class _Map:
 
 
 class _Operand:
-    """One operand of the products: its quantiser, and what each level contributes.
+    """One operand of the products: its quantiser, and the factors and summand of each code.
 
     Args:
         quantiser: From floats to codes.
         factors: Factor of each code, ``(terms, 256)``.
-        summand: What each code adds, independent of the other operand, ``(256,)``.
+        summand: Part of the product that depends on this operand alone, per code, ``(256,)``.
     """
 
     def __init__(self, quantiser: Quantiser, factors: Integers, summand: Integers) -> None:
@@ -95,9 +95,10 @@ class _Operand:
         """Compute factors and sums of ``(..., rows, k)`` floats.
 
         Returns:
-            ``(pairs, rows, terms * k)``, term by term, and ``(pairs, rows)`` or None for zeros.
+            Factors ``(pairs, rows, terms * k)``, term by term, and sums of the summands
+            ``(pairs, rows)``, or None if these are zero.
         """
-        by_columns = x.stride(-1) != 1 and x.stride(-2) == 1  # as bmm takes matrices too
+        by_columns = x.stride(-1) != 1 and x.stride(-2) == 1  # column-major, which bmm takes too
         levels = torch.empty_like(x.mT if by_columns else x, memory_format=torch.contiguous_format)
         levels = levels.mT if by_columns else levels
         torch.mul(x, self._inverse, out=levels)
@@ -111,13 +112,13 @@ class _Operand:
 
 
 class MatrixProduct:
-    """The emulated product of pairs of float matrices, each with a format of its own.
+    """The emulated product of pairs of float matrices, each operand with its own format.
 
     Args:
-        plan: How products are formed; one with separable terms.
-        first: From the first matrices to codes, rows of the table.
-        second: From the second matrices to codes.
-        output: From sums to results; one zero and one scale for all, no bias.
+        plan: The plan of the table; it must have separable terms.
+        first: Quantiser of the first matrices; their codes address rows of the table.
+        second: Quantiser of the second matrices; their codes address columns.
+        output: Turns sums into results; one zero point and one scale for all, no bias.
         signed: Whether the multiplier takes ``code - 128`` as operands rather than ``code``.
 
     Raises:
@@ -157,11 +158,11 @@ class MatrixProduct:
         """The largest depth at which every sum is exact."""
 
     def __call__(self, a: Tensor, w: Tensor) -> Tensor:
-        """Multiply.
+        """Multiply the matrices of each pair.
 
         Args:
             a: The first matrices, ``(..., m, k)`` float32 of any strides, ``k`` at most ``depth``.
-            w: The second matrices, transposed, ``(..., n, k)`` with the same leading axes.
+            w: The second matrices, transposed, ``(..., n, k)`` float32 with the same leading axes.
 
         Returns:
             ``(pairs, m, n)`` float32: dequantised sums of table products.

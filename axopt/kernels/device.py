@@ -1,21 +1,21 @@
-"""Exact sums of products on the device of the operands, out of PyTorch's own operators.
+"""Exact sums of products on the device of the operands, computed by PyTorch's own operators.
 
-The same code runs on every device; it is meant for CUDA, the CPU has kernels of its own. No
-vendor convolution is called (Winograd and FFT round): windows are unfolded and multiplied as
-matrices, or added tap by tap where a group has one channel.
+The same code runs on every device. It is meant for CUDA; the CPU has kernels of its own. No
+vendor convolution is called, because Winograd and FFT algorithms round: windows are unfolded and
+multiplied as matrices, or added tap by tap if a group has one channel.
 
-Why every result is exact: terms multiply int8 by int8 (an 8-bit activation map enters less 128;
-what that takes away depends on the weight alone). int32 accumulators hold 131,056 such products,
-float32 ones 1,024: no partial sum exceeds 1,024 * 128 * 128 = 2^24, in any order. TF32, bfloat16
-or split-bfloat16 multiplication of the float32 operands changes nothing: int8 fits the 8
-significant bits of the narrowest, products are kept whole and accumulated in 24 bits or more.
-Autocast, which rounds results to 16 bits, is switched off. Tables are summed as float32 rows,
-again only as deep as 2^24 allows. Deeper sums are split and added in int32, which wraps: only the
-final sum has to fit, which the caller checks.
+Why every result is exact: terms multiply int8 by int8 (128 is subtracted from an 8-bit activation
+map; the correction depends on the weight alone). An int32 accumulator holds 131,056 such products,
+a float32 accumulator 1,024: no partial sum exceeds 1,024 * 128 * 128 = 2^24, in any order. TF32,
+bfloat16 or split-bfloat16 multiplication of the float32 operands changes nothing: int8 fits the 8
+significant bits of the narrowest format, and products are accumulated unrounded in 24 bits or
+more. Autocast, which rounds results to 16 bits, is switched off. Table entries are summed in
+float32, again only to a depth that 2^24 allows. Deeper sums are split and added in int32, which
+wraps around: only the final sum has to fit, which the caller checks.
 
-Memory beside the result: unfolded windows and what is made of them, `_CHUNK_BYTES` or one line of
-output pixels where that is larger; a block of operands as float32, of a table's rows or of an
-index, `_CHUNK_BYTES` each; with terms, up to three int8 copies of the weights per term.
+Memory beside the result: unfolded windows and their mapped copies, `_CHUNK_BYTES` or one line of
+output pixels, whichever is larger; a block of float32 operands, of table rows and of indices,
+`_CHUNK_BYTES` each; with terms, up to three int8 copies of the weights per term.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 64 * 2**20
 _FLOAT32_EXACT = 2**24  # float32 holds every integer up to here
 _FLOAT_DEPTH = _FLOAT32_EXACT // 128**2
-_INT8_ALIGNMENT = 16  # cuBLASLt wants rows of 16 bytes; a multiple of PyTorch's own 8
+_INT8_ALIGNMENT = 16  # cuBLASLt requires rows of 16 bytes; PyTorch itself requires 8
 _INT_DEPTH = (2**31 - 1) // 128**2 // _INT8_ALIGNMENT * _INT8_ALIGNMENT
-_INT8_MIN_ROWS = 32  # PyTorch asks for more than 16 on CUDA; as many are checked at either end
+_INT8_MIN_ROWS = 32  # PyTorch requires more than 16 on CUDA; the check reads 32 at either end
 _MAX_TABLE_COLUMNS = 256
-_BYTES_PER_SUM = 12  # a partial sum, its total and the total in the order of the result
-_BYTES_PER_INDEX = 16  # in int32, once more while it is made, and in int64 inside PyTorch
+_BYTES_PER_SUM = 12  # int32 or float32: partial sum, total, total in the order of the result
+_BYTES_PER_INDEX = 16  # two int32 copies while it is made, and an int64 one inside PyTorch
 _CACHED_PRODUCTS = 64  # under 1 MB each
 
 Pair = tuple[int, int]
@@ -62,7 +62,7 @@ def gemm_codes_on_device(
     Args:
         a: Activation codes, ``(m, k)`` uint8, any strides.
         w: Weight codes, ``(n, k)`` uint8 on the same device, any strides.
-        table: Products, ``(256, 256)``, entries of 16 bits. Not read where ``terms`` are given.
+        table: Products, ``(256, 256)``, entries of 16 bits. Ignored if ``terms`` are given.
         terms: An exact decomposition of ``table``, if it has one.
 
     Returns:
@@ -121,7 +121,7 @@ def conv2d_codes_on_device(
 
 @dataclass(frozen=True)
 class _Window:
-    """Where the taps of a convolution lie."""
+    """Geometry of a convolution's windows."""
 
     kernel: Pair
     stride: Pair
@@ -192,21 +192,21 @@ class _Depthwise:
 class _TermProducts:
     """Products as sums of int8 by int8 terms: ``sum_t (F_t(a) - 128) G_t(w) + offset(w)``.
 
-    An unsigned multiplier adds ``scale * (a & mask)``. The maps are on the device.
+    Terms of an unsigned multiplier also add ``scale * (a & mask)``. The maps are on the device.
     """
 
     def __init__(self, terms: Terms, device: torch.device) -> None:
-        if not terms.masks:  # a table without interaction: let one term that is zero stand in
+        if not terms.masks:  # no product of both operands: use one term that is zero
             nothing = np.zeros((1, 256), np.uint8)
             terms = replace(terms, activation=nothing, weight=nothing.view(np.int8))
-        shifted = (terms.activation ^ 128).view(np.int8)  # less 128
+        shifted = (terms.activation ^ 128).view(np.int8)  # activation factors minus 128
         shift = 128 * terms.weight.astype(np.int32).sum(axis=0, dtype=np.int32)
         self.masks = terms.masks
         self.activation = torch.from_numpy(shifted).to(device)
         self.weight = torch.from_numpy(terms.weight.copy()).to(device)
         self.offset = torch.from_numpy(terms.weight_offset + shift).to(device)
         self.scale, self.mask = int(terms.activation_scale), int(terms.activation_mask)
-        # Per term a code, joined with others and in another order; or one look-up's int32 index.
+        # Per term: the code, its copies joined with others and reordered, or an int32 index.
         self.bytes_per_code = 3 * len(self.masks) + 2
 
     def parts(self, x: Tensor) -> list[Tensor]:
@@ -243,7 +243,7 @@ class _TermProducts:
 
 
 class _TableProducts:
-    """Products looked up; rows of products of one weight code lie side by side and are summed."""
+    """Products that are looked up, as rows of one code with several others; rows are summed."""
 
     def __init__(self, table: NDArray[np.int32], device: torch.device) -> None:
         values = table.astype(np.float32)
@@ -261,7 +261,7 @@ class _TableProducts:
 
     def matmul(self, a: Tensor, w: Tensor) -> Tensor:
         """Sum products of ``(groups, rows, k)`` and ``(groups, n, k)`` uint8 over ``k``."""
-        if a.shape[1] < w.shape[1]:  # the shorter side is spread out over all 256 partners
+        if a.shape[1] < w.shape[1]:  # entries are gathered for the operand with fewer rows
             return self._sum_bags(w, a, self.transposed).mT
         return self._sum_bags(a, w, self.values)
 
@@ -277,11 +277,11 @@ class _TableProducts:
     def _sum_bags(self, a: Tensor, w: Tensor, values: Tensor) -> Tensor:
         """Sum ``values[a, w]`` over ``k``.
 
-        For a bounded block of ``k``, gather once the products of its weights with all 256 codes,
-        then add up the rows that the activations pick.
+        For each bounded block of ``k``: gather the products of its weights with all 256 codes
+        once, then add the rows that the activation codes address.
         """
         groups, rows, k = a.shape
-        gathered = 256 * 4 * groups  # bytes for one place and column
+        gathered = 256 * 4 * groups  # bytes per position of ``k`` and row of ``w``
         width = min(w.shape[1], _MAX_TABLE_COLUMNS, max(1, _CHUNK_BYTES // gathered))
         most = _CHUNK_BYTES // max(gathered * width, _BYTES_PER_INDEX * groups * rows)
         depth = max(1, min(self.depth, most))
@@ -302,7 +302,7 @@ _Products = _TermProducts | _TableProducts
 
 
 def _chunks(x: Tensor, window: _Window, image_bytes: int) -> Iterator[tuple[slice, slice]]:
-    """Cut a convolution in images and lines of output, so that each piece fits the budget."""
+    """Cut a convolution into images and lines of output, so that each piece fits the budget."""
     lines = window.out_size(x)[0]
     images = max(1, _CHUNK_BYTES // image_bytes)
     height = min(lines, max(1, _CHUNK_BYTES * lines // image_bytes))
@@ -333,7 +333,7 @@ def _float_matmul(a: Tensor, w: Tensor) -> Tensor:
 
 
 def _int8_matmul(a: Tensor, w: Tensor) -> Tensor:
-    """Multiply int8 ``(rows, k)`` by ``(n, k)``, exactly, on int8 units where they are right."""
+    """Multiply int8 ``(rows, k)`` by ``(n, k)``, exactly, on int8 units if they are exact here."""
     (rows, k), n = a.shape, len(w)
     depth = k + -k % _INT8_ALIGNMENT
     a, w = _padded(a, max(rows, _INT8_MIN_ROWS), depth), _padded(w, n + -n % 8, depth)
@@ -354,7 +354,7 @@ def _int_mm_is_exact(device: torch.device, rows: int, n: int, k: int) -> bool:
     It is missing or refuses some sizes on some devices, and has been silently wrong with some
     versions of cuBLAS (pytorch/pytorch issue 107671).
     """
-    own = torch.Generator(device).manual_seed(0)  # the user's is left alone
+    own = torch.Generator(device).manual_seed(0)  # the user's generator is not used
     a, w = (
         torch.randint(-128, 128, size, dtype=torch.int8, device=device, generator=own)
         for size in ((rows, k), (n, k))

@@ -1,7 +1,7 @@
-"""Which instruction set the kernels use: the fastest supported one, unless another is asked for.
+"""The instruction set that the kernels use: by default the fastest that this processor has.
 
-``AXOPT_ISA`` (read once, at the first use) and `force_isa` ask for one by name. A name that is
-unknown or not supported here is an error, never a silent fallback.
+The environment variable ``AXOPT_ISA`` (read once, at the first use) and `force_isa` choose another
+by name. A name that is unknown or not supported here is an error, never a silent fallback.
 """
 
 import functools
@@ -73,7 +73,7 @@ def force_isa(name: str) -> Iterator[None]:
 
 
 def active_index() -> int:
-    """Return the position of `active` in the compiled table, by which the binding knows it."""
+    """Return the position of `active` in axk_isa_table, as the binding takes it."""
     return _positions()[active()]
 
 

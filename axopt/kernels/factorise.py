@@ -1,9 +1,9 @@
 """Integer rank factorisations of a product table, found in the bits of its operands.
 
-Over the bits of both operands a table is a polynomial, ``sum C[S, U] prod(a_i, i in S)
+A table is a polynomial in the bits of both operands, ``sum C[S, U] prod(a_i, i in S)
 prod(w_j, j in U)`` (the Moebius transform). Partial products that a multiplier drops are zeros of
-``C``, and its compressors leave a few further monomials, so ``C`` is sparse, and its rows of
-small norm make integer factors where the rows of the table itself would not.
+``C``, and its compressors add a few monomials, so ``C`` is sparse. Its rows have small norms and
+give integer factors; the rows of the table itself often do not.
 """
 
 import itertools
@@ -19,8 +19,8 @@ Factors = tuple[Integers, Integers]
 CODES = 256
 _PRIME = 2**31 - 1
 _BITS = 8
-# Coefficients of a 16-bit table stay under 2**32. The bound on coordinates keeps sums of their
-# products exact in int64; larger ones would be of no use for factors of 8 bits.
+# Coefficients of a 16-bit table stay below 2**32. The bound on coordinates keeps sums of their
+# products exact in int64; larger coordinates never lead to factors of 8 bits.
 _MAX_COORDINATE = 2**16
 _MAX_COEFFICIENT = 2**32
 
@@ -35,22 +35,22 @@ def coefficients(table: Integers) -> Integers:
 
 
 def interaction_rank(coefficient: Integers, limit: int) -> int:
-    """Count the terms that a table needs at least, or return ``limit + 1`` if more than ``limit``.
+    """Return a lower bound on the number of terms of a table, at most ``limit + 1``.
 
-    Functions of one operand alone (the first row and column) are not counted. The rank is taken
-    modulo a prime: never more than the true one, and any factorisation is verified later.
+    Functions of one operand alone (the first row and column) are not counted. The bound is the
+    rank modulo a prime, which never exceeds the true rank. Factorisations are verified later.
     """
     return len(_pivots(_interaction(coefficient), limit + 1))
 
 
 def factorisations(coefficient: Integers) -> Iterator[Factors]:
-    """Yield integer factors whose outer products sum to the table, best guesses first.
+    """Yield integer factorisations of the table, the most promising first.
 
-    ``table - activation.T @ weight`` is a function of the activation plus one of the weight; all
-    factors are 0 at code 0. Every yielded pair is exact in this sense.
+    For each of them, ``table - activation.T @ weight`` is a function of the activation plus one of
+    the weight, and all factors are 0 at code 0.
 
     Args:
-        coefficient: What `coefficients` returned.
+        coefficient: The result of `coefficients`.
     """
     block = _interaction(coefficient)
     seen: set[bytes] = set()
@@ -74,7 +74,7 @@ def _interaction(coefficient: Integers) -> Integers:
 
 
 def _plausible(factors: Integers) -> bool:
-    """Whether no factor is far beyond 16 bits, which also means that no product overflowed."""
+    """Whether all factors have about 16 bits at most, which also excludes overflowed products."""
     largest = np.abs(factors).max(axis=1)
     return bool(((largest > 0) & (largest < _MAX_COEFFICIENT)).all())
 
@@ -89,7 +89,7 @@ def _values(monomials: Integers) -> Integers:
 
 
 def _every_row(block: Integers) -> Factors:
-    """Factor ``block`` as ``left.T @ right``: the rows, multiples of another one merged with it.
+    """Factor ``block`` as ``left.T @ right``; rows that are multiples of another share a factor.
 
     Args:
         block: ``(256, 256)`` coefficients.
@@ -105,10 +105,10 @@ def _every_row(block: Integers) -> Factors:
 
 
 def _skeleton(block: Integers) -> Factors | None:
-    """Keep independent rows of `_every_row`, the simplest first, and write the others in them.
+    """Choose independent rows of `_every_row`, the simplest first; express the others in them.
 
     Returns:
-        As many factors as the rank, or None where that takes fractions.
+        As many factors as the rank, or None if that needs fractions.
     """
     left, rows = _every_row(block)
     simplest = np.lexsort((np.abs(rows).sum(axis=1), np.count_nonzero(rows, axis=1)))
@@ -119,10 +119,10 @@ def _skeleton(block: Integers) -> Factors | None:
 
 
 def _reduced_skeleton(block: Integers) -> Factors | None:
-    """Shorten the wide rows of `_skeleton` by multiples of the others.
+    """Subtract multiples of the other rows from the wide rows of `_skeleton`.
 
-    A row that a compressor changed, say ``64 w + (w & 8)``, needs 16 bits by itself, but few
-    beside the row ``w``.
+    A row that a compressor changed, say ``64 w + (w & 8)``, needs 16 bits by itself. If ``w`` is a
+    row as well, ``w & 8`` is left.
     """
     factors = _skeleton(block)
     if factors is None:
@@ -138,7 +138,7 @@ def _reduced_skeleton(block: Integers) -> Factors | None:
 
 
 def _pivots(matrix: Integers, limit: int) -> list[tuple[int, int]]:
-    """Eliminate modulo a prime; return at most ``limit`` pivots, each in the first row left."""
+    """Eliminate modulo a prime; return at most ``limit`` pivots, in the first non-zero rows."""
     rest = matrix % _PRIME
     columns = np.flatnonzero(rest.any(axis=0))
     rest = rest[:, columns]
@@ -159,12 +159,12 @@ def _pivots(matrix: Integers, limit: int) -> list[tuple[int, int]]:
 
 
 def _coordinates(rows: Integers, basis: Integers, columns: list[int]) -> Integers | None:
-    """Write ``rows`` in ``basis`` with integers, or return None where that is impossible."""
+    """Express ``rows`` in ``basis`` with integer coordinates, or return None if that fails."""
     try:
         solved = np.linalg.solve(
             basis[:, columns].T.astype(np.float64), rows[:, columns].T.astype(np.float64)
         ).T
-    except np.linalg.LinAlgError:  # regular modulo the prime, but not in floating point
+    except np.linalg.LinAlgError:  # invertible modulo the prime, but not in floating point
         return None
     share = np.rint(solved)
     if not np.isfinite(share).all() or np.abs(share).max(initial=0) > _MAX_COORDINATE:

@@ -10,10 +10,10 @@ from axopt.kernels.residual import CLASSES, Residual
 from axopt.kernels.terms import Terms
 
 BLOCK = 16
-"""Output channels that a kernel sums side by side."""
+"""Output channels in a block of packed weights (AXK_LANES in csrc/axk.h)."""
 
 LANES = 256
-"""Output channels whose look-ups a kernel does side by side (AXK_TILE_M in csrc/axk.h)."""
+"""Output channels that a look-up kernel processes together (AXK_TILE_M in csrc/axk.h)."""
 
 T = TypeVar("T", bound=np.integer)
 
@@ -47,7 +47,7 @@ class PackedTerms:
 def pack_dense(
     terms: Terms, codes: NDArray[np.uint8], groups: int, code_bytes: int
 ) -> PackedTerms:
-    """Pack for the kernels that sum over channels.
+    """Pack weight factors for the kernels that sum over channels.
 
     Args:
         terms: The decomposition of the table.
@@ -75,10 +75,10 @@ def pack_classes(
         residual: The decomposition of the table.
         codes: Weight codes, ``(out_channels, channels // groups, kernel_h, kernel_w)``.
         groups: Independent groups of channels.
-        code_bytes: Of a weight beside which they are read.
+        code_bytes: As in `pack_dense`.
 
     Returns:
-        One axis; to every class 16 times the weight's position in its unit was added.
+        ``(weights,)`` uint8: the class plus 16 times the weight's position in its unit.
     """
     unit = _UNIT_BYTES // code_bytes
     packed = _in_units(residual.weight_class[codes][None], groups, unit)
@@ -86,7 +86,7 @@ def pack_classes(
 
 
 def _in_units(factors: NDArray[T], groups: int, unit: int) -> NDArray[T]:
-    """Fill blocks and units up, and put the 16 channels of a block beside each other.
+    """Pad blocks and units, and make the 16 channels of a block adjacent.
 
     Args:
         factors: ``(terms, out_channels, channels, kernel_h, kernel_w)``.
@@ -94,7 +94,7 @@ def _in_units(factors: NDArray[T], groups: int, unit: int) -> NDArray[T]:
         unit: Factors in a unit.
 
     Returns:
-        Group, block, ky, kx, unit, output of the block, factor of the unit.
+        ``(groups, blocks, kernel_h, kernel_w, units, 16, unit)``.
     """
     count, outputs, channels, *kernel = factors.shape
     per_group = outputs // groups
@@ -110,11 +110,11 @@ def _in_units(factors: NDArray[T], groups: int, unit: int) -> NDArray[T]:
 def pack_depthwise(
     terms: Terms, codes: NDArray[np.uint8], zero_point: NDArray[np.int64] | None
 ) -> PackedTerms:
-    """Pack for the kernel of layers with one channel in and out of every group.
+    """Pack weight factors for layers with one channel in and out of every group.
 
-    Sums of activation codes differ from channel to channel there, so what multiplies them
-    - the weight's zero point, and the row part of the terms - goes into the weights of a term
-    whose map is the code itself. Weights that leave 8 bits thereby are cut into several terms.
+    The sums of activation codes differ from channel to channel in such a layer. Their factors, the
+    weight's zero point and ``activation_scale``, therefore become weights of a term whose map is
+    the (masked) code. Weights that then exceed 8 bits are cut into several terms.
 
     Args:
         terms: The decomposition of the table.
@@ -149,7 +149,7 @@ def pack_channel_lanes(codes: NDArray[np.uint8], groups: int) -> NDArray[np.uint
         groups: Independent groups of channels.
 
     Returns:
-        One axis: group, block of 256 outputs, tap, channel, output.
+        One axis, in the order of group, block of 256 outputs, tap, channel, output.
     """
     channels, depth = len(codes) // groups, codes[0].size
     blocks = -(-channels // LANES)
@@ -160,7 +160,7 @@ def pack_channel_lanes(codes: NDArray[np.uint8], groups: int) -> NDArray[np.uint
 
 
 def _bytes_of(weight: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Write integers as sums of as few int8 as all of them need, at least one."""
+    """Write integers as sums of int8, of the smallest number that suffices for all; at least 1."""
     pieces = []
     while True:
         piece = weight.clip(-128, 127)
@@ -171,7 +171,7 @@ def _bytes_of(weight: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _mask_codes(maps: NDArray[np.uint8]) -> NDArray[np.int16]:
-    """M where a map is ``code & m``, else -1; a map's value at 255 is the only candidate."""
+    """Return m for each map that is ``code & m``, else -1; m is the map's value at 255."""
     masks = maps[:, 255].astype(np.int16)
     is_mask = (maps == (_CODES & masks[:, None])).all(1)
     return np.where(is_mask, masks, -1).astype(np.int16)

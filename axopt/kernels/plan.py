@@ -1,4 +1,4 @@
-"""Find how the products of a table are formed: as exact separable terms, or looked up."""
+"""Find how the products of a table are computed: by exact separable terms, or looked up."""
 
 import functools
 import hashlib
@@ -14,7 +14,7 @@ from axopt.kernels.table import PackedTable, checked_table
 from axopt.kernels.terms import Terms, find_terms
 
 MAX_TERMS = 8
-"""With more terms, looking up the products is faster on every processor."""
+"""Most terms of a plan; with more, looking up the products is faster on every processor."""
 
 _CACHED_PLANS = 256
 _CODES = np.arange(256)
@@ -23,7 +23,7 @@ _OPERANDS = "(a, w are codes 0..255)"
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What the kernels need to know of a table; made by `plan`.
+    """A table with its exact decompositions, as the kernels use it; made by `plan`.
 
     Attributes:
         table: The products, ``(256, 256)`` int32; rows are activation codes.
@@ -92,7 +92,7 @@ def _product_names(terms: Terms) -> list[str]:
 
 
 def _factor_name(weights: NDArray[np.int8]) -> str:
-    """The weight factor, as a masked operand where it is one."""
+    """Return a text for the weight factor: a masked operand if it is one, else a general name."""
     for mask in range(256):
         masked = _CODES & mask
         for offset in (0, 128):
@@ -102,7 +102,7 @@ def _factor_name(weights: NDArray[np.int8]) -> str:
 
 
 def plan(table: NDArray[np.integer]) -> Plan:
-    """Find exact ways to form the products of a table, or return those found before.
+    """Find exact ways to compute the products of a table, or return those found before.
 
     Args:
         table: Products, ``(256, 256)``, any integer dtype; ``table[i, j]`` is the product of
@@ -131,7 +131,7 @@ def plan(table: NDArray[np.integer]) -> Plan:
     entries.flags.writeable = False
     terms = find_terms(entries, max_terms=MAX_TERMS)
     if terms is not None and len(terms.weight) == 0:
-        terms = None  # a table without products to speak of: looked up like any other
+        terms = None  # a table that needs no term is looked up
     found = Plan(entries, terms, find_residual(entries), PackedTable.of(entries))
     with _lock:
         _plans[key] = found

@@ -35,7 +35,7 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
 
     Raises:
         ArgumentError: If a tensor has another dtype, device or number of axes, or ``k`` differs.
-        AccumulatorError: If ``k`` products may leave int32.
+        AccumulatorError: If a sum of ``k`` products may exceed int32.
         MemoryError: If the result or a tile cannot be allocated.
 
     Example:
@@ -55,7 +55,7 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
     check_depth(k, table.k_max)
     if min(m, n, k) == 0:
         return _new_output((m, n), empty=True)
-    # One line of m pixels with k channels, and a 1x1 kernel.
+    # A convolution of one line of m pixels with k channels by a 1x1 kernel.
     sums = _sum_codes(a.T.reshape(1, k, 1, m), w.reshape(n, k, 1, 1), table, (1, m), Window())
     return sums.view(m, n)
 
@@ -86,8 +86,8 @@ def conv2d_codes(
 
     Raises:
         ArgumentError: If a tensor has another dtype, device or number of axes, the shapes do not
-            fit each other, or a step is not a positive integer.
-        AccumulatorError: If the products of one window may leave int32.
+            fit each other, or a stride, dilation or group count is not a positive integer.
+        AccumulatorError: If the sum of one window's products may exceed int32.
         MemoryError: If the result or a tile cannot be allocated.
 
     Example:
@@ -146,14 +146,14 @@ def lut_gemm(
     Args:
         a: First operands, ``(m, k)`` integers: -128..127 for a signed multiplier, else 0..255.
         w: Second operands, ``(k, n)`` integers of the same range.
-        multiplier: Forms every product; sums are exact.
+        multiplier: Computes every product; sums are exact.
 
     Returns:
-        ``(m, n)`` int32, bit-exact.
+        ``(m, n)`` int32, the exact sums of the multiplier's products.
 
     Raises:
         ArgumentError: If an operand is not a matrix of integers in range or ``k`` differs.
-        AccumulatorError: If ``k`` products may leave int32.
+        AccumulatorError: If a sum of ``k`` products may exceed int32.
 
     Example:
         >>> import numpy as np
@@ -226,7 +226,7 @@ def _check_groups(x: Tensor, w: Tensor, groups: int) -> None:
 
 
 def check_depth(k: int, k_max: int) -> None:
-    """Raise `AccumulatorError` if sums of depth ``k`` may leave int32."""
+    """Raise `AccumulatorError` if sums of depth ``k`` may exceed int32."""
     if k > k_max:
         raise AccumulatorError(
             f"a sum of K = {k} products may leave int32: this table allows K <= {k_max}."
@@ -234,11 +234,11 @@ def check_depth(k: int, k_max: int) -> None:
 
 
 def _new_output(shape: tuple[int, ...], *, empty: bool) -> Tensor:
-    """Allocate the result; zeros where no product enters it."""
+    """Allocate the result; it is filled with zeros if the depth is 0."""
     n_bytes = math.prod(shape) * torch.int32.itemsize
     if n_bytes > _MAX_BYTES:
         raise ArgumentError(f"the result of shape {shape} must be under 2**63 bytes.")
     try:
         return (torch.zeros if empty else torch.empty)(shape, dtype=torch.int32)
-    except RuntimeError as error:  # what torch raises where memory is short
+    except RuntimeError as error:  # torch raises this if memory is short
         raise MemoryError(f"no memory for a result of shape {shape} ({n_bytes} bytes)") from error

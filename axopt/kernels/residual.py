@@ -1,10 +1,10 @@
-"""Exact decompositions of product tables into one product and a small non-negative residual.
+"""Exact decompositions of product tables into one product minus a small non-negative residual.
 
-Multipliers that drop or simplify partial products of the low bits of both operands multiply like
-an ordinary one, less something that depends on those bits only. Where at most 16 kinds of
-weight codes differ in it, it is a row of 16 bytes for every activation code, which processors
-look up in registers: cheaper than the terms that an exact sum of products takes from the third
-on. Found from the table alone.
+A multiplier that drops or simplifies partial products of the low bits of both operands computes an
+ordinary product minus a residual that depends on those bits only. If the weight codes fall into at
+most 16 classes of equal residuals, the residuals of an activation code are a row of 16 bytes,
+which processors look up in registers. This is cheaper than three or more separable terms. The
+search reads only the table.
 """
 
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from axopt.kernels.terms import Terms
 T = TypeVar("T", bound=np.integer)
 
 CLASSES = 16
-"""Kinds of weight codes: the entries that a byte shuffle chooses from."""
+"""Most classes of weight codes: a byte shuffle chooses from 16 entries."""
 
 LARGEST = 127
-"""Of the residual: two of them are added in a byte."""
+"""Largest residual: the sum of two fits a byte."""
 
 _CODES = np.arange(256)
 _HALF = 128
@@ -37,9 +37,8 @@ class Residual:
 
     Attributes:
         term: One separable term.
-        rows: What is taken off, per activation code and weight class, ``(256, 16)`` uint8,
-            0..127.
-        weight_class: ``(256,)`` uint8, 0..15.
+        rows: Residual of each activation code and weight class, ``(256, 16)`` uint8, 0..127.
+        weight_class: Class of each weight code, ``(256,)`` uint8, 0..15.
     """
 
     term: Terms
@@ -48,7 +47,7 @@ class Residual:
 
     @property
     def maximum(self) -> int:
-        """The most that is taken off a product."""
+        """The largest residual."""
         return int(self.rows.max())
 
     def table(self) -> NDArray[np.int32]:
@@ -57,10 +56,10 @@ class Residual:
 
 
 def find_residual(table: NDArray[np.int32]) -> Residual | None:
-    """Decompose a table into a product of masked codes and a residual, or return None.
+    """Decompose a table into a product of masked codes minus a residual, or return None.
 
-    The result was compared with the table on all 65,536 entries. A table that is one
-    product has no residual.
+    The result has been compared with the table on all 65,536 entries. A table that is one product
+    has no residual.
 
     Args:
         table: Products, ``(256, 256)``; ``table[a, w]`` belongs to activation code ``a`` and
@@ -75,7 +74,7 @@ def find_residual(table: NDArray[np.int32]) -> Residual | None:
 
 
 def _products() -> Iterator[Terms]:
-    """Products of operands without their lowest bits, of signed and of unsigned multipliers."""
+    """Yield products of operands without their lowest bits, signed and unsigned."""
     for scale in (0, _HALF):  # unsigned: a * w = a * (w - 128) + 128 * a
         for dropped in range(7):
             for bits in range(dropped + 1):
@@ -97,7 +96,7 @@ def _product(a_bits: int, w_bits: int, scale: int) -> Terms:
 
 
 def _less(term: Terms, entries: Integers) -> Residual | None:
-    """What `term` exceeds the table by, up to an offset per weight, if it is a residual."""
+    """Return ``term`` minus the table, up to an offset per weight, if that is a residual."""
     excess = term.table() - entries
     least = excess.min(axis=0)
     excess -= least

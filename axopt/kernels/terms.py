@@ -1,9 +1,9 @@
-"""Exact decompositions of product tables into few products of 8-bit factors.
+"""Exact decompositions of product tables into a few products of 8-bit factors.
 
-Such a table needs no look-up: its sums are ordinary integer matrix products, unsigned 8-bit
-activations times signed 8-bit weights, over `len(Terms.weight)` masked or mapped copies of the
-operands. Broken-array multipliers, which drop partial products, and arrays with a few
-approximate compressors are of this kind; they are found from the table alone.
+A table with such a decomposition needs no look-up: its sums are ordinary integer matrix products,
+unsigned 8-bit activations times signed 8-bit weights, over `len(Terms.weight)` masked or mapped
+copies of the operands. Broken-array multipliers, which drop partial products, and arrays with a
+few approximate compressors have one. The search reads only the table.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ Product = tuple[Integers, Integers]
 _CODES = np.arange(256)
 _BIT_CODES = 1 << np.arange(8)
 _U8_MAX, _S8_MIN, _S8_MAX = 255, -128, 127
-_FAR = 2**31  # further than any shift that `_place` considers
-_MAX_PARTS = 4  # products that one pair of factors may be cut into
+_FAR = 2**31  # larger than any shift that `_place` considers
+_MAX_PARTS = 4  # most products that one pair of factors may be cut into
 _MIN_ENTRY, _MAX_ENTRY = -(2**15), 2**16 - 1
 
 
@@ -37,9 +37,9 @@ class Terms:
     Attributes:
         activation: Factor of each activation code per term, ``(r, 256)`` uint8.
         weight: Factor of each weight code per term, ``(r, 256)`` int8.
-        weight_offset: What is added per weight, ``(256,)`` int32.
-        activation_scale: What the masked activation code is multiplied by; 0 for signed
-            multipliers that only drop partial products.
+        weight_offset: Part of the product that depends on the weight alone, ``(256,)`` int32.
+        activation_scale: Factor of the masked activation code; 0 for signed multipliers that
+            only drop partial products.
         activation_mask: Bits of the activation code, 0..255.
     """
 
@@ -62,15 +62,15 @@ class Terms:
 
 
 def find_terms(table: NDArray[np.integer], *, max_terms: int = 8) -> Terms | None:
-    """Decompose a table into few terms, or return None if none were found.
+    """Decompose a table into a few terms, or return None if no decomposition is found.
 
-    The result was compared with the table on all 65,536 entries. The same table always
+    The result has been compared with the table on all 65,536 entries. The same table always
     gives the same terms.
 
     Args:
         table: Products, ``(256, 256)``, any integer dtype, -32768..65535; ``table[a, w]`` belongs
             to activation code ``a`` and weight code ``w``.
-        max_terms: Most terms that are of use, >= 0. A constant table takes none.
+        max_terms: Largest number of terms to accept, >= 0. A constant table has none.
 
     Raises:
         ArgumentError: If an argument breaks its rule.
@@ -113,7 +113,7 @@ def _mask_of(factor: NDArray[np.integer]) -> int | None:
 
 
 def _fit(entries: Integers, activation: Integers, weight: Integers, limit: int) -> Terms | None:
-    """Turn exact factors of any size into at most ``limit`` terms of 8-bit factors, or None."""
+    """Turn exact factors of any width into at most ``limit`` terms of 8-bit factors, or None."""
     pieces: list[Product] = []
     for f, g in zip(activation, weight, strict=True):
         narrow = _narrow(f, g)
@@ -141,8 +141,8 @@ def _fit(entries: Integers, activation: Integers, weight: Integers, limit: int) 
 def _narrow(f: Integers, g: Integers) -> list[Product] | None:
     """Write ``f[a] g[w]``, up to functions of ``a`` and of ``w``, as few products that fit.
 
-    The left factors are 0..255; the right ones span at most 255, so that they fit int8 after a
-    shift. Masks go first, then what needs no shift.
+    Left factors are 0..255. Right factors span at most 255, so they fit int8 after a shift.
+    Candidates whose left factor is a mask come first, then those that need no shift.
     """
     f_divisor, g_divisor = int(np.gcd.reduce(f)), int(np.gcd.reduce(g))
     f, g, factor = f // f_divisor, g // g_divisor, f_divisor * g_divisor
@@ -200,19 +200,20 @@ def _spans_8_bits(part: Product) -> bool:
 
 
 def _place(left: Integers, right: Integers, column: Integers) -> tuple[Integers, Integers]:
-    """Choose what to add to each right factor so that it fits int8.
+    """Choose the shift of each right factor that makes it fit int8.
 
-    Adding d to the right factor of a term takes ``d * left[term]`` from ``column``, the part of
-    the table that depends on the activation alone.
+    Adding d to the right factor of a term subtracts ``d * left[term]`` from ``column``, the part
+    of the table that depends on the activation alone.
 
     Returns:
-        The summands, ``(r,)``, and what they leave of ``column``: a constant, or for disjoint
-        masks a multiple of a masked code, or anything.
+        The shifts, ``(r,)``, and the remainder of ``column``: ideally a constant or, for disjoint
+        masks, a multiple of a masked code.
     """
     least, most = _S8_MIN - right.min(axis=1), _S8_MAX - right.max(axis=1)
     ideal = _combination(left, column)
-    # A right factor of unsigned operands misses its place, by 128 for ``w`` itself. Where the
-    # left factors are disjoint masks, one common miss leaves a multiple of a masked code.
+    # A right factor of unsigned operands cannot take its ideal shift: ``w`` itself misses by 128.
+    # If the left factors are disjoint masks, a common difference leaves a multiple of a masked
+    # code.
     lowest, highest = ideal - most, ideal - least
     must = (lowest > 0) | (highest < 0)
     common = np.clip(0, lowest[must].max(initial=-_FAR), highest[must].min(initial=_FAR))
