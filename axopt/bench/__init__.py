@@ -1,4 +1,4 @@
-"""How fast emulation is on this machine: whole networks and single kernels, beside torch."""
+"""Measure the speed of emulation on this machine: whole networks and single kernels, and torch."""
 
 from axopt.bench.contenders import instruction_sets_in, names_for
 from axopt.bench.kernels import KernelResult, bench_kernels

@@ -1,9 +1,9 @@
-"""What the kernels are compared with, and the kernels themselves, on one layer.
+"""The kernels and the computations that they are compared with, on one layer.
 
-A contender makes, from the operands of a layer, the function that is timed; None where it has no
-way to compute that layer. Preparation that a network does once (packing weights, converting
-types) stays outside the timed function. Everything but the scalar loop and torch's int8 product
-goes from float activations to float results, quantisation included.
+A contender takes the operands of a layer and returns the function to be timed, or None if it
+cannot compute that layer. Preparation that a network does once (packing weights, converting
+types) stays outside the timed function. All contenders except the scalar loop and torch's int8
+product compute float results from float activations, quantisation included.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Contender = Callable[[Operands], Callable[[], object] | None]
 
 FP32, INT8, SCALAR = "torch fp32", "torch int8", "scalar look-up"
 _SCALE = 1 / 128
-_TERMS = {1: "mul8s_1KV8", 3: "mul8s_1KVA", 5: "mul8s_1KX2"}  # number of terms: a multiplier
+_TERMS = {1: "mul8s_1KV8", 3: "mul8s_1KVA", 5: "mul8s_1KX2"}  # number of terms -> multiplier
 _RESIDUAL = "mul8s_1KX2"
-_ARBITRARY = "mul8u_L40"  # rank 193: no kernel can take a shortcut
+_ARBITRARY = "mul8u_L40"  # rank 193: its products must be looked up
 _LOOK_UPS: tuple[Method, ...] = ("rows", "pixel_lanes", "channel_lanes")
 
 
 def contenders() -> dict[str, Contender]:
-    """Name -> contender: torch and the scalar loop, then "instruction set: kernel"."""
+    """Return name -> contender: torch and the scalar loop, then "instruction set: kernel"."""
     found: dict[str, Contender] = {FP32: _fp32, INT8: _int8, SCALAR: _scalar}
     for isa in kernels.available():
-        if isa == "reference":  # right, and far too slow to wait for
+        if isa == "reference":  # far too slow to be measured
             continue
         for count, multiplier in _TERMS.items():
             name = f"{isa}: {count} term{'s' * (count > 1)}"
@@ -47,7 +47,7 @@ def contenders() -> dict[str, Contender]:
 
 
 def _fp32(operands: Operands) -> Callable[[], object]:
-    """FP32 convolution, channels last; a matrix product for a linear layer."""
+    """Return an FP32 convolution, channels last; a matrix product for a linear layer."""
     shape = operands.shape
     x, w = _values(operands), (operands.weight_codes.float() - 128) * _SCALE
     if shape.side == shape.kernel == 1:
@@ -66,7 +66,7 @@ def _fp32(operands: Operands) -> Callable[[], object]:
 
 
 def _int8(operands: Operands) -> Callable[[], object] | None:
-    """The int8 matrix product of the layer's size, without the gathering of windows."""
+    """Return torch's int8 matrix product of the layer's size, without gathering windows."""
     shape = operands.shape
     if shape.depthwise:
         return None
@@ -79,13 +79,13 @@ def _int8(operands: Operands) -> Callable[[], object] | None:
 
     try:
         product()
-    except (AttributeError, RuntimeError):  # not on this build, or not of this size
+    except (AttributeError, RuntimeError):  # missing in this build, or it refuses this size
         return None
     return product
 
 
 def _scalar(operands: Operands) -> Callable[[], object]:
-    """One look-up a product in a scalar loop, on one thread and on windows gathered before."""
+    """Return a scalar loop of one look-up per product: one thread, windows gathered before."""
     shape = operands.shape
     windows = functional.unfold(operands.padded_codes().float(), shape.kernel, stride=shape.stride)
     split = windows.int().view(len(operands.codes), shape.groups, shape.depth, -1)
@@ -103,10 +103,10 @@ def _scalar(operands: Operands) -> Callable[[], object]:
 def _convolution(
     isa: str, name: str, method: Method, operands: Operands
 ) -> Callable[[], object] | None:
-    """A whole emulated convolution by one method, on one instruction set."""
+    """Return a whole emulated convolution by one method, on one instruction set."""
     shape, multiplier = operands.shape, load_library()[name]
     if method in ("rows", "residual") and shape.depthwise:
-        return None  # they are for many output channels
+        return None  # product rows need many output channels
     scale = torch.tensor(_SCALE)
     with kernels.force_isa(isa):
         convolution = kernels.Convolution(
@@ -131,7 +131,7 @@ def instruction_sets_in(names: Iterable[str]) -> list[str]:
     """List the instruction sets that contenders of these names run on.
 
     Args:
-        names: Of contenders, as in `KernelResult.gmacs_per_s`.
+        names: Names of contenders, as in `KernelResult.gmacs_per_s`.
 
     Returns:
         Instruction sets, each once.
@@ -149,7 +149,7 @@ def names_for(isa: str, names: Iterable[str]) -> dict[str, str]:
 
     Args:
         isa: Name of the instruction set.
-        names: Of contenders.
+        names: Names of contenders.
 
     Returns:
         Name of a contender -> the name without its instruction set.

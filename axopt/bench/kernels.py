@@ -1,4 +1,4 @@
-"""Speed of every kernel on single layers, in multiply-accumulates a second."""
+"""Speed of every kernel on single layers, in multiply-accumulates per second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from axopt.bench.timing import Variant, interleaved, torch_threads
 
 _logger = logging.getLogger(__name__)
 
-_MIN_MS = 5.0  # short calls are repeated until the clock and the scheduler hardly matter
+_MIN_MS = 5.0  # shorter calls are repeated, so that clock and scheduler hardly matter
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class KernelResult:
 
     Attributes:
         shape: Name of the layer.
-        images: Images at a time.
-        threads: Of torch and the kernels.
+        images: Images per call.
+        threads: Number of threads of torch and the kernels.
         macs: Multiplications of one call.
-        gmacs_per_s: Contender -> 10**9 multiply-accumulates a second, from the median time;
-            None where it cannot compute this layer.
+        gmacs_per_s: Contender -> 10**9 multiply-accumulates per second, from the median time;
+            None if it cannot compute this layer.
 
     Example:
         >>> speeds = {"torch fp32": 61.9, "scalar": None}
@@ -52,12 +52,12 @@ def bench_kernels(
     shapes: Sequence[LayerShape] | None = None,
     among: Mapping[str, Contender] | None = None,
 ) -> list[KernelResult]:
-    """Measure every contender on every layer; those of one layer take turns.
+    """Measure every contender on every layer; contenders of one layer are timed in turn.
 
     Args:
-        batch: Images at a time; fewer where a layer is large.
+        batch: Images per call; large layers take fewer.
         threads: Numbers of threads to measure with.
-        repeats: Rounds that count, after one that warms up.
+        repeats: Timed rounds, after one round of warm-up.
         shapes: The layers; `SHAPES` by default.
         among: The contenders; all that this machine supports by default.
 

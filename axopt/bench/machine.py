@@ -1,4 +1,4 @@
-"""What a measurement depends on besides the code: processor, instruction sets, versions."""
+"""Describe the machine of a measurement: processor, instruction sets, versions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FLAGS = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """Describe what a measurement depends on besides the code.
+    """Describe the machine and the software that a measurement depends on.
 
     Returns:
         Processor, cores, instruction sets and versions as plain values, for JSON.
@@ -56,7 +56,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _processor() -> tuple[str, set[str]]:
-    """Model name and flags of the first processor; what Python knows where /proc is missing."""
+    """Return model name and flags of the first processor; without /proc, what Python reports."""
     try:
         text = _CPU_INFO.read_text("utf-8", errors="replace")
     except OSError:

@@ -1,17 +1,17 @@
 """Peak memory of a forward pass, measured in a process of its own.
 
-A fresh (spawned) process builds the network, notes its resident set, lets the kernel forget the
-peak so far, runs two forward passes on a batch that is in memory already, and reads the peak:
-``VmHWM`` of /proc/self/status, less the resident set before. So the growth holds the activations,
-all temporaries and what is packed or cached at first use, but neither the float weights nor torch
-itself, which the trace of one image has started up by then.
+A fresh (spawned) process builds the network, reads its resident set, resets the peak, runs two
+forward passes on a batch that is already in memory, and reads the peak: ``VmHWM`` of
+/proc/self/status. The result is the peak minus the resident set before. It contains the
+activations, all temporaries and everything packed or cached at first use. It does not contain the
+float weights or torch itself, which has been initialised by the trace of one image.
 
-glibc is told to take large blocks from the system and to return them at once. By itself it raises
-that threshold with use, keeps large blocks and fragments them, and the peak then depends on the
-order of allocations more than on what is alive.
+glibc is told to take large blocks from the system and to return them at once. By default it raises
+that threshold with use, keeps large blocks and fragments them. The peak then depends more on the
+order of allocations than on the live data.
 
-``getrusage`` would not do: on Linux ``ru_maxrss`` of a child starts from the peak of its parent,
-and it cannot be reset after the calibration.
+``getrusage`` is of no use here: on Linux, ``ru_maxrss`` of a child starts from the peak of its
+parent, and it cannot be reset after the calibration.
 """
 
 from __future__ import annotations
@@ -39,29 +39,30 @@ _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"
 _LARGE_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-_FORWARDS = 2  # the first one fills caches, the second one runs beside them
+_FORWARDS = 2  # the first pass fills caches, which the second pass has in memory
 
 
 def peak_growth_mb(
     network: str, multiplier: Multiplier | None, *, batch: int, threads: int
 ) -> float | None:
-    """Megabytes (10**6 bytes) by which a forward pass grows a process at most.
+    """Measure the peak growth of a process in a forward pass, in megabytes (10**6 bytes).
 
     Args:
         network: Name of the network.
         multiplier: The multiplier in all layers; None measures the FP32 model.
         batch: Samples of the forward pass.
-        threads: Of torch and the kernels.
+        threads: Number of threads of torch and the kernels.
 
     Returns:
-        None where the system does not tell (it takes /proc of Linux), or ends the process.
+        The growth; None if the system does not report it (this needs Linux's /proc) or kills the
+        process.
     """
-    # spawn: a fork after an OpenMP region hangs the child, and would inherit our memory
+    # spawn: a forked child would hang after an OpenMP region, and would inherit our memory
     context = multiprocessing.get_context("spawn")
     with _environment(_LARGE_BLOCKS), ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(_measure, network, multiplier, batch, threads).result()
-        except BrokenProcessPool:  # killed, most likely for want of memory
+        except BrokenProcessPool:  # killed, most likely because memory ran out
             key = "FP32" if multiplier is None else multiplier.key
             _logger.warning("%s, %s: the process that measures memory was killed", network, key)
             return None
@@ -104,7 +105,7 @@ def _measure(name: str, multiplier: Multiplier | None, batch: int, threads: int)
 
 
 def _forget_peak() -> bool:
-    """Let the peak start from the present resident set; False where the system cannot."""
+    """Reset the peak to the present resident set; False if the system cannot."""
     try:
         _CLEAR_REFS.write_text(_FORGET_PEAK)
     except OSError:

@@ -1,4 +1,4 @@
-"""The networks that are measured, their inputs, and the FP32 model that they are compared with."""
+"""The networks that are measured, their inputs, and the FP32 models they are compared with."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Network:
     """A network to measure.
 
     Attributes:
-        build: Makes it, in evaluation mode.
-        shape: Of the input of one sample: channels, height and width of an image, or features.
-        words: Where it reads words, how many it knows; inputs are numbers of them.
+        build: Returns the model, in evaluation mode.
+        shape: Shape of one sample: channels, height and width of an image, or features.
+        words: Size of the vocabulary of a network that reads words; inputs are word numbers.
     """
 
     build: Callable[[], nn.Module]
@@ -41,11 +41,11 @@ class Network:
     words: int | None = None
 
     def batch(self, batch: int) -> int:
-        """Samples at a time: large images come in batches 16 times smaller, at least one."""
+        """Return the samples per call: a sixteenth of ``batch`` for large images, at least 1."""
         return max(1, batch // _LARGE_DIVISOR) if _LARGE_IMAGE in self.shape else batch
 
     def inputs(self, count: int) -> Tensor:
-        """The same samples each time: ``(count, *shape)`` float32 in [0, 1], or int64 words.
+        """Return the same samples each time: ``(count, *shape)`` float32 in [0, 1] or int64 words.
 
         Images are channels last.
         """
@@ -58,16 +58,16 @@ class Network:
 
 
 def untrained(build: Callable[[], nn.Module], inputs: Tensor) -> nn.Module:
-    """A network with weights from a fixed seed, in evaluation mode.
+    """Return a network with weights from a fixed seed, in evaluation mode.
 
-    Its batch norms have seen ``inputs``, so that activations have realistic ranges.
+    Its batch norms have the statistics of ``inputs``, so that activations have realistic ranges.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
         model = build()
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = 1.0  # the last batch alone
+                module.momentum = 1.0  # statistics of the last batch alone
         model.train()
         with torch.no_grad():
             model(inputs)
@@ -75,12 +75,12 @@ def untrained(build: Callable[[], nn.Module], inputs: Tensor) -> nn.Module:
 
 
 def _trained(name: str, shape: tuple[int, ...], words: int | None = None) -> Network:
-    """A model of the zoo with its weights."""
+    """Return a model of the zoo with its weights."""
     return Network(lambda: create_model(name), shape, words)
 
 
 def _large(build: Callable[[], nn.Module]) -> Network:
-    """A network for images of 224x224, without training."""
+    """Return an untrained network for images of 224x224."""
     network = Network(lambda: untrained(build, network.inputs(_CALIBRATION_SAMPLES)), _LARGE)
     return network
 
@@ -101,14 +101,14 @@ NETWORKS = {
     "vgg11_half_224": _large(lambda: Vgg(HALF_VGG11, input_size=_LARGE_IMAGE)),
     "mobilenetv2_224": _large(MobileNetV2),
 }
-"""Name -> network. The values of weights hardly matter to the time."""
+"""Name -> network. The values of the weights hardly affect the time."""
 
 QUICK_NETWORKS = ("resnet20", "vgg_small", "mobilenetv2_small")
 DEFAULT_NETWORKS = (*QUICK_NETWORKS, "resnet20_224", "vgg11_half_224", "mobilenetv2_224")
 
 
 def find_network(name: str) -> Network:
-    """The network of that name.
+    """Return the network of that name.
 
     Raises:
         ArgumentError: If there is none.
@@ -119,16 +119,16 @@ def find_network(name: str) -> Network:
 
 
 def folded_float(network: Network, model: nn.Module) -> nn.Module:
-    """The FP32 model that emulation is compared with: batch norms folded, channels last.
+    """Return the FP32 model that emulation is compared with: batch norms folded, channels last.
 
     Args:
-        network: What it is.
-        model: In evaluation mode; it is copied.
+        network: The network of ``model``.
+        model: The float model, in evaluation mode; it is copied.
     """
     module = folded_copy(model, network.inputs(1))
     return module.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def emulated_network(network: Network, model: nn.Module) -> EmulatedModel:
-    """The emulated model, calibrated on a few random samples."""
+    """Return the emulated model, calibrated on a few random samples."""
     return prepare(model, [network.inputs(_CALIBRATION_SAMPLES)])

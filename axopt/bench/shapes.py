@@ -14,17 +14,17 @@ _MAX_CALL_MACS = 320_000_000  # a scalar loop takes about a third of a second
 
 @dataclass(frozen=True)
 class LayerShape:
-    """A convolution, or a linear layer as one of 1x1 images.
+    """A convolution, or a linear layer as a convolution of 1x1 images.
 
     Attributes:
-        name: What it is, for tables.
-        channels: Of the input.
-        out_channels: Of the output.
+        name: Name in tables.
+        channels: Channels of the input.
+        out_channels: Channels of the output.
         side: Height and width of the input.
         kernel: Side of the kernel; it is padded to keep the size at stride 1.
         stride: Rows and columns between windows.
         depthwise: Whether every channel is filtered by itself.
-        images: Images at a time; None takes the batch that is asked for.
+        images: Images per call; None uses the batch that the caller asks for.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LayerShape:
 
     @property
     def groups(self) -> int:
-        """Groups of the convolution."""
+        """Groups of the convolution: one per channel if it is depthwise, else 1."""
         return self.channels if self.depthwise else 1
 
     @property
@@ -62,7 +62,7 @@ class LayerShape:
         return self.out_channels * self.out_side**2 * self.depth
 
     def batch(self, batch: int) -> int:
-        """Images of one call: no more than what a slow kernel does in reasonable time."""
+        """Return the images per call: fewer than ``batch`` if a slow kernel would take too long."""
         return self.images or max(1, min(batch, _MAX_CALL_MACS // self.image_macs))
 
 
@@ -85,7 +85,7 @@ SHAPES = (
     LayerShape("resnet20 stage 1, 224x224, batch 1", 16, 16, 224, images=1),
     LayerShape("linear 4096, batch 1", 4096, 512, 1, kernel=1, images=1),
 )
-"""Layers of the networks of `bench.networks`; the widest linear layer is of VGG's kind."""
+"""Layers of the networks of `bench.networks`, and a linear layer as wide as VGG's."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Operands:
 
     Attributes:
         shape: The layer.
-        codes: Activation codes 128..255, as after ReLU on a signed multiplier, not padded:
+        codes: Activation codes 128..255, as after a ReLU with a signed multiplier, not padded:
             ``(N, C, H, W)`` uint8, channels last.
-        weight_codes: ``(O, C // groups, K, K)`` uint8.
+        weight_codes: Weight codes, ``(O, C // groups, K, K)`` uint8.
     """
 
     shape: LayerShape
@@ -105,7 +105,7 @@ class Operands:
 
     @classmethod
     def of(cls, shape: LayerShape, batch: int) -> Operands:
-        """The same operands each time, for ``batch`` images or what the shape limits it to."""
+        """Return the same operands each time, for ``batch`` images or fewer of a large layer."""
         generator = torch.Generator().manual_seed(_SEED)
         x_size = (shape.batch(batch), shape.channels, shape.side, shape.side)
         w_size = (shape.out_channels, shape.channels // shape.groups, shape.kernel, shape.kernel)
@@ -119,6 +119,6 @@ class Operands:
         return len(self.codes) * self.shape.image_macs
 
     def padded_codes(self) -> Tensor:
-        """The activation codes with a border of zeros, which are code 128."""
+        """The activation codes with a border of code 128, which represents zero."""
         p = self.shape.padding
         return functional.pad(self.codes, (p, p, p, p), value=128)

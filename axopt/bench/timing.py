@@ -1,4 +1,4 @@
-"""Times of several variants of one computation, taken in turn so that noise hits all alike."""
+"""Time several variants of one computation in turn, so that noise affects all of them alike."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Variant:
     """One way to compute something.
 
     Attributes:
-        run: What is timed.
+        run: The function that is timed.
         set_up: Called before each timing, not timed.
     """
 
@@ -35,18 +35,18 @@ def interleaved(
     min_ms: float = 0.0,
     after_round: Callable[[int], None] = lambda done: None,
 ) -> dict[str, list[float]]:
-    """Time every variant once a round, for ``repeats`` rounds after one that only warms up.
+    """Time every variant once per round, for ``repeats`` rounds after a warm-up round.
 
-    Every other round goes backwards, so that no variant always follows the same one.
+    Every other round has the opposite order, so that no variant always follows the same one.
 
     Args:
-        variants: Name -> what to time.
-        repeats: Rounds that count.
-        min_ms: A timing shorter than this calls the variant several times and divides.
-        after_round: Called with the number of rounds done, the first of them the warm-up.
+        variants: Name -> variant to time.
+        repeats: Timed rounds.
+        min_ms: Minimal time of a measurement; shorter calls are repeated and the time divided.
+        after_round: Called with the number of rounds done, which includes the warm-up.
 
     Returns:
-        Name -> milliseconds of one call, one value a round, in the order of the rounds.
+        Name -> milliseconds of one call, one value per round, in the order of the rounds.
 
     Raises:
         ArgumentError: If ``repeats`` is not positive.
@@ -67,7 +67,7 @@ def interleaved(
 
 
 def median_ratio(times: list[float], reference: list[float]) -> float:
-    """Median over the rounds of time over time of the reference in the same round."""
+    """Return the median over the rounds of time divided by the reference's time in that round."""
     return median(t / r for t, r in zip(times, reference, strict=True))
 
 
@@ -83,7 +83,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def _calls(variant: Variant, min_ms: float) -> int:
-    """Warm up; how many calls a timing of ``min_ms`` takes."""
+    """Warm up, and return the number of calls that take at least ``min_ms``."""
     _timed_ms(variant, 1)
     if min_ms <= 0:
         return 1

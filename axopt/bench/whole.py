@@ -1,4 +1,4 @@
-"""Whole networks under emulation, beside their FP32 models in the same process and rounds."""
+"""Time whole emulated networks and their FP32 models, in the same process and rounds."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class VariantResult:
 
     Attributes:
         multiplier: Key of the multiplier.
-        signed: Its kind.
+        signed: Whether its operands are signed.
         rank: Matrix rank of its table.
-        terms: Separable terms that its products are summed as; 0 if they are looked up.
+        terms: Number of separable terms of its plan; 0 if the products are looked up.
         ms: Median milliseconds of a forward pass, quantisation included.
-        ratio: Median over the rounds of the time over that of the FP32 model in the same round.
-        assign_ms: Median milliseconds to put it into all layers, after the first time.
+        ratio: Median over the rounds of the time divided by the FP32 model's in the same round.
+        assign_ms: Median milliseconds to assign it to all layers, after the first time.
         memory_mb: Peak growth of the memory in a forward pass, see `bench.memory`; None if it
-            was not measured, as with any but the largest number of threads.
-        memory_ratio: The same over that of the FP32 model.
+            was not measured. It is measured with the largest number of threads only.
+        memory_ratio: ``memory_mb`` divided by that of the FP32 model.
 
     Example:
         >>> VariantResult("v1/mul8s_1KV8", True, 1, 1, 3.2, 1.6, 0.1, None, None).ratio
@@ -69,7 +69,7 @@ class NetworkResult:
         layers: Number of emulated layers.
         fp32_ms: Median milliseconds of the FP32 model: batch norms folded, channels last.
         fp32_memory_mb: Peak growth of its memory; None if it was not measured.
-        results: One entry a multiplier, in the order asked for.
+        results: One entry per multiplier, in the order of the request.
 
     Example:
         >>> found = NetworkResult("digits_cnn", (1, 1, 8, 8), 1, 50_000, 3, 2.0, None, results=())
@@ -98,23 +98,23 @@ def bench_networks(
 ) -> list[NetworkResult]:
     """Measure every network with every multiplier in all of its layers.
 
-    Within one network and number of threads all variants take turns, FP32 among them, in
-    inference mode and on the same input, which is channels last.
+    For each network and number of threads, all variants and the FP32 model are timed in turn, in
+    inference mode and on the same channels-last input.
 
     Args:
         networks: Names in `NETWORKS`.
         multipliers: The multipliers.
-        batch: Samples at a time; networks for 224x224 images take a sixteenth of it.
+        batch: Samples per call; networks for 224x224 images take a sixteenth of it.
         threads: Numbers of threads to measure with.
-        repeats: Rounds that count, after one that warms up.
-        memory: Whether to measure the memory, in one process a variant, with the largest number
+        repeats: Timed rounds, after one round of warm-up.
+        memory: Whether to measure the memory, in one process per variant, with the largest number
             of threads.
 
     Returns:
         One entry for each network and number of threads.
 
     Raises:
-        ArgumentError: If a network is unknown, nothing is asked for, or a number is below 1.
+        ArgumentError: If a network is unknown, a list is empty, or a number is below 1.
 
     Example:
         >>> import axopt

@@ -1,4 +1,4 @@
-"""``axopt doctor``: is this installation sound?"""
+"""``axopt doctor``: check this installation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from axopt.cli.arguments import add_common, add_library
 from axopt.cli.console import as_table, inform, print_result
 
 PACKAGES = ("torch", "numpy", "pymoo", "optuna", "pandas", "matplotlib", "scikit-learn")
-ODD_SHAPE = (37, 19, 61)  # rows, columns, terms: 43,000 products, no multiple of any tile
+ODD_SHAPE = (37, 19, 61)  # rows, columns, depth: 43,000 products, no multiple of any tile
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print versions and checks; 1 where a check fails."""
+    """Print versions and checks; return 1 if a check fails, else 0."""
     checks = []
     for name, check in (
         ("kernels", check_kernels),
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _guarded(name: str, check: Callable[[], Check]) -> Check:
-    """Run a check; whatever it raises is its finding."""
+    """Run a check; an exception that it raises becomes a failed check."""
     try:
         return check()
     except Exception as error:
@@ -71,7 +71,7 @@ def _versions() -> dict[str, str]:
 
 
 def check_kernels() -> Check:
-    """Compare every supported kernel with sums that numpy takes straight from the table."""
+    """Compare every supported kernel with sums that numpy computes from the table."""
     import numpy as np
     import torch
 
@@ -80,7 +80,7 @@ def check_kernels() -> Check:
 
     rng = np.random.default_rng(0)
     m, n, k = ODD_SHAPE
-    table = load_library()["mul8u_2HH"].table  # not commutative, and 0 times x is not 0
+    table = load_library()["mul8u_2HH"].table  # not commutative, and 0 * x != 0
     packed = kernels.PackedTable.of(table)
     a, w = (rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((m, k), (n, k)))
     every = np.arange(256, dtype=np.uint8)[:, None]
@@ -127,7 +127,7 @@ def check_threads() -> Check:
 
 
 def _openmp_runtimes() -> list[str]:
-    """Paths of the OpenMP runtimes that this process has loaded."""
+    """Return the paths of the OpenMP runtimes that this process has loaded."""
     from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
     return sorted(i["filepath"] for i in threadpool_info() if i["user_api"] == "openmp")
