@@ -1,7 +1,7 @@
-"""Which multiplier each layer uses, as a value that can be saved and loaded.
+"""Assignments: the multiplier of each layer, as a value that can be saved and loaded.
 
-The file is JSON with sorted keys, UTF-8, written atomically. Besides the layers it carries what
-reproduces a result: the digest of the model, the quantisation parameters, metrics and cost.
+The file is JSON with sorted keys, UTF-8, written atomically. Besides the layers it holds the data
+that reproduce a result: the digest of the model, the quantisation parameters, metrics and cost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from axopt.files import read_bytes, write_text_atomically
 SCHEMA = 1
 
 _MAX_FILE_BYTES = 64 << 20
-"""Bound on what `Assignment.load` reads; a corrected layer takes some kilobytes."""
+"""Most bytes that `Assignment.load` reads; a corrected layer takes a few kilobytes."""
 
 _SECTIONS = ("model", "quantisation", "metrics", "cost")
 
@@ -52,7 +52,7 @@ class Assignment:
     Attributes:
         layers: Layer name -> its multiplier: in the order of execution when made from a model,
             sorted by name when read from a file.
-        model: What the assignment was made for; "digest" is that of the emulated model.
+        model: Facts about the model; "digest" identifies the emulated model.
         quantisation: Layer name -> parameters of activations and weights.
         metrics: Measured quality.
         cost: Power, area and delay figures.
@@ -72,7 +72,7 @@ class Assignment:
     cost: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """The text of the file."""
+        """Return the text of the file."""
         document: dict[str, Any] = {section: getattr(self, section) for section in _SECTIONS}
         document["schema"] = SCHEMA
         document["layers"] = {
@@ -88,7 +88,7 @@ class Assignment:
 
         Args:
             text: The JSON document.
-            source: How messages name it.
+            source: Name of the text in error messages.
 
         Raises:
             AssignmentError: If the text is not an assignment; names the field and the value.
@@ -152,7 +152,7 @@ def _parse_layer(name: str, entry: Any, source: str) -> LayerAssignment:
 
 
 def _check_finite(document: Mapping[str, Any], source: str) -> None:
-    """Refuse NaN and infinity, which JSON has no number for but `1e999` reads as."""
+    """Refuse NaN and infinity: JSON has neither, but Python parses ``1e999`` as infinity."""
     pending: list[tuple[str, Any]] = list(document.items())
     while pending:
         name, value = pending.pop()

@@ -1,4 +1,4 @@
-"""Which part of a network's multiplications is emulated, and what is not."""
+"""The share of a network's multiplications that is emulated, and the products left in float."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from axopt.errors import CoverageWarning
 
 ENOUGH = 0.99
-"""Share of the multiplications below which `warn_of` warns."""
+"""Share of the multiplications below which `Coverage.warn` warns."""
 
 _NAMED = 3
 
@@ -45,11 +45,11 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """The emulated part of all multiplications, 0..1; 1 where there are none."""
+        """The emulated share of all multiplications, 0..1; 1 if there are none."""
         return sum(self.emulated.values()) / self.total if self.total else 1.0
 
     def largest(self) -> str:
-        """The largest products left out with their shares, as "fc 12.5 %, head: bmm 3.0 %"."""
+        """Name the largest products left out with their shares: "fc 12.5 %, head: bmm 3.0 %"."""
         named = list(self.left_out.items())[:_NAMED]
         more = len(self.left_out) - len(named)
         text = ", ".join(f"{name} {100 * n / self.total:.1f} %" for name, n in named)
@@ -62,5 +62,5 @@ class Coverage:
                 f"{100 * self.share:.1f} % of the multiplications are emulated; left in float: "
                 f"{self.largest()}. `EmulatedModel.skipped` has the reasons.",
                 CoverageWarning,
-                stacklevel=4,  # who called `prepare`
+                stacklevel=4,  # the caller of `prepare`
             )

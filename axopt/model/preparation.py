@@ -73,23 +73,23 @@ def prepare(
             or the training split of a `Dataset`, which are read in batches of 64; or one tensor,
             which is one batch. Inputs that are a tuple or list are passed as ``model(*inputs)``,
             a mapping as ``model(**inputs)``; see `axopt.model.adapter`.
-        calibrator: "minmax", "percentile", "mse" or "entropy": how activation ranges follow
-            from what calibration sees.
+        calibrator: How activation ranges are chosen from the calibration samples: "minmax",
+            "percentile", "mse" or "entropy".
         weight_scales: "per-channel" or "per-tensor".
-        multiplier: What every layer starts with; the bundled exact signed one by default.
+        multiplier: Initial multiplier of every layer; the bundled exact signed one by default.
         include: Name or pattern (``layer1.*``), or several, of the layers to emulate; all by
             default.
         exclude: Name or pattern, or several, of the layers that stay in float.
-        layer_options: How layers are emulated: padded taps, accumulators, and quantisation where
-            it differs from the arguments here. For all layers, or by names or patterns, of which
-            the first that matches a layer is used.
-        forward: Called as ``forward(model, inputs)`` for models that are called in another way.
-            `evaluate`, `search` and `retrain` call the emulated model by it too.
-        output: Which output these use of a model that returns several: a path such as "logits",
-            "0" or "head.logits".
+        layer_options: Padded taps, accumulators, and quantisation that differs from the arguments
+            here. Either one value for all layers, or a mapping from names or patterns; the first
+            pattern that matches a layer is used.
+        forward: Called as ``forward(model, inputs)`` instead of ``model(inputs)``. `evaluate`,
+            `search` and `retrain` use it for the emulated model too.
+        output: Path of the output that `evaluate`, `search` and `retrain` use if the model returns
+            several, such as "logits", "0" or "head.logits".
 
     Returns:
-        The emulated model. Its ``skipped`` names what stays in float, and why.
+        The emulated model. Its ``skipped`` maps the modules that stay in float to the reasons.
 
     Raises:
         ArgumentError: If an option has an unknown value, or if the model is emulated already or
@@ -119,7 +119,7 @@ def prepare(
         >>> emulated.coverage
         1.0
     """
-    with torch.inference_mode(False):  # whose tensors could neither be trained nor watched
+    with torch.inference_mode(False):  # inference tensors could be neither trained nor traced
         return _prepared(
             model,
             calibration,
@@ -190,7 +190,7 @@ def _built(
     options: Mapping[str, LayerOptions],
     multiplier: Multiplier,
 ) -> dict[str, EmulatedLayer]:
-    """The emulated layers in the order of their first call; ReLUs that they take over are gone."""
+    """Return the emulated layers in the order of their first call; remove the ReLUs they apply."""
     return {
         name: specs[type(chosen[name])].build(
             chosen[name],
@@ -231,7 +231,7 @@ def _trace_channels_last(
 
 
 def _make_channels_last(layer: nn.Module) -> Callable[[], None]:
-    """Give a layer a channels-last weight; return what undoes it."""
+    """Give a layer a channels-last weight; return a function that restores the weight."""
     if isinstance(layer, Called):
         expressions = layer.expressions
         layer.expressions = (Operation(_channels_last, expressions[:1], {}), expressions[1])
@@ -246,7 +246,7 @@ def _channels_last(weight: Tensor) -> Tensor:
 
 
 def _replace(module: nn.Module, replacements: dict[int, EmulatedLayer], found: Found) -> None:
-    """Put each replacement wherever its original stands; a shared layer stays shared."""
+    """Put each replacement in every place of its original, so that a shared layer stays shared."""
     for name, layer in list(module.named_modules(remove_duplicate=False)):
         if id(layer) in replacements:
             new = replacements[id(layer)]

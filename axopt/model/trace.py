@@ -1,4 +1,4 @@
-"""One forward pass observed: the order of the layers, their multiplications, who consumes what.
+"""Observe one forward pass: the layers in order, their multiplications, the consumers of outputs.
 
 The model itself runs, so any control flow works; nothing is parsed or compiled. A batch norm that
 is the only consumer of a convolution's output is found by the identity of the tensors, and so is
@@ -32,12 +32,12 @@ RELUS: dict[type[nn.Module], tuple[float, float]] = {
     nn.ReLU: (0.0, math.inf),
     nn.ReLU6: (0.0, 6.0),
 }
-"""Modules that the layer before them can do as well: type -> bounds that they clamp to."""
+"""Modules that the layer before them can apply: type -> bounds to which they clamp."""
 
 
 @dataclass
 class Trace:
-    """What one forward pass showed.
+    """The result of `trace`.
 
     Attributes:
         order: Names of the layers in the order of their first call.
@@ -81,10 +81,10 @@ def trace(
         model: In evaluation mode.
         layers: Name -> convolution, linear module or `MatMul` to watch.
         x: Inputs of the model, samples along their first dimension.
-        known: Name of a module -> what its products are called where they are not in a layer;
+        known: Name of a module -> name in ``left_out`` of its products that are not in a layer;
             others are called "module: function".
-        adapter: How ``x`` is passed.
-        used: Ids of the parameters that the weights of functions follow from.
+        adapter: Calls the model on ``x``.
+        used: Ids of the parameters from which the weights of functions are computed.
     """
     observer = _Observer(model, layers, max(count(x), 1), known, used)
     with ExitStack() as stack:
@@ -96,7 +96,7 @@ def trace(
 
 
 class _Observer(TorchFunctionMode):
-    """Notes the calls of layers, norms and ReLUs, and all functions that take their results.
+    """Records the calls of layers, norms and ReLUs, and all functions that take their results.
 
     All tensors that it sees are kept alive, so that their ids stay unique.
     """
@@ -174,7 +174,7 @@ class _Observer(TorchFunctionMode):
         found[name] = found.get(name, 0) + count
 
     def use(self, values: Any) -> None:
-        """Count that something takes the tensors in ``values``."""
+        """Count one use of each tensor in ``values``."""
         for tensor in _tensors(values):
             self._uses[id(tensor)] += 1
             self._alive.append(tensor)
@@ -220,7 +220,7 @@ class _Observer(TorchFunctionMode):
         return hook
 
     def found(self) -> Trace:
-        """What the pass showed."""
+        """Return the result of the pass."""
         self._find_norms()
         self._find_relus()
         for counts in (self._trace.macs, self._trace.left_out):  # of the batch so far
@@ -239,7 +239,7 @@ class _Observer(TorchFunctionMode):
     def _find_relus(self) -> None:
         for call in self._followed["relu"]:
             layer = self._outputs.get(call.taken)
-            in_place = call.taken == call.given  # then later uses are of the clamped values
+            in_place = call.taken == call.given  # later uses then get the clamped values
             alone = not call.used_before and (in_place or self._uses[call.taken] == 1)
             if layer is None or not self._specs[type(self._layers[layer])].takes_relu:
                 continue
