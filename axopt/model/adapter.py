@@ -76,10 +76,20 @@ class Adapter:
         """Call ``model`` and return all that it returns.
 
         Raises:
-            InputsError: If the model's forward does not take such inputs.
+            InputsError: If the model's forward does not take such inputs, or its parameters are
+                of another precision.
         """
-        if self.forward is not None:
-            return self.forward(model, inputs)
+        try:
+            if self.forward is not None:
+                return self.forward(model, inputs)
+            return self._call(model, inputs)
+        except RuntimeError as error:
+            reason = _other_precision(model, inputs)
+            if reason is None or "type" not in str(error):  # the words of torch differ
+                raise
+            raise InputsError(f"the model cannot be called with {reason}") from error
+
+    def _call(self, model: nn.Module, inputs: Any) -> Any:
         positional, named = _arguments(inputs)
         try:
             return model(*positional, **named)
@@ -237,6 +247,15 @@ def moved(values: Any, device: torch.device) -> Any:
     return tree_map(move, _opened(values))
 
 
+def trackable(values: Any) -> Any:
+    """Return values whose tensors may be trained on: those made in inference mode are copied."""
+
+    def copied(leaf: Any) -> Any:
+        return leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf
+
+    return tree_map(copied, _opened(values))
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of the model's first parameter; the CPU if it has none."""
     return next((value.device for value in model.parameters()), torch.device("cpu"))
@@ -269,6 +288,21 @@ def _misfit(model: nn.Module, positional: tuple[Any, ...], named: Mapping[str, A
     except ValueError:  # a built-in function has no signature
         return None
     return None
+
+
+def _other_precision(model: nn.Module, inputs: Any) -> str | None:
+    """Return how the precision of inputs and parameters differs; None if it does not."""
+    tensors = (leaf for leaf in tree_leaves(_opened(inputs)) if isinstance(leaf, Tensor))
+    given, own = (
+        sorted({str(t.dtype).removeprefix("torch.") for t in values if t.is_floating_point()})
+        for values in (tensors, model.parameters())
+    )
+    if len({*given, *own}) < 2:
+        return None
+    return (
+        f"inputs of {' and '.join(given) or 'integers'}: its parameters are {' and '.join(own)}. "
+        "Convert the model, as by `model.float()`, or the inputs."
+    )
 
 
 def _described(inputs: Any) -> str:

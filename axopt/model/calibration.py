@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
-from torch.utils._pytree import tree_map
 
 from axopt.errors import ArgumentError
 from axopt.layers import EmulatedLayer
-from axopt.model.adapter import Adapter, inputs_of
+from axopt.model.adapter import Adapter, inputs_of, trackable
 from axopt.modules.called import Called
 
 _BATCH_SIZE = 64
@@ -40,9 +39,9 @@ def calibration_inputs(calibration: Any, adapter: Adapter) -> Iterator[Any]:
         CalibrationError: If there is no batch, or a batch without samples.
     """
     batches = iter(_batches(calibration))
-    yield tree_map(_trackable, inputs_of(next(batches, None), adapter))
+    yield trackable(inputs_of(next(batches, None), adapter))
     for batch in batches:
-        yield tree_map(_trackable, inputs_of(batch, adapter))
+        yield trackable(inputs_of(batch, adapter))
 
 
 def _batches(calibration: Any) -> Iterable[Any]:
@@ -58,11 +57,6 @@ def _batches(calibration: Any) -> Iterable[Any]:
             f"{type(calibration).__name__}."
         )
     return calibration
-
-
-def _trackable(leaf: Any) -> Any:
-    """A tensor made in inference mode, copied to one that may be changed outside of it."""
-    return leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf
 
 
 def check_float_model(model: Any) -> None:

@@ -96,6 +96,7 @@ def prepare(
             holds NaN or infinite weights.
         CalibrationError: If calibration holds no batch, NaN or infinite values, or never reaches
             a layer.
+        InputsError: If the model cannot be called with the inputs, or has another precision.
         UnknownLayerError: If a name or pattern matches no module.
         UnsupportedLayerError: If a layer that ``include`` names cannot be emulated, or if the
             model has no layer that can.

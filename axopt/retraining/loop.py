@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from axopt.data import Dataset, Split
@@ -29,6 +30,8 @@ from axopt.retraining.state import ModelState, set_gradient
 from axopt.retraining.trainer import Progress, RetrainResult, Trainer
 
 
+@torch.inference_mode(False)  # training tracks gradients in whatever mode the caller is
+@torch.enable_grad()
 def retrain(
     emulated: EmulatedModel,
     train: Any,

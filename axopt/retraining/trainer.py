@@ -19,7 +19,7 @@ from torch import nn
 from axopt.errors import ArgumentError
 from axopt.evaluation import Metric, evaluate
 from axopt.model import EmulatedModel
-from axopt.model.adapter import moved
+from axopt.model.adapter import moved, trackable
 from axopt.retraining.batches import Batches
 from axopt.retraining.checkpoint import save_checkpoint
 from axopt.retraining.losses import Loss
@@ -149,7 +149,7 @@ class Trainer:
         for inputs, targets in self._batches.epoch(number):
             part = min(done + 0.5, steps) / steps
             lr = self._recipe.lr * self._recipe.lr_factor((number - 1 + part) / epochs)
-            loss = self._step(moved(inputs, self._device), moved(targets, self._device), lr)
+            loss = self._step(self._moved(inputs), self._moved(targets), lr)
             if not math.isfinite(loss):
                 logger.warning("epoch %d: loss or gradient is not finite, stopping", number)
                 return False
@@ -163,6 +163,9 @@ class Trainer:
         quality = "" if epoch.validation is None else f", validation {epoch.validation:.2f}"
         logger.info("epoch %d of %d: loss %.4f%s", number, epochs, total / done, quality)
         return True
+
+    def _moved(self, values: Any) -> Any:
+        return trackable(moved(values, self._device))
 
     def _step(self, inputs: Any, targets: Any, lr: float) -> float:
         """Take one step; return the loss, or NaN if the step was left out as not finite."""

@@ -8,7 +8,13 @@ from torch import nn
 
 import axopt
 from axopt.data import Dataset, Split
-from axopt.errors import ArgumentError, CalibrationError, TracingError, UnsupportedLayerError
+from axopt.errors import (
+    ArgumentError,
+    CalibrationError,
+    InputsError,
+    TracingError,
+    UnsupportedLayerError,
+)
 from axopt.model import Reestimator, current_assignment, explain_corrections
 
 X = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
@@ -145,3 +151,30 @@ def test_tracing_scripting_and_export_are_refused_with_the_reason():
     ):
         with pytest.raises(TracingError, match="Export the original model"):
             use()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_model_of_another_precision_than_its_inputs_is_said(dtype):
+    name = str(dtype).removeprefix("torch.")
+    model = Net().to(dtype)
+    words = f"inputs of float32: its parameters are {name}"
+    with pytest.raises(InputsError, match=words):
+        axopt.prepare(model, [X])
+    with pytest.raises(InputsError, match=words):
+        axopt.evaluate(model, [(X, torch.arange(6) % 3)])
+    with pytest.raises(InputsError, match=f"inputs of {name}: its parameters are float32"):
+        axopt.prepare(Net(), [X.to(dtype)])
+    assert axopt.prepare(model, [X.to(dtype)])(X.to(dtype)).dtype == dtype
+
+
+def test_a_model_of_two_precisions_is_said():
+    model = nn.Sequential(nn.Linear(8, 4), nn.Linear(4, 2).half())
+    with pytest.raises(InputsError, match="its parameters are float16 and float32"):
+        axopt.prepare(model, [X])
+
+
+def test_a_failure_that_is_not_of_the_precision_stays_what_it_is():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        axopt.evaluate(Net().double(), [(X.double()[:, :3], torch.arange(6) % 3)])
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        axopt.evaluate(Net(), [(X[:, :3], torch.arange(6) % 3)])

@@ -1,5 +1,6 @@
 """The loop on the digits network: it learns, stops, resumes and never leaves a mess."""
 
+import contextlib
 import math
 from itertools import chain
 
@@ -368,3 +369,18 @@ def test_outputs_that_do_not_fit_are_refused(emulated, unlabelled, model):
         retrain(emulated, wrong, epochs=1)
     with pytest.raises(ArgumentError, match="`metric` must be a known metric, got 'auc'"):
         retrain(emulated, unlabelled.train, epochs=1, metric="auc")
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_what_the_caller_does_not_track_is_trained_all_the_same(mode):
+    def trained(around):
+        torch.manual_seed(0)
+        with around():  # model and batches are made in it too
+            x = torch.rand(32, 4)
+            batches = [(x, (x[:, 0] > x[:, 1]).long())]
+            teacher = nn.Linear(4, 2)
+            emulated = axopt.prepare(nn.Linear(4, 2), [x])
+            axopt.assign_(emulated, "mul8s_1L2D")
+            return retrain(emulated, batches, epochs=2, validation=batches, teacher=teacher)
+
+    assert trained(mode) == trained(contextlib.nullcontext)
