@@ -8,10 +8,12 @@ which product that is, whether it was called as a function, as a method or as an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._ops import OpOverload
 
 from axopt.layers import transposed_multiplications
 from axopt.modules import einsum_letters
@@ -66,9 +68,30 @@ _SPELLINGS = {
 
 def product_name(func: Callable[..., Any]) -> str | None:
     """The key of `SIGNATURES` that a function is called by; None if it is no product."""
-    name = getattr(func, "__name__", "")
+    name = spelled_name(func)
     name = _SPELLINGS.get(name, name)
     return name if name in SIGNATURES else None
+
+
+def spelled_name(func: Callable[..., Any]) -> str:
+    """The name that a function is called by, without that of an overload (``mm.default``)."""
+    if isinstance(func, OpOverload):
+        return str(func.overloadpacket.__name__)
+    return str(getattr(func, "__name__", ""))
+
+
+def tensors_of(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among arguments, which may be tuples or lists of tensors."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from tensors_of(value)
+
+
+def is_wrapped(values: Iterable[Any]) -> bool:
+    """Whether a tensor stands for one with more dimensions, as inside ``vmap``."""
+    return any(is_functorch_wrapped_tensor(x) for x in tensors_of(values))
 
 
 def bound(
@@ -87,7 +110,7 @@ def bound(
         return {"equation": args[0], "operands": tuple(operands)}
     if name == "chain_matmul":
         return {"tensors": args}
-    if getattr(func, "__name__", "") == "__rmatmul__":
+    if spelled_name(func) == "__rmatmul__":
         args = args[::-1]
     spelled = {_ARGUMENTS.get(key, key): value for key, value in kwargs.items()}
     if name == "matmul" and "mat2" in spelled:
@@ -112,8 +135,24 @@ def multiplications(
     Returns:
         The number, for all samples of the call together.
     """
-    name = product_name(func) or ""
-    call = bound(func, args, kwargs)
+    return _counted(product_name(func) or "", bound(func, args, kwargs), result)
+
+
+def multiplications_by_name(
+    name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], result: Any
+) -> int:
+    """How many products a call sums, as `multiplications`.
+
+    Args:
+        name: Key of `SIGNATURES`.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        result: What the call returned.
+    """
+    return _counted(name, {**dict(zip(SIGNATURES[name], args, strict=False)), **kwargs}, result)
+
+
+def _counted(name: str, call: dict[str, Any], result: Any) -> int:
     if name.startswith("conv_transpose"):
         return int(_of_transposed(call, result))
     return int(_COUNTED[name](call, result))

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from axopt.errors import ArgumentError
-from axopt.model.calls import sizes
+from axopt.model.calls import is_wrapped, sizes, tensors_of
 from axopt.modules import Einsum, einsum_letters
 
 IsWeight = Callable[[Tensor], bool]
@@ -80,6 +81,8 @@ def product_of(name: str, call: Mapping[str, Any], is_weight: IsWeight) -> Produ
     Returns:
         The product, or the reason why it stays in float.
     """
+    if (reason := _why_not(name, call)) is not None:
+        return reason
     if name.startswith("conv"):
         return _convolution(name, call, is_weight)
     if name == "linear":
@@ -93,6 +96,20 @@ def product_of(name: str, call: Mapping[str, Any], is_weight: IsWeight) -> Produ
     if name == "einsum":
         return _einsum(call, is_weight)
     return f"{name} is called as a function that no layer emulates"
+
+
+def _why_not(name: str, call: Mapping[str, Any]) -> str | None:
+    """Why no layer can compute a call; None if one may."""
+    if call.get("out") is not None:
+        return f"{name} is called with a tensor for its result (out=)"
+    if is_wrapped(call.values()):
+        return f"{name} is called inside a transform of functions, such as vmap"
+    for x in tensors_of(call.values()):
+        if not x.is_floating_point():
+            return f"{name} is called with tensors of {x.dtype}, which is no floating-point type"
+        if x.layout is not torch.strided:
+            return f"{name} is called with a sparse tensor"
+    return None
 
 
 def _convolution(name: str, call: Mapping[str, Any], is_weight: IsWeight) -> Product | str:

@@ -45,7 +45,9 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
             continue
         before = functools.partial(enter, name)
         handles.append(module.register_forward_pre_hook(before, prepend=True))
-        handles.append(module.register_forward_hook(leave, always_call=True))
+        handles.append(
+            module.register_forward_hook(leave, prepend=True, always_call=True)
+        )  # before hooks of users, which run outside the module's forward
     try:
         yield running
     finally:

@@ -22,7 +22,8 @@ from torch.utils._pytree import tree_leaves
 
 from axopt.layers import specs_by_type
 from axopt.model.adapter import PLAIN, Adapter, count
-from axopt.model.calls import multiplications, product_name
+from axopt.model.calls import is_wrapped, multiplications, product_name
+from axopt.model.dispatched import Dispatched
 from axopt.model.running import watched
 from axopt.modules.hooks import has_forward_hooks
 
@@ -91,6 +92,7 @@ def trace(
         observer.watch(stack)
         stack.enter_context(torch.no_grad())
         stack.enter_context(observer)
+        stack.enter_context(Dispatched(observer.operator))
         observer.use(adapter.call(model, x))
     return observer.found()
 
@@ -137,8 +139,10 @@ class _Observer(TorchFunctionMode):
         """Add hooks to the model that the stack removes."""
         for name, layer in self._layers.items():
             before = layer.register_forward_pre_hook(self._before_layer)
-            after = layer.register_forward_hook(self._after_layer(name), with_kwargs=True)
-            left = layer.register_forward_hook(self._left_layer, always_call=True)
+            left = layer.register_forward_hook(self._left_layer, prepend=True, always_call=True)
+            after = layer.register_forward_hook(
+                self._after_layer(name), prepend=True, with_kwargs=True
+            )  # both before hooks of users, which may multiply too
             for handle in (before, after, left):
                 stack.callback(handle.remove)
         for name, kind in self._followers.items():
@@ -161,15 +165,26 @@ class _Observer(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__name__", "") not in ("__get__", "size", "dim", "numel"):
             self.use((args, kwargs))
-        result = func(*args, **kwargs)
-        if not self._inside and product_name(func) is not None:
-            self._leave_out(func, multiplications(func, args, kwargs, result))
+        name = product_name(func)
+        if self._inside or name is None or is_wrapped((args, *kwargs.values())):
+            return func(*args, **kwargs)  # operators with a wrapper's samples are counted
+        self._inside += 1
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self._inside -= 1
+        self._leave_out(name, multiplications(func, args, kwargs, result))
         return result
 
-    def _leave_out(self, func: Callable[..., Any], count: int) -> None:
+    def operator(self, name: str, count: int) -> None:
+        """Count the multiplications of an operator that is part of no layer and no function."""
+        if not self._inside:
+            self._leave_out(name, count)
+
+    def _leave_out(self, function: str, count: int) -> None:
         running = self._running[-1] if self._running else ""
-        unknown = f"{running or type(self._model).__name__}: {product_name(func)}"
-        name = self._known.get(running, unknown)
+        unknown = f"{running or type(self._model).__name__}: {function}"
+        name = self._known.get(running, unknown) if running else unknown
         found = self._trace.left_out
         found[name] = found.get(name, 0) + count
 
