@@ -17,10 +17,14 @@ from typing import Any, Self
 
 from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
+from axopt.files import open_regular
 from axopt.study.objectives import OBJECTIVES
 
 MAX_BYTES = 1_000_000
 """Size of the largest settings file that is read."""
+
+MAX_KEY_PARTS = 50
+"""Most parts that a key of a settings file may have (``a.b`` has two)."""
 
 Rule = tuple[Callable[[Any], bool], str]
 """What a value must be: a test, and the words for messages."""
@@ -199,10 +203,12 @@ def read_settings(path: str | os.PathLike[str], rules: Mapping[str, Rule]) -> di
         OSError: If it cannot be read.
     """
     where = os.fspath(path)
-    text = _text_of(Path(path))
+    text = _text_of(path)
+    if _has_long_key(text):
+        raise ArgumentError(f"{where}: keys must have at most {MAX_KEY_PARTS} parts.")
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of tomllib, or of an integer with thousands of digits
         raise ArgumentError(f"{where}: {_explained(str(error), text)}") from None
     except RecursionError:
         raise ArgumentError(f"{where}: must be TOML, got values nested too deeply.") from None
@@ -210,7 +216,11 @@ def read_settings(path: str | os.PathLike[str], rules: Mapping[str, Rule]) -> di
         if key not in rules:
             near = difflib.get_close_matches(key, rules, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise ArgumentError(f"{where}: {key}: must be a known setting, got {key!r}{hint}")
+            raise ArgumentError(
+                f"{where}: {key}: must be a known setting, got {_short(key)}{hint}"
+            )
+        if not _fits_64_bits(value):
+            raise ArgumentError(f"{where}: {key}: must have integers of at most 64 bits.")
         fits, rule = rules[key]
         if not fits(value):
             raise ArgumentError(f"{where}: {key}: must be {rule}, got {_short(value)}.")
@@ -222,8 +232,8 @@ def to_toml(settings: Mapping[str, Any]) -> str:
     return "\n".join(f"{key} = {_value(value)}" for key, value in settings.items())
 
 
-def _text_of(path: Path) -> str:
-    with open(path, "rb") as file:
+def _text_of(path: str | os.PathLike[str]) -> str:
+    with open_regular(path) as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ArgumentError(f"{path}: must have at most {MAX_BYTES} bytes, got more.")
@@ -231,6 +241,21 @@ def _text_of(path: Path) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{path}: must be UTF-8, got {error.reason}.") from None
+
+
+def _has_long_key(text: str) -> bool:
+    """Return whether a key has so many parts that tomllib takes minutes, as it is quadratic."""
+    bare = re.sub(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*', "", text)
+    return any(run.count(".") >= MAX_KEY_PARTS for run in re.split(r"[^\w. \t-]", bare))
+
+
+def _fits_64_bits(value: Any) -> bool:
+    """Return whether the integers in a value of TOML are as TOML allows them."""
+    if isinstance(value, dict):
+        return all(map(_fits_64_bits, value.values()))
+    if isinstance(value, list):
+        return all(map(_fits_64_bits, value))
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _explained(message: str, text: str) -> str:

@@ -1,5 +1,6 @@
 """Settings of a search: checked once, read from TOML, kept with the run."""
 
+import os
 import time
 import tracemalloc
 
@@ -74,6 +75,10 @@ def test_a_wrong_value_is_refused_by_its_name(name, value, rule):
         ("calibrator = 'max'", "calibrator: must be one of minmax, percentile, mse, entropy"),
         ("seed = 4294967296", "seed: must be an integer in 0..4294967295, got '4294967296'."),
         ("algorithm_options = 3", "algorithm_options: must be a table of plain values, got 3."),
+        ("a." * 200_000 + "b = 1", "keys must have at most 50 parts."),
+        ("budget = " + "9" * 9000, "must be TOML: Exceeds the limit"),
+        ("budget = 0x" + "f" * 9000, "budget: must have integers of at most 64 bits."),
+        ("algorithm_options = {x = [0x" + "f" * 9000 + "]}", "algorithm_options: must have int"),
         ("multipliers = 'a'", "multipliers: must be a list of texts, got 'a'."),
     ],
 )
@@ -95,6 +100,21 @@ def test_a_wrong_file_is_one_line_with_its_name(text, message, tmp_path, capsys)
 def test_missing_files_are_one_line(tmp_path, capsys):
     assert main(["search", "--config", str(tmp_path / "none.toml")]) == 2
     assert "none.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", [3, 60, 700])
+def test_texts_and_comments_may_have_many_dots(size, tmp_path):
+    file = tmp_path / "run.toml"
+    dots = "." * size
+    file.write_text(f"# {dots}\ngroups = [\"a{dots}\", 'b{dots}']\nbudget = 3 # {dots}\n")
+    assert SearchConfig.from_toml(file).groups == [f"a{dots}", f"b{dots}"]
+
+
+def test_a_pipe_as_settings_file_is_refused_at_once(tmp_path, capsys):
+    pipe = tmp_path / "run.toml"
+    os.mkfifo(pipe)
+    assert main(["search", "--config", str(pipe)]) == 2
+    assert "not a regular file" in capsys.readouterr().err
 
 
 def test_flags_win_over_the_file_and_the_run_keeps_both(tmp_path, capsys):
