@@ -29,6 +29,7 @@ from axopt.kernels.operations import (
 from axopt.kernels.plan import Plan
 from axopt.kernels.products import check_depth
 from axopt.kernels.timing import Shape, choose_method
+from axopt.renamed import renamed_attribute
 
 Bounds = tuple[float, float]
 
@@ -58,6 +59,8 @@ class Quantiser:
     scale: Tensor
     zero_point: int
     code_of_level: Tensor | None = None
+
+    codes = renamed_attribute("Quantiser.codes", "code_of_level")
 
 
 @dataclass(frozen=True, eq=False)

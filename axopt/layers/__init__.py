@@ -1,5 +1,7 @@
 """Emulated layers, their quantisers and their gradients."""
 
+from typing import TYPE_CHECKING
+
 from axopt.layers.base import EmulatedLayer
 from axopt.layers.calibrators import CALIBRATORS, activation_params
 from axopt.layers.conv import EmulatedConv1d, EmulatedConv2d, EmulatedConv3d
@@ -29,6 +31,7 @@ from axopt.layers.transposed import (
     transposed_products,
 )
 from axopt.layers.weighted import WeightedLayer
+from axopt.renamed import renamed_names
 
 __all__ = [
     "LAYERS",
@@ -70,3 +73,6 @@ __all__ = [
     "transposed_products",
     "weight_params",
 ]
+
+if not TYPE_CHECKING:  # a type checker shall not accept every name
+    __getattr__ = renamed_names(__name__, {"STEPS": "STRIDES"})

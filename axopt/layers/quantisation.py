@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from axopt.errors import ArgumentError
+from axopt.renamed import renamed_attribute
 
 SIGNED_ZERO_POINT = 128
 """Code of the value 0 of a signed operand."""
@@ -60,6 +61,11 @@ class QuantParams:
     zero_point: Tensor
     stride: int = 1
     code_of_level: Tensor | None = None
+
+    step = renamed_attribute("QuantParams.step", "stride")
+    zero_index = renamed_attribute("QuantParams.zero_index", "zero_code")
+    index_of_level = renamed_attribute("QuantParams.index_of_level", "code_table")
+    indices = renamed_attribute("QuantParams.indices", "codes")
 
     def __post_init__(self) -> None:
         if self.scale.shape != self.zero_point.shape or self.scale.ndim > 1:

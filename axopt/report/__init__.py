@@ -4,6 +4,9 @@ Everything is made from a `RunRecord`, which holds plain values and knows neithe
 stores. pandas and matplotlib are imported by the functions that need them.
 """
 
+from typing import TYPE_CHECKING
+
+from axopt.renamed import renamed_names
 from axopt.report.example import example_record
 from axopt.report.record import Layer, LayerOption, LeftOut, Point, Quality, RunRecord, TrialRow
 from axopt.report.table import assignment_csv, csv_text, export_csv, front_table
@@ -24,3 +27,6 @@ __all__ = [
     "front_table",
     "write_report",
 ]
+
+if not TYPE_CHECKING:  # a type checker shall not accept every name
+    __getattr__ = renamed_names(__name__, {"Choice": "LayerOption", "Trial": "TrialRow"})

@@ -7,6 +7,8 @@ objectives and look at a run folder without importing torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from axopt.renamed import renamed_names
+
 if TYPE_CHECKING:
     from axopt.study.candidate import Candidate, LayerSetting
     from axopt.study.config import SearchConfig
@@ -52,12 +54,17 @@ _MODULE_OF = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def _loaded(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
+
+
+__getattr__ = renamed_names(
+    __name__, {"Choice": "Option", "choices_of": "options_of"}, otherwise=_loaded
+)
 
 
 def __dir__() -> list[str]:
