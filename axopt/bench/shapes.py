@@ -62,7 +62,7 @@ class LayerShape:
         return self.out_channels * self.out_side**2 * self.depth
 
     def batch(self, batch: int) -> int:
-        """Return the images per call: fewer than ``batch`` if a slow kernel would take too long."""
+        """Return the images per call: fewer than ``batch`` where slow kernels take too long."""
         return self.images or max(1, min(batch, _MAX_CALL_MACS // self.image_macs))
 
 
