@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading.add_model(parser, default=None)
     add_library(parser)
     loading.add_hardware(parser)
-    parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument(
+        "--split",
+        choices=("test", "validation"),
+        default="test",
+        help="samples to measure on (default: %(default)s)",
+    )
     parser.add_argument(
         "--samples",
         type=integer(1, MAX_SAMPLES),

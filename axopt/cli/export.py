@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--point", type=integer(0, MAX_POINT), metavar="N", help="number of the point in the front"
     )
-    parser.add_argument("--out", type=path, metavar="FILE", required=True)
+    parser.add_argument(
+        "--out", type=path, metavar="FILE", required=True, help="the file to write"
+    )
     parser.add_argument("--format", choices=list_exporters(), help=_format_help())
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     add_common(parser)

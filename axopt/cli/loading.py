@@ -82,7 +82,7 @@ def add_quantisation(parser: argparse.ArgumentParser, title: str = "quantisation
     group.add_argument(
         "--weight-scales",
         choices=WEIGHT_SCALES,
-        help=f"(default: {Source.weight_scales})",
+        help=f"what has a scale of its own (default: {Source.weight_scales})",
     )
     group.add_argument(
         "--include",

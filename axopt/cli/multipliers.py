@@ -56,12 +56,24 @@ def _add_show(parser: argparse.ArgumentParser) -> None:
 def _add_import(parser: Parser) -> None:
     parser.later_epilog = _importers_epilog
     parser.add_argument("file", type=path, help="a product table, in a format named below")
-    parser.add_argument("--format", type=word, help="(default: that of the file's suffix)")
-    parser.add_argument("--power", type=figure, metavar="MW", help="(default: the file's)")
-    parser.add_argument("--area", type=figure, metavar="UM2", help="(default: the file's)")
-    parser.add_argument("--delay", type=figure, metavar="NS", help="(default: the file's)")
-    parser.add_argument("--name", type=word, help="(default: the file's without suffix)")
-    parser.add_argument("--release", type=word, default="user", help="(default: user)")
+    parser.add_argument(
+        "--format", type=word, help="format of the file (default: that of its suffix)"
+    )
+    parser.add_argument(
+        "--power", type=figure, metavar="MW", help="power in mW (default: the file's)"
+    )
+    parser.add_argument(
+        "--area", type=figure, metavar="UM2", help="area in um2 (default: the file's)"
+    )
+    parser.add_argument(
+        "--delay", type=figure, metavar="NS", help="delay in ns (default: the file's)"
+    )
+    parser.add_argument(
+        "--name", type=word, help="name in the library (default: the file's without suffix)"
+    )
+    parser.add_argument(
+        "--release", type=word, default="user", help="release that it belongs to (default: user)"
+    )
     _add_kind(
         parser, "operands are -128..127", "operands are 0..255 (default: the smaller mean error)"
     )
@@ -78,7 +90,9 @@ def _add_export(parser: Parser) -> None:
     parser.later_epilog = _writers_epilog
     parser.add_argument("name", type=word, help="mul8s_1L2H or v2022/mul8s_1L2J")
     parser.add_argument("file", type=path, help="the file to write, in a format named below")
-    parser.add_argument("--format", type=word, help="(default: that of the file's suffix)")
+    parser.add_argument(
+        "--format", type=word, help="format of the file (default: that of its suffix)"
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
     add_library(parser)
 

@@ -80,10 +80,14 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         type=integer(1, MAX_EPOCHS),
         metavar="N",
         default=EPOCHS,
-        help="(default: %(default)s)",
+        help="passes over the training samples (default: %(default)s)",
     )
     group.add_argument(
-        "--gradient", choices=GRADIENTS, default=GRADIENTS[0], help="(default: %(default)s)"
+        "--gradient",
+        choices=GRADIENTS,
+        default=GRADIENTS[0],
+        help="of products: the slopes of the table, one slope for each level, or straight-through "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--no-learn-steps", action="store_true", help="do not learn the quantisers' scales"
@@ -92,9 +96,14 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "--distil", action="store_true", help="learn the float model's predictions too"
     )
     group.add_argument("--lr", type=figure, metavar="RATE", help="peak learning rate")
-    group.add_argument("--batch-size", type=integer(1, MAX_BATCH), metavar="N")
     group.add_argument(
-        "--augment", choices=AUGMENTATIONS, default="none", help="(default: %(default)s)"
+        "--batch-size", type=integer(1, MAX_BATCH), metavar="N", help="samples of a training step"
+    )
+    group.add_argument(
+        "--augment",
+        choices=AUGMENTATIONS,
+        default="none",
+        help="random changes of the training images (default: %(default)s)",
     )
     group.add_argument(
         "--patience",
@@ -102,12 +111,23 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop after N epochs without a better validation",
     )
-    group.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", default=0)
+    group.add_argument(
+        "--seed",
+        type=integer(0, MAX_SEED),
+        metavar="N",
+        default=0,
+        help="seed of the samples' order and of --augment (default: %(default)s)",
+    )
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run folder")
-    group.add_argument("--out", type=path, metavar="DIR", help="(default: runs/MODEL-retrained)")
+    group.add_argument(
+        "--out",
+        type=path,
+        metavar="DIR",
+        help="folder of weights and assignment (default: runs/MODEL-retrained)",
+    )
     group.add_argument("--checkpoint", type=path, metavar="FILE", help="written after each epoch")
     group.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     group.add_argument("--force", action="store_true", help="replace an existing model")

@@ -62,7 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_algorithm(group: argparse._ArgumentGroup) -> None:
     """Add what the search minimises and how."""
     group.add_argument(
-        "--algorithm", choices=list_algorithms(), default="nsga2", help="(default: %(default)s)"
+        "--algorithm",
+        choices=list_algorithms(),
+        default="nsga2",
+        help="how assignments are proposed (default: %(default)s)",
     )
     group.add_argument(
         "--algorithm-option",
@@ -79,7 +82,13 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
         default=500,
         help="distinct assignments to evaluate (default: %(default)s)",
     )
-    group.add_argument("--seed", type=integer(0, MAX_SEED), metavar="N", default=0)
+    group.add_argument(
+        "--seed",
+        type=integer(0, MAX_SEED),
+        metavar="N",
+        default=0,
+        help="seed of the algorithm (default: %(default)s)",
+    )
     group.add_argument(
         "--population",
         type=integer(2, MAX_POPULATION),
@@ -126,7 +135,9 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run folder")
-    group.add_argument("--out", type=path, metavar="DIR", help="(default: runs/MODEL)")
+    group.add_argument(
+        "--out", type=path, metavar="DIR", help="folder of all results (default: runs/MODEL)"
+    )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an existing run")
     existing.add_argument(

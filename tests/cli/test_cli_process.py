@@ -1,11 +1,15 @@
 """The command line as a process of its own: what it imports, pipes, signals, doctor."""
 
+import argparse
+import importlib
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from axopt.cli import COMMANDS
 
 HEAVY = ("torch", "numpy", "pandas", "pymoo", "optuna", "matplotlib", "sklearn")
 SHOW_IMPORTS = f"""
@@ -23,9 +27,7 @@ def run(*command, **options):
     )
 
 
-@pytest.mark.parametrize(
-    "command", ["", "search", "evaluate", "export", "report", "multipliers", "bench", "doctor"]
-)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_imports_nothing_heavy(command):
     done = run("-c", SHOW_IMPORTS, *filter(None, [command]), "--help")
     assert done.returncode == 0
@@ -89,3 +91,17 @@ def test_output_survives_an_ascii_terminal(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [os.fsencode(file.name) for file in tmp_path.iterdir()] == [os.fsencode(name)]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained(command):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"axopt.cli.{command}").add_arguments(parser)
+    pending, silent = [parser], []
+    while pending:
+        for action in pending.pop()._actions:  # argparse lists them nowhere else
+            if isinstance(action, argparse._SubParsersAction):
+                pending += action.choices.values()
+            elif not (action.help or "").split("(default")[0].strip():
+                silent.append(action.dest)
+    assert not silent
