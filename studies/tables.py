@@ -4,6 +4,6 @@ from collections.abc import Sequence
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, its first column aligned left and the others right."""
+    """Return a Markdown table; the first column is aligned left, the others right."""
     align = ["---", *("---:" for _ in header[1:])]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, align, *rows))

@@ -1,9 +1,8 @@
-"""The training loop that the zoo's weights come from.
+"""The training loop of the zoo's weights.
 
-SGD with Nesterov momentum or AdamW, and a one-cycle learning rate; random crops and, where a
-mirrored image keeps its class, flips. Only the train split is trained on: the validation split
-that searches use stays unseen. A checkpoint is written after every epoch, and a run goes on from
-it.
+SGD with Nesterov momentum or AdamW, a one-cycle learning rate, random crops and, if a mirrored
+image keeps its class, flips. Only the train split is used: training never sees the validation
+split that searches use. A checkpoint is written after every epoch, and a run continues from it.
 """
 
 import argparse
@@ -33,19 +32,19 @@ _STRIDE = 1_000_003  # between the seeds of two passes
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a run depends on, besides model, data and machine.
+    """The settings of a run, without model and data.
 
     Args:
         epochs: Passes over the train split.
-        batch: Samples per step; what is left of a pass is dropped.
+        batch: Samples per step; an incomplete batch at the end of a pass is dropped.
         lr: Peak learning rate.
-        weight_decay: Of weights; biases and norms are not decayed.
+        weight_decay: Weight decay of weights; biases and norms are not decayed.
         padding: Pixels around an image before it is cropped at random.
         mirror: Mirror half of the images.
         bfloat16: Run the forward pass in bfloat16 autocast where oneDNN is built in.
         optimizer: "sgd" or "adamw".
-        smoothing: Part of the labels that is spread over all classes.
-        seed: Of the initial weights, the order and the augmentation.
+        smoothing: Share of a label that is distributed over all classes.
+        seed: Seed of the initial weights, the order and the augmentation.
         start: Weights of an earlier run to start from; random weights by default.
         teachers: Weights of earlier runs whose mean prediction is learnt beside the labels
             (distillation: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
@@ -81,7 +80,7 @@ def add_recipe_options(parser: argparse.ArgumentParser, default: Recipe) -> None
 
 
 def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
-    """The default recipe, changed by the options of `add_recipe_options`."""
+    """Return the default recipe, changed by the options of `add_recipe_options`."""
     return replace(
         default,
         epochs=args.epochs,
@@ -96,7 +95,7 @@ def recipe_of(args: argparse.Namespace, default: Recipe) -> Recipe:
 
 @torch.no_grad()
 def accuracy_pct(model: nn.Module, split: Split) -> float:
-    """Top-1 accuracy in percent, float model."""
+    """Return the top-1 accuracy of a float model, in percent."""
     model.eval()
     correct = 0
     for inputs, labels in split.batches(500):
@@ -126,14 +125,17 @@ def _keep_float32_(model: nn.Module) -> None:
 
 
 def _distillation_loss(logits: Tensor, predictions: Tensor) -> Tensor:
-    """Divergence from the teachers' softened predictions, scaled as gradients of labels are."""
+    """Return the divergence from the teachers' softened predictions.
+
+    It is scaled so that its gradients have the magnitude of those of labels.
+    """
     log_probabilities = functional.log_softmax(logits / TEMPERATURE, 1)
     divergence = functional.kl_div(log_probabilities, predictions, reduction="batchmean")
     return divergence * TEMPERATURE**2
 
 
 class Trainer:
-    """A model on its way through a recipe.
+    """The state of a training: a model, its optimiser and its recipe.
 
     Args:
         model_name: Model of the zoo.
@@ -175,7 +177,7 @@ class Trainer:
         )
 
     def train_epoch(self) -> float:
-        """One pass over the samples in random order; the mean loss."""
+        """Train for one pass over the samples in random order; return the mean loss."""
         self.model.train()
         torch.manual_seed(self.recipe.seed + _STRIDE * self.epoch)  # of dropout, as after a resume
         batch = self.recipe.batch
@@ -212,14 +214,14 @@ class Trainer:
 
     @torch.no_grad()
     def _mean_prediction(self, inputs: Tensor) -> Tensor | None:
-        """Mean softened probabilities of the teachers, ``(N, classes)``; None without any."""
+        """Return the teachers' mean softened probabilities, ``(N, classes)``; None without any."""
         if not self.teachers:
             return None
         logits = [teacher(inputs).float() for teacher in self.teachers]
         return torch.stack([functional.softmax(z / TEMPERATURE, 1) for z in logits]).mean(0)
 
     def save_checkpoint(self, path: Path) -> None:
-        """Write everything that `load_checkpoint` needs to go on, atomically."""
+        """Write everything that `load_checkpoint` needs to continue, atomically."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -233,10 +235,10 @@ class Trainer:
         os.replace(temporary, path)
 
     def load_checkpoint(self, path: Path) -> None:
-        """Go on from where `save_checkpoint` was called.
+        """Continue from the state that `save_checkpoint` wrote.
 
         Raises:
-            ValueError: If the checkpoint is of another recipe.
+            ValueError: If the checkpoint belongs to another recipe.
         """
         state = torch.load(path, weights_only=True)
         if state["recipe"] != asdict(self.recipe):
@@ -253,7 +255,7 @@ def train_and_save(model_name: str, data: Dataset, recipe: Recipe, out: Path) ->
 
     Args:
         model_name: Model of the zoo.
-        data: Trained on ``train``; accuracy on ``validation`` after each epoch, on ``test`` once.
+        data: Data set; accuracy is measured on ``validation`` after each epoch, on ``test`` once.
         recipe: How to train.
         out: Folder of the checkpoint and the weights, made if missing.
     """

@@ -2,8 +2,8 @@ r"""One multiplier in every layer of a network of the zoo: raw, corrected, retra
 
     python -m studies.networks.measure vgg_small --data imagefolder:PATH/cifar10-jpeg.zip
 
-To be run from the repository root. A line of JSON a circuit; circuits that the results hold are
-left out, so an interrupted run is gone on with.
+Run it from the repository root. It writes one line of JSON per multiplier and skips multipliers
+that are in the results already, so an interrupted run can be continued.
 """
 
 import argparse
@@ -27,14 +27,14 @@ CALIBRATION_SAMPLES = 512
 
 @dataclass(frozen=True)
 class Task:
-    """A network, its data and what is measured.
+    """A network, its data and its metric.
 
     Attributes:
         model: Trained float network.
         metric: Name of its metric.
         calibration: Batches of training inputs.
-        measured: Samples with what the metric compares outputs with.
-        learnt: Samples with what retraining learns.
+        measured: Samples with the targets of the metric.
+        learnt: Samples with the targets of retraining.
     """
 
     model: nn.Module
@@ -45,7 +45,7 @@ class Task:
 
     @classmethod
     def of(cls, name: str, spec: str) -> "Task":
-        """A network of the zoo on its data."""
+        """Return the task of a network of the zoo on its data."""
         model, data = axopt.create_model(name), axopt.load_data(spec)
         metric = zoo.task_metric(name)
         batches = data.train.take(min(CALIBRATION_SAMPLES, len(data.train))).batches(64)
@@ -58,7 +58,7 @@ class Task:
         )
 
     def quality(self, model: nn.Module, samples: int) -> Evaluation:
-        """On the first ``samples`` of test."""
+        """Evaluate on the first ``samples`` of test."""
         return axopt.evaluate(model, self.measured.test.take(samples), self.metric)
 
 
@@ -79,9 +79,9 @@ def main() -> None:
 def measured(
     args: argparse.Namespace, task: Task, multiplier: Multiplier, test: int
 ) -> dict[str, object]:
-    """Quality raw, corrected and retrained, with the intervals."""
+    """Return the quality raw, corrected and retrained, with the intervals."""
     start = time.perf_counter()
-    emulated = axopt.prepare(task.model, task.calibration)  # anew: retraining changes weights
+    emulated = axopt.prepare(task.model, task.calibration)  # a new one: retraining changes weights
     found = {}
     for stage, correct in (("raw", False), ("corrected", True)):
         axopt.assign_(emulated, multiplier, correct=correct)

@@ -2,8 +2,8 @@ r"""Tables and plots from the results of measure.py and of searches.
 
     python -m studies.networks.summarise
 
-To be run from the repository root. Writes tables.md and a plot a network beside the results;
-searches are read from results/search/NETWORK/front.csv.
+Run it from the repository root. It writes tables.md and one plot per network next to the results.
+Searches are read from results/search/NETWORK/front.csv.
 """
 
 import argparse
@@ -33,57 +33,57 @@ def main() -> None:
     runs = [json.loads(line) for line in (folder / "uniform.jsonl").read_text().splitlines()]
     parts = []
     for model in dict.fromkeys(run["model"] for run in runs):
-        circuits = [r for r in runs if r["model"] == model and r["multiplier"] != "float"]
-        exact = next((r for r in circuits if r["multiplier"] == EXACT), None)
+        uniform = [r for r in runs if r["model"] == model and r["multiplier"] != "float"]
+        exact = next((r for r in uniform if r["multiplier"] == EXACT), None)
         reference = next(r for r in runs if r["model"] == model and r["multiplier"] == "float")
         if exact is None:
             continue
-        circuits.sort(key=lambda run: saved_pct(run["multiplier"]))
+        uniform.sort(key=lambda run: saved_pct(run["multiplier"]))
         metric = METRICS[exact["metric"]]
         front = read_front(folder / "search" / model / "front.csv")
-        parts += [f"## {model}", uniform_table(circuits, metric, reference)]
+        parts += [f"## {model}", uniform_table(uniform, metric, reference)]
         parts += [front_table(front, metric)] if front else []
-        plot(model, circuits, front, metric, folder / f"{model}.png")
+        plot(model, uniform, front, metric, folder / f"{model}.png")
         parts += [f"![{model}](results/{model}.png)"]
     write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
 
 
 def saved_pct(multiplier: str) -> float:
-    """Power saved by a signed circuit, in percent of the exact one's."""
+    """Return the power saved by a signed multiplier, in percent of the exact one's power."""
     library = load_library()
     return 100 * (1 - library[multiplier].power_mw / library.exact(signed=True).power_mw)
 
 
 def read_front(path: Path) -> list[dict[str, str]]:
-    """The rows of a search's front.csv; none if there is no such file."""
+    """Return the rows of a search's front.csv; an empty list if there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
 
 
-def uniform_table(circuits: list[Run], metric: Metric, reference: Run) -> str:
-    """One row a circuit, the quality at each stage."""
-    stages = [stage for stage in STAGES if any(stage in run for run in circuits)]
+def uniform_table(uniform: list[Run], metric: Metric, reference: Run) -> str:
+    """Return a table of the quality at each stage, one row per multiplier."""
+    stages = [stage for stage in STAGES if any(stage in run for run in uniform)]
     body = [
         [
             run["multiplier"],
             f"{saved_pct(run['multiplier']):.1f} %",
             *(f"{run[stage][0]:.2f}" if stage in run else "" for stage in stages),
         ]
-        for run in circuits
+        for run in uniform
     ]
-    samples = f"{circuits[0]['n']:,} test samples"
+    samples = f"{uniform[0]['n']:,} test samples"
     float_ = f"Float network: {reference['float']:.2f}."
     lead = (
-        f"{title(metric)}, {samples}, one circuit in every layer. {float_}{retraining(circuits)}"
+        f"{title(metric)}, {samples}, one multiplier in every layer. {float_}{retraining(uniform)}"
     )
     return f"{lead}\n\n{markdown(['multiplier', 'power saved', *stages], body)}"
 
 
-def retraining(circuits: list[Run]) -> str:
-    """How long the retrained networks were trained, as a sentence; empty if there are none."""
-    settings = {(run["epochs"], run["train_samples"]) for run in circuits if "retrained" in run}
+def retraining(uniform: list[Run]) -> str:
+    """Return a sentence on the length of retraining; empty if nothing was retrained."""
+    settings = {(run["epochs"], run["train_samples"]) for run in uniform if "retrained" in run}
     return "".join(
         f" Retrained: {epochs} epoch{'s' * (epochs > 1)} over at most {samples:,} samples."
         for epochs, samples in sorted(settings)
@@ -91,7 +91,7 @@ def retraining(circuits: list[Run]) -> str:
 
 
 def front_table(front: list[dict[str, str]], metric: Metric) -> str:
-    """One row a point of the front, measured on test."""
+    """Return a table of the front, measured on test, one row per point."""
     body = [
         [
             row["point"],
@@ -106,22 +106,22 @@ def front_table(front: list[dict[str, str]], metric: Metric) -> str:
 
 
 def title(metric: Metric) -> str:
-    """The metric, its unit and its direction."""
+    """Return a text for the metric, its unit and its direction."""
     unit = f", {metric.unit}" if metric.unit else ""
     return f"{metric.name}{unit} ({'higher' if metric.higher_is_better else 'lower'} is better)"
 
 
 def plot(
-    model: str, circuits: list[Run], front: list[dict[str, str]], metric: Metric, path: Path
+    model: str, uniform: list[Run], front: list[dict[str, str]], metric: Metric, path: Path
 ) -> None:
-    """Quality over the power saved: one circuit everywhere, and the front of a search."""
+    """Plot quality over the power saved: one multiplier everywhere, and the front of a search."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for stage, colour in STAGES.items():
-        seen = [run for run in circuits if stage in run]
+        seen = [run for run in uniform if stage in run]
         axes.plot(
             [saved_pct(run["multiplier"]) for run in seen],
             [run[stage][0] for run in seen],
-            "o--", color=colour, lw=1, label=f"one circuit everywhere, {stage}",
+            "o--", color=colour, lw=1, label=f"one multiplier everywhere, {stage}",
         )  # fmt: skip
     if front:
         saved = [100 - 100 * float(row["rel_power"]) for row in front]
@@ -138,7 +138,7 @@ def plot(
 
 
 def _scale(axes: Axes, metric: Metric) -> None:
-    """Distances span orders of magnitude; percentages do not."""
+    """Choose the scale of the axis: distances span orders of magnitude, percentages do not."""
     if not metric.higher_is_better:
         axes.set_yscale("log")
 

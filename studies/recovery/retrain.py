@@ -1,12 +1,13 @@
-r"""Retrain a network of the zoo with one multiplier everywhere; a line of JSON a run.
+r"""Retrain a network of the zoo with one multiplier everywhere; one line of JSON per run.
 
     python -m studies.recovery.retrain resnet8 --data imagefolder:PATH/cifar10.zip \
         --multipliers mul8s_1L2D,mul8s_1L1G --epochs 8
 
-To be run from the repository root. Every layer is first corrected for the circuit (unless
---no-correct), then trained with learned scales and the float network's predictions beside the
-labels (unless --no-distil). A run goes on from its last epoch; one that is in the results already
-is left out. The state with the best validation accuracy is measured on test.
+Run it from the repository root. Every layer is first corrected for the multiplier (unless
+--no-correct). Scales are then learned with the weights (unless --no-learn-steps), and the float
+network's predictions are a second target (unless --no-distil). An interrupted run continues from
+its last epoch; a run that is in the results already is skipped. The state with the best validation
+accuracy is measured on test.
 """
 
 import argparse
@@ -45,7 +46,7 @@ def main() -> None:
 def retrained(
     args: argparse.Namespace, data: Dataset, name: str, gradient: str, run: str
 ) -> dict[str, object]:
-    """Accuracy before and after, and what was done."""
+    """Return the accuracy before and after, with the settings of the run."""
     start = time.perf_counter()
     calibration = list(data.train.take(CALIBRATION_SAMPLES).batches(64))
     emulated = axopt.prepare(axopt.create_model(args.model), calibration)

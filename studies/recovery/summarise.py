@@ -2,7 +2,7 @@
 
     python -m studies.recovery.summarise
 
-To be run from the repository root. Writes tables.md and the plots beside the results.
+Run it from the repository root. It writes tables.md and the plots next to the results.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> None:
             and len(_gradients(runs, run["multiplier"], learned)) > 1
         ]
         if compared:
-            parts += [f"## ResNet-8, unsigned circuits, {title}: two gradients"]
+            parts += [f"## ResNet-8, unsigned multipliers, {title}: two gradients"]
             parts += [gradient_table(compared)]
     write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
 
@@ -73,7 +73,7 @@ def _gradients(runs: Sequence[dict[str, Any]], multiplier: str, learned: bool) -
 
 
 def exact_of(rows: Sequence[Row]) -> float:
-    """Accuracy of the exact 8-bit network."""
+    """Return the accuracy of the exact 8-bit network."""
     return float(next(r["top1_pct"] for r in rows if r["multiplier"] == "exact"))
 
 
@@ -87,8 +87,8 @@ def figure(rows: Sequence[Row], multiplier: str, setting: str) -> float:
     )
 
 
-def circuits(rows: Sequence[Row]) -> dict[str, float]:
-    """Multiplier -> relative power, by falling power."""
+def relative_powers(rows: Sequence[Row]) -> dict[str, float]:
+    """Return multiplier -> relative power, in descending order of power."""
     powers = {r["multiplier"]: float(r["rel_power"]) for r in rows if r["multiplier"] != "exact"}
     return dict(sorted(powers.items(), key=lambda item: -item[1]))
 
@@ -98,7 +98,7 @@ def corrected_table(rows: Sequence[Row]) -> str:
     header = ("multiplier", "power saved", "nothing", "chosen by layer", "and batch norms",
               "the same, activations not remapped", "drop, corrected and batch norms")  # fmt: skip
     body = []
-    for name, power in circuits(rows).items():
+    for name, power in relative_powers(rows).items():
         raw, chosen, best, codes = (
             figure(rows, name, setting)
             for setting in ("none", "all, no data", "all", "all, any activation code")
@@ -112,7 +112,7 @@ def corrected_table(rows: Sequence[Row]) -> str:
 def alone_table(rows: Sequence[Row]) -> str:
     body = [
         [name, *(f"{figure(rows, name, setting):.2f}" for setting in ALONE)]
-        for name in circuits(rows)
+        for name in relative_powers(rows)
     ]
     table = markdown(("multiplier", *(name.replace("_", " ") for name in ALONE)), body)
     return f"Top-1 accuracy in %, 1,000 test images.\n\n{table}"
@@ -136,7 +136,7 @@ def retrained_table(runs: Sequence[dict[str, Any]], exact: float) -> str:
 
 
 def gradient_table(runs: Sequence[dict[str, Any]]) -> str:
-    """One row a circuit, one column a gradient."""
+    """Return a table with one row per multiplier and one column per gradient."""
     library = load_library()
     gradients = [name for name in GRADIENTS if any(run["gradient"] == name for run in runs)]
     names = sorted({run["multiplier"] for run in runs}, key=lambda n: library[n].power_mw)
@@ -162,8 +162,8 @@ def gradient_table(runs: Sequence[dict[str, Any]]) -> str:
 
 
 def plot(rows: Sequence[Row], retrained: Sequence[dict[str, Any]], title: str, path: Path) -> None:
-    """Drop from the exact network over relative power: nothing, corrected, retrained."""
-    exact, powers = exact_of(rows), circuits(rows)
+    """Plot the drop from the exact network over relative power: raw, corrected, retrained."""
+    exact, powers = exact_of(rows), relative_powers(rows)
     figure_, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     labels = {"none": "as it is", "all, no data": "corrections chosen by layer",
               "all": "and batch norms re-estimated"}  # fmt: skip

@@ -1,10 +1,10 @@
-r"""One multiplier everywhere, with each free correction alone and with all; a CSV line a measure.
+r"""Measure one multiplier everywhere, with each free correction alone and with all of them.
 
     python -m studies.recovery.uniform resnet20 --data imagefolder:PATH/cifar10.zip
 
-To be run from the repository root. The exact 8-bit network, nothing and all are measured on all
-test images, the corrections alone on the first ``--samples`` of them. What is in the file already
-is left out.
+Run it from the repository root. It writes one CSV line per measurement and skips those that are in
+the file already. The exact 8-bit network, no correction and all corrections are measured on all
+test images, single corrections on the first ``--samples`` of them.
 """
 
 import argparse
@@ -23,7 +23,7 @@ ALONE = ("nothing", *ALL.names, "batch_norm")
 
 
 def settings() -> Iterator[tuple[str, Corrections, bool]]:
-    """Name, corrections chosen for each layer, and whether batch norms are re-estimated."""
+    """Return name, corrections chosen for each layer, and whether batch norms are re-estimated."""
     yield "none", NONE, False
     yield "all, no data", ALL, False
     yield "all", ALL, True

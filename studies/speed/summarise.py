@@ -16,7 +16,7 @@ from axopt.files import write_text_atomically
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write NAME.md beside every NAME.json."""
+    """Write NAME.md next to every NAME.json."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("results", nargs="+", type=Path, metavar="NAME.json")
     for path in parser.parse_args(argv).results:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def summary(title: str, result: dict[str, Any]) -> str:
-    """The Markdown of one run."""
+    """Return the Markdown of one run."""
     machine, settings = result["machine"], result["settings"]
     parts = [
         f"# {title}",
@@ -52,7 +52,7 @@ def summary(title: str, result: dict[str, Any]) -> str:
 def _network_table(
     networks: Sequence[dict[str, Any]], reference: str, form: str, field: str
 ) -> str:
-    """One row a multiplier, one column a network; the first row has the figures of FP32."""
+    """Return a table with one row per multiplier and one column per network; FP32 comes first."""
     names = (f"{n['network']}, batch {n['input'][0]}" for n in networks)
     header = ["multiplier", "terms", *names]
     rows = [["FP32", "", *(_text(network[reference], form.format) for network in networks)]]
@@ -63,7 +63,7 @@ def _network_table(
 
 
 def _kernel_table(kernels: Sequence[dict[str, Any]], isa: str) -> str:
-    """What every kernel is compared with, and the kernels of one instruction set."""
+    """Return a table of the baselines and the kernels of one instruction set."""
     names = names_for(isa, kernels[0]["gmacs_per_s"])
     header = ["layer", "images", *names.values()]
     rows = [

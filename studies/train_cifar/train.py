@@ -2,8 +2,8 @@
 
     python -m studies.train_cifar.train resnet20 --data imagefolder:PATH/cifar10.zip --epochs 26
 
-To be run from the repository root; the same command goes on from the last epoch's checkpoint. The
-model cards say which options the shipped weights were trained with.
+Run it from the repository root; the same command continues from the last epoch's checkpoint. The
+model cards state the options with which the weights in the zoo were trained.
 """
 
 import argparse

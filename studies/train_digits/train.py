@@ -2,7 +2,7 @@
 
     python -m studies.train_digits.train
 
-To be run from the repository root; the same command goes on from the last epoch's checkpoint.
+Run it from the repository root; the same command continues from the last epoch's checkpoint.
 """
 
 import argparse

@@ -2,10 +2,10 @@
 
     python -m studies.train_zoo.gan --data idx:PATH/mnist
 
-To be run from the repository root, after `mnist_cnn` is trained; the same command goes on from the
-last epoch's checkpoint. Hinge losses; the discriminator is kept smooth by spectral norms, told the
-digit by a projection, and sees real and generated images shifted at random, because there are
-only a few thousand. The weights are a running mean.
+Run it from the repository root, after `mnist_cnn` is trained; the same command continues from the
+last epoch's checkpoint. The losses are hinge losses. Spectral norms keep the discriminator smooth,
+a projection gives it the digit, and real and generated images are shifted at random, because there
+are only a few thousand real ones. The written weights are a running mean.
 
 .. [Miyato2018] T. Miyato, T. Kataoka, M. Koyama and Y. Yoshida, "Spectral Normalization for
    Generative Adversarial Networks", ICLR 2018.
@@ -42,7 +42,7 @@ SHIFT = Augmentation(padding=2)
 
 
 class Discriminator(nn.Module):
-    """Score of images ``(N, 1, 28, 28)`` as pictures of given digits, ``(N,)``."""
+    """Scores images ``(N, 1, 28, 28)`` as pictures of the given digits ``(N,)``."""
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
@@ -66,12 +66,12 @@ class Discriminator(nn.Module):
 
 
 class GanTrainer:
-    """Generator, discriminator and the running mean of the generator on their way.
+    """The state of a training: generator, discriminator, and the generator's running mean.
 
     Args:
         train: Real images and their digits.
         epochs: Passes over them; learning rates fall to zero in the second half.
-        seed: Of initial weights, latents, order and shifts.
+        seed: Seed of initial weights, latents, order and shifts.
     """
 
     def __init__(self, train: Split, epochs: int, seed: int) -> None:
@@ -87,7 +87,7 @@ class GanTrainer:
         }
 
     def train_epoch(self) -> tuple[float, float]:
-        """One pass over the real images; the mean losses of discriminator and generator."""
+        """Train for one pass over the real images; return both mean losses."""
         rate = min(1.0, 2 * (1 - self.epoch / self.epochs))
         for name, optimizer in self.optimizers.items():
             optimizer.param_groups[0]["lr"] = rate * LR[name]
@@ -100,7 +100,7 @@ class GanTrainer:
         return tuple((losses / steps).tolist())
 
     def latents(self) -> tuple[Tensor, Tensor]:
-        """A batch of what the generator takes, and the digits in it."""
+        """Return a batch of inputs of the generator, and their digits."""
         digits = torch.randint(DIGITS, (BATCH,), generator=self.random)
         normal = torch.randn((BATCH, LATENT), generator=self.random)
         return torch.cat([normal, functional.one_hot(digits, DIGITS)], 1), digits
@@ -133,7 +133,7 @@ class GanTrainer:
         return float(loss.detach())
 
     def save_checkpoint(self, path: Path) -> None:
-        """Write everything that `load_checkpoint` needs to go on, atomically."""
+        """Write everything that `load_checkpoint` needs to continue, atomically."""
         parts = ("generator", "mean", "discriminator")
         state = {name: getattr(self, name).state_dict() for name in parts}
         state |= {f"{n} optimizer": o.state_dict() for n, o in self.optimizers.items()}
@@ -143,7 +143,7 @@ class GanTrainer:
         os.replace(temporary, path)
 
     def load_checkpoint(self, path: Path) -> None:
-        """Go on from where `save_checkpoint` was called."""
+        """Continue from the state that `save_checkpoint` wrote."""
         state = torch.load(path, weights_only=True)
         for name in ("generator", "mean", "discriminator"):
             getattr(self, name).load_state_dict(state[name])

@@ -3,7 +3,7 @@
     python -m studies.train_zoo.train vgg_small --data imagefolder:PATH/cifar10.zip
     python -m studies.train_zoo.train lstm_sentiment --data polarity:PATH/rt-polarity
 
-To be run from the repository root; the same command goes on from the last epoch's checkpoint.
+Run it from the repository root; the same command continues from the last epoch's checkpoint.
 """
 
 import argparse
@@ -45,7 +45,7 @@ RECIPES = {
 
 @torch.no_grad()
 def add_feature_statistics(path: Path, train: Split) -> None:
-    """Write into the weights of `mnist_cnn` what its features of the training images are."""
+    """Add the mean and covariance of the training images' features to `mnist_cnn`'s weights."""
     model = create_model("mnist_cnn", pretrained=False)
     load_weights_(model, path)
     features = model.double().features(train.inputs.double())
