@@ -1,11 +1,14 @@
 # axopt with its notebooks and Jupyter.
-#   docker build -t axopt .                  add --build-arg PIP_EXTRA_INDEX_URL=... to choose
-#                                            where the much smaller CPU build of torch comes from
-#   docker run --rm -v "$PWD/runs:/opt/axopt/runs" axopt                        what `make demo` does
+#
+# Build; --build-arg PIP_EXTRA_INDEX_URL=... names an index with the much smaller CPU build of torch:
+#   docker build -t axopt .
+# Run the search of `make demo`:
+#   docker run --rm -v "$PWD/runs:/opt/axopt/runs" axopt
+# Open the notebooks:
 #   docker run --rm -p 8888:8888 axopt jupyter lab --ip=0.0.0.0 --no-browser notebooks
 FROM python:3.11-slim
 
-# gcc compiles the kernels; libgomp1 is the OpenMP runtime that they need afterwards too.
+# gcc compiles the kernels; libgomp1 is the OpenMP runtime that they use.
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev libgomp1 make \
     && rm -rf /var/lib/apt/lists/*
@@ -14,7 +17,7 @@ ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /opt/axopt
 
-# The slow layers first: they change only with the pins.
+# Slow layers come first; they change only with the pins.
 COPY constraints.txt ./
 RUN pip install -c constraints.txt torch
 RUN pip install -c constraints.txt setuptools wheel cython numpy jupyterlab

@@ -1,11 +1,12 @@
-# Everything runs from .venv, which the first target to need it builds. Needs: Python 3.11 or
-# newer with venv, make and a C compiler (README names the versions).
-#   make demo    search the bundled digits network, results in runs/demo/ (replaced each time)
-#   make test    all tests but the slow ones, in two processes
-#   make lint    ruff and mypy, and the compiler's warnings on the C files
-#   make sanitize  the kernel tests under AddressSanitizer and UBSan, on every instruction set here
-#   make build   the environment and the native extension only
-#   make clean   remove what the build made, but no results in runs/
+# Everything runs from .venv, which is built by the first target that needs it. Requirements: Python
+# 3.11 or newer with venv, make and a C compiler (README names the versions).
+#   make demo      search the bundled digits network; replaces the results in runs/demo/
+#   make test      run all tests except the slow ones, in two processes
+#   make lint      run ruff and mypy, and compile the C files with warnings as errors
+#   make sanitize  run the kernel tests under AddressSanitizer and UBSan, on all instruction sets
+#                  of this processor
+#   make build     build the environment and the native extension
+#   make clean     remove the files of the build, but not the results in runs/
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -15,8 +16,8 @@ NATIVE := $(wildcard axopt/*.pyx axopt/*.pxd axopt/csrc/*)
 HEADERS := $(wildcard axopt/csrc/*.h axopt/csrc/*.inc)
 CHECKS := tests/kernels/native/check_kernels.c
 
-# The C files as setup.py compiles them. Only here warnings are errors: another compiler may have
-# more of them, which must not stop a user's build.
+# The flags with which setup.py compiles the C files. Warnings are errors only here: another compiler
+# may have more of them, which must not stop a user's build.
 C_FLAGS := -std=gnu11 -fopenmp -ffp-contract=off -Iaxopt/csrc
 WARNINGS := -Wall -Wextra -Wconversion -Werror
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -43,8 +44,8 @@ build/lint/%.o: %.c $(HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) -O2 $(WARNINGS) -c -o $@ $<
 
-# What a processor lacks is not run: the tests skip it and say so. libstdc++ is loaded early as well:
-# AddressSanitizer must find __cxa_throw when torch throws.
+# The tests skip the instruction sets that this processor lacks, and say so. libstdc++ is loaded early
+# too, because AddressSanitizer must find __cxa_throw when torch throws.
 sanitize: build build/sanitize/check_kernels
 	ASAN_OPTIONS=detect_leaks=0 build/sanitize/check_kernels
 	rm -rf build/sanitize/package
@@ -56,7 +57,7 @@ sanitize: build build/sanitize/check_kernels
 	    --ignore tests/kernels/test_kernels_build.py --ignore tests/kernels/test_kernels_sanitized.py \
 	    tests/kernels tests/modules/test_modules_gates.py
 
-# Without optimisation: it compiles four times as fast, and the checks see every access.
+# No optimisation: files compile four times as fast, and no access is optimised away.
 build/sanitize/%.o: %.c $(HEADERS) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(C_FLAGS) -O0 -g1 $(SANITIZERS) -c -o $@ $<
@@ -67,7 +68,7 @@ build/sanitize/check_kernels: $(SANITIZED)
 build: $(VENV)/.built
 venv: $(VENV)/.dependencies
 
-# torch comes first and alone: other packages must find it, not choose another build of it.
+# torch is installed first and alone, so that other packages find it and choose no other build.
 $(VENV)/.dependencies: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("axopt needs Python 3.11 or newer, this is " + \
 	    sys.version.split()[0] if sys.version_info < (3, 11) else 0)'

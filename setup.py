@@ -1,6 +1,6 @@
-"""Builds the extension; everything else about the package is in pyproject.toml.
+"""Build the extension; pyproject.toml holds everything else about the package.
 
-AXOPT_DEBUG_CYTHON=1 switches bound checks on, AXOPT_SANITIZE=1 AddressSanitizer and UBSan
+AXOPT_DEBUG_CYTHON=1 enables bound checks. AXOPT_SANITIZE=1 enables AddressSanitizer and UBSan
 (`make sanitize`).
 """
 
@@ -21,18 +21,18 @@ C_HEADERS = sorted(str(path) for path in Path("axopt/csrc").glob("*.[hi]*"))
 COMPILERS = "The kernels need GCC 11 or later, or Clang 14 or later with libomp."
 """README says the same."""
 
-# No -march and no link-time optimisation: each C file names its instruction set itself, and the
-# choice between them must run on any processor. With -fopenmp the module uses torch's threads.
+# No -march and no link-time optimisation: each C file names its instruction set itself, and the code
+# that chooses one must run on any processor. With -fopenmp the module uses torch's threads.
 C_FLAGS = ["-std=gnu11", "-O3", "-fopenmp", "-fno-lto", "-ffp-contract=off"]
 LINK_FLAGS = ["-fopenmp", "-fno-lto"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def unfit(macros: str) -> str | None:
-    """Say why a compiler cannot build the kernels, or return None.
+    """Return the reason why a compiler cannot build the kernels, or None.
 
     Args:
-        macros: What the compiler defines by itself, a ``#define`` a line.
+        macros: The compiler's predefined macros, one ``#define`` per line.
     """
     defined = dict(re.findall(r"^#define (\w+) (\d+)$", macros, re.MULTILINE))
     if "__clang__" in defined:
@@ -45,7 +45,7 @@ def unfit(macros: str) -> str | None:
 
 
 class BuildKernels(build_ext):
-    """Asks the compiler for its version before anything is compiled."""
+    """Checks the version of the compiler before anything is compiled."""
 
     def build_extensions(self) -> None:
         command = [*self.compiler.compiler_so, "-dM", "-E", "-x", "c", os.devnull]
@@ -60,7 +60,7 @@ class BuildKernels(build_ext):
 
 
 def main() -> None:
-    """Run what the command line asks setuptools for."""
+    """Run setuptools with the command line."""
     kernels = Extension(
         "axopt._lut_gemm",
         sources=["axopt/_lut_gemm.pyx", *C_SOURCES],
