@@ -21,8 +21,8 @@ C_HEADERS = sorted(str(path) for path in Path("axopt/csrc").glob("*.[hi]*"))
 COMPILERS = "The kernels need GCC 11 or later, or Clang 14 or later with libomp."
 """README says the same."""
 
-# No -march and no link-time optimisation: each C file names its instruction set itself, and the code
-# that chooses one must run on any processor. With -fopenmp the module uses torch's threads.
+# No -march and no link-time optimisation: each C file names its instruction set itself, and the
+# code that chooses one must run on any processor. With -fopenmp the module uses torch's threads.
 C_FLAGS = ["-std=gnu11", "-O3", "-fopenmp", "-fno-lto", "-ffp-contract=off"]
 LINK_FLAGS = ["-fopenmp", "-fno-lto"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

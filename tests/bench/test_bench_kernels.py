@@ -84,7 +84,7 @@ def test_contenders_use_their_instruction_set_and_method():
         assert convolution.method(10**6) == ("terms" if "term" in method else method)
 
 
-def test_the_border_of_padded_codes_is_zero_on_a_signed_circuit():
+def test_the_border_of_padded_codes_is_zero_on_a_signed_multiplier():
     operands = Operands.of(TINY[0], 1)
     padded = operands.padded_codes() - 128
     assert torch.equal(padded[:, :, 1:-1, 1:-1], operands.codes - 128)

@@ -10,8 +10,8 @@ QUICK = (
     *("--train-samples", "200", "--validation-samples", "60", "--test-samples", "80"),
     *("--epochs", "1", "--threads", "1"),
 )
-CIRCUIT = ("--multiplier", "mul8s_1L1G", "--no-correct", "--calibration-samples", "64")
-RETRAIN = ("retrain", *CIRCUIT, *QUICK)
+MULTIPLIER = ("--multiplier", "mul8s_1L1G", "--no-correct", "--calibration-samples", "64")
+RETRAIN = ("retrain", *MULTIPLIER, *QUICK)
 
 
 def test_evaluate_gives_the_number_of_the_retrained_model(axopt, tmp_path):

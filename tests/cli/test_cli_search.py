@@ -237,7 +237,7 @@ def front_row(run, point):
         return next(row for row in csv.DictReader(file) if row["point"] == point)
 
 
-def test_default_multipliers_are_the_13_signed_circuits():
+def test_default_multipliers_are_the_13_signed_multipliers():
     from axopt.cli.loading import choose_multipliers
 
     bundled = load_library()

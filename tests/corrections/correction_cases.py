@@ -1,4 +1,4 @@
-"""Small calibrated layers and circuits that the tests of corrections share."""
+"""Small calibrated layers and multipliers that the tests of corrections share."""
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ def make_multiplier(table, signed):
 
 
 def noisy_multiplier(signed, rng, size=2000):
-    """A circuit that errs by up to ``size`` anywhere, zero included; it is not commutative."""
+    """A multiplier that errs by up to ``size`` anywhere, zero included; it is not commutative."""
     noise = rng.integers(-size, size, (256, 256))
     low, high = (-32768, 32767) if signed else (0, 65535)
     return make_multiplier(np.clip(exact_products(signed) + noise, low, high), signed)

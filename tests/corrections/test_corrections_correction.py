@@ -261,7 +261,7 @@ def test_degenerate_layers_are_corrected(factor, x, name, library):
         assert torch.isfinite(layer(x)).all()
 
 
-def test_circuit_that_multiplies_everything_to_zero(library):
+def test_multiplier_that_multiplies_everything_to_zero(library):
     layer, x = make_linear(library.exact(True))
     nothing = make_multiplier(np.zeros((256, 256), np.int64), True)
     choice = LayerCorrector.of(layer).best(nothing, swap=False)

@@ -85,7 +85,7 @@ def test_weight_codes_spread_least_over_the_activations(signed, affine, convolve
 
 
 def test_equally_good_codes_give_the_nearest(library, rng):
-    """Every code of an exact circuit is its own best; of the halves of 1L2H, either is."""
+    """Every code of an exact multiplier is its own best; of the halves of 1L2H, either is."""
     layer, _ = make_linear(library.exact(True))
     formats = layer.quantisation(True)
     errors = product_errors(library.exact(True).table, signed=True)
@@ -94,7 +94,7 @@ def test_equally_good_codes_give_the_nearest(library, rng):
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["activation", "weight"])
-def test_masked_circuit_gets_codes_nearest_to_a_multiple(library, first):
+def test_masked_multiplier_gets_codes_nearest_to_a_multiple(library, first):
     """1KTY ignores the low 3 bits of its first operand: any code of a multiple's group serves."""
     table = library["mul8s_1KTY"].table
     layer, _ = make_linear(library.exact(True))

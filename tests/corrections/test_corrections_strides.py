@@ -4,7 +4,7 @@ from correction_cases import make_multiplier
 
 from axopt.corrections import exact_strides
 
-# From the partial products that each circuit keeps: with the low p bits of the first operand
+# From the partial products that each multiplier keeps: with the low p bits of the first operand
 # and the low q bits of the second 0, no dropped product a_i w_j may be left.
 EXPECTED = {
     "1KV8": {(1, 1)},
@@ -34,7 +34,7 @@ def is_exact_on(multiplier, first, second):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_steps_of_the_signed_circuits(name, library):
+def test_strides_of_the_signed_multipliers(name, library):
     multiplier = library[f"mul8s_{name}"]
     found = exact_strides(multiplier)
     assert len(found) == len(set(found))
@@ -45,7 +45,7 @@ def test_steps_of_the_signed_circuits(name, library):
         assert second == 1 or not is_exact_on(multiplier, first, second // 2)
 
 
-def test_all_signed_circuits_are_listed_here(library):
+def test_all_signed_multipliers_are_listed_here(library):
     assert {m.name for m in library.select(release="v1", signed=True).values()} == {
         f"mul8s_{name}" for name in EXPECTED
     }
@@ -56,11 +56,11 @@ def test_first_step_belongs_to_the_first_operand(library):
     assert exact_strides(make_multiplier(table.T, True)) == ((1, 8),)
 
 
-def test_exact_unsigned_circuit_needs_no_step(library):
+def test_exact_unsigned_multiplier_needs_no_stride(library):
     assert exact_strides(library.exact(signed=False)) == ((1, 1),)
 
 
-def test_unsigned_circuit_that_errs_at_zero_has_no_steps(library):
+def test_unsigned_multiplier_that_errs_at_zero_has_no_strides(library):
     multiplier = library["mul8u_2HH"]
     assert (multiplier.table[0] != 0).any()
     assert exact_strides(multiplier) == ()

@@ -1,4 +1,4 @@
-"""Which compilers setup.py accepts, and what it says to others."""
+"""The compilers that setup.py accepts, and its messages about others."""
 
 import importlib.util
 import re

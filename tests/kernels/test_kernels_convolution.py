@@ -43,7 +43,7 @@ class Formats(NamedTuple):
 
 
 def make_formats(signed, channels, rng, per_channel=True, bias=True, codes=None, affine=False):
-    """``codes``: None, "any" or the step between codes; ``affine``: zero is any index."""
+    """``codes``: None, "any" or the stride of the codes; ``affine``: any code represents zero."""
     shape = (channels,) if per_channel else ()
     level = int(rng.integers(0, 256)) if affine or not signed else 128
     if codes is None:
@@ -116,7 +116,7 @@ def operands(rng, x_shape, w_shape):
 @pytest.mark.parametrize("name", [*SIGNED, *SEPARABLE_UNSIGNED, *LOOKED_UP])
 @pytest.mark.parametrize("groups", [1, 2, 6], ids=["dense", "grouped", "depthwise"])
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-def test_every_circuit_in_every_kind_of_layer(isa, name, groups, swap, rng):
+def test_every_multiplier_in_every_kind_of_layer(isa, name, groups, swap, rng):
     x, weight = operands(rng, (2, 6, 7, 9), (6, 6 // groups, 3, 3))
     with force_isa(isa):
         check(name, x, weight, Window(padding=(1, 1), groups=groups), rng, swap=swap)
@@ -309,7 +309,7 @@ def test_levels_become_codes(isa, codes, name, rng):
                 check(name, x, weight, window, same, codes=codes, affine=True)
 
 
-def test_weights_of_signed_circuits_are_symmetric(rng):
+def test_weights_of_signed_multipliers_are_symmetric(rng):
     _, weight = operands(rng, (1, 4, 6, 6), (3, 4, 3, 3))
     formats = make_formats(True, 3, rng)
     output = Output(128, torch.tensor([128, 127, 128]), formats.output.scale)

@@ -59,7 +59,7 @@ def exact_terms() -> Terms:
 
 
 def mapped_terms(rng: np.random.Generator, count: int = 3) -> Terms:
-    """Terms of no circuit: any maps, extreme values and a part of the activation alone."""
+    """Terms of no multiplier: any maps, extreme values and a part of the activation alone."""
     activation = rng.integers(0, 256, (count, 256), dtype=np.uint8)
     weight = rng.integers(-128, 128, (count, 256)).astype(np.int8)
     activation[:, :2], weight[:, :2] = (0, 255), (-128, 127)

@@ -29,7 +29,7 @@ def test_equals_the_definition(name, library, rng):
     assert result.tolist() == by_hand(a, w, multiplier)
 
 
-def test_exact_circuits_multiply_matrices(library, rng):
+def test_exact_multipliers_multiply_matrices(library, rng):
     for signed, low in ((True, -128), (False, 0)):
         a, w = rng.integers(low, low + 256, (9, 300)), rng.integers(low, low + 256, (300, 11))
         np.testing.assert_array_equal(lut_gemm(a, w, library.exact(signed)), a @ w)

@@ -1,4 +1,4 @@
-"""Plans: what is found for a table, and the choice of a method by measured cost."""
+"""Plans: the decompositions found for a table, and the choice of a method by measured time."""
 
 import math
 from types import SimpleNamespace
@@ -65,7 +65,7 @@ def test_the_bound_of_affine_sums_holds_for_any_zero_points(name):
 
 
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KR3", "mul8s_1L2D"])
-def test_the_bound_of_affine_sums_holds_for_signed_circuits(name):
+def test_the_bound_of_affine_sums_holds_for_signed_multipliers(name):
     """Their weights are symmetric; the activations' zero point is any."""
     found, values = plan(LIBRARY[name].table), np.arange(-128, 128, dtype=np.int64)
     largest = max(int(np.abs(found.table - za * values).max()) for za in (-128, 0, 127))

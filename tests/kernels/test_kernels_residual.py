@@ -24,10 +24,10 @@ from axopt.kernels.terms import Terms
 from axopt.multipliers import load_library
 
 LIBRARY = load_library()
-INDICES = np.arange(256)
-VALUES = INDICES - 128
+CODES = np.arange(256)
+VALUES = CODES - 128
 ISA_INDEX = {name: i for i, (name, _) in enumerate(_lut_gemm.instruction_sets())}
-EXACT = {False: np.multiply.outer(INDICES, INDICES), True: exact_signed_table()}
+EXACT = {False: np.multiply.outer(CODES, CODES), True: exact_signed_table()}
 
 # Mask of the activation and the most that is taken off, as is and swapped: sums of the dropped
 # partial products of what the masks leave.
@@ -56,7 +56,7 @@ UNSIGNED = {
 
 @pytest.mark.parametrize("name", SIGNED)
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-def test_signed_circuits_of_several_terms(name, swap):
+def test_signed_multipliers_of_several_terms(name, swap):
     table = LIBRARY[name].table.T if swap else LIBRARY[name].table
     residual = find_residual(table)
     assert residual is not None
@@ -68,7 +68,7 @@ def test_signed_circuits_of_several_terms(name, swap):
 
 @pytest.mark.parametrize("name", UNSIGNED)
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-def test_unsigned_circuits(name, swap):
+def test_unsigned_multipliers(name, swap):
     table = LIBRARY[name].table.T if swap else LIBRARY[name].table
     residual = find_residual(table)
     assert (residual and residual.maximum) == UNSIGNED[name][swap]
@@ -76,7 +76,7 @@ def test_unsigned_circuits(name, swap):
         np.testing.assert_array_equal(residual.table(), table)
 
 
-def test_circuits_of_one_term_have_none():
+def test_multipliers_of_one_term_have_none():
     for name in LIBRARY.select(signed=True, release="v1"):
         residual = find_residual(LIBRARY[name].table)
         assert (residual is None) == (name.split("/")[-1] not in SIGNED)
@@ -84,7 +84,7 @@ def test_circuits_of_one_term_have_none():
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_the_largest_that_fit(signed, rng):
-    """Any byte up to 127 for every activation index and 16 kinds of weight indices."""
+    """Any residual up to 127 for every activation code and 16 classes of weight codes."""
     rows = rng.integers(0, LARGEST + 1, (256, CLASSES))
     rows[0], rows[1] = 0, LARGEST
     classes = rng.integers(0, CLASSES, 256)
@@ -96,7 +96,7 @@ def test_the_largest_that_fit(signed, rng):
 
 
 def test_more_kinds_of_weights_are_refused(rng):
-    taken = rng.integers(0, LARGEST, (256, CLASSES))[:, INDICES % CLASSES]
+    taken = rng.integers(0, LARGEST, (256, CLASSES))[:, CODES % CLASSES]
     assert find_residual(EXACT[True] - taken) is not None
     taken[5, 200] += 1
     assert find_residual(EXACT[True] - taken) is None
@@ -106,7 +106,7 @@ def test_offsets_of_weights_are_no_residual(rng):
     """A sum that depends on the weight alone, however large, is the term's offset."""
     offset = rng.integers(-9000, 9000, 256)
     rows = rng.integers(0, 9, (256, 3))
-    table = EXACT[True] - rows[:, INDICES % 3] + offset
+    table = EXACT[True] - rows[:, CODES % 3] + offset
     residual = find_residual(table)
     assert residual is not None
     assert residual.maximum < 9
@@ -138,7 +138,7 @@ def test_plans_print_their_residual():
 def make_residual(rng, *, masked=True, scale=0, rows=None, weight_class=None):
     """One term of any kind, and any residual."""
     mask = int(rng.integers(0, 256))
-    activation = INDICES & mask if masked else rng.integers(0, 256, 256)
+    activation = CODES & mask if masked else rng.integers(0, 256, 256)
     term = Terms(
         activation[None].astype(np.uint8),
         rng.integers(-128, 128, (1, 256)).astype(np.int8),

@@ -11,11 +11,11 @@ from axopt.kernels import terms as terms_module
 from axopt.kernels.factorise import coefficients, factorisations, interaction_rank
 from axopt.kernels.terms import Terms, find_terms
 
-INDICES = np.arange(256)
-VALUES = INDICES - 128
+CODES = np.arange(256)
+VALUES = CODES - 128
 ORDERS = {"as is": lambda table: table, "swapped": lambda table: table.T}
 BITS = st.integers(0, 255)
-EXACT = {False: np.multiply.outer(INDICES, INDICES), True: np.multiply.outer(VALUES, VALUES)}
+EXACT = {False: np.multiply.outer(CODES, CODES), True: np.multiply.outer(VALUES, VALUES)}
 
 # Bits of the first operand that share a kept set of the second, and the same with the roles
 # swapped: read off the list of kept partial products in the description of the circuits.
@@ -35,7 +35,7 @@ SIGNED_MASKS = {
     "mul8s_1KR3": ([0xC0], [0xFF]),
 }
 
-# Terms as is and swapped of the unsigned circuits that have at most eight. A shorter
+# Terms as is and swapped of the unsigned multipliers that have at most eight. A shorter
 # decomposition is welcome: change the number.
 UNSIGNED_COUNTS = {
     "v1/mul8u_1JFF": (1, 1),
@@ -64,13 +64,13 @@ def rebuilt(terms):
     for f, g in zip(terms.activation.tolist(), terms.weight.tolist(), strict=True):
         total += np.multiply.outer(f, g)
     total += np.array(terms.weight_offset, np.int64)[None, :]
-    total += int(terms.activation_scale) * (INDICES & terms.activation_mask)[:, None]
+    total += int(terms.activation_scale) * (CODES & terms.activation_mask)[:, None]
     return total
 
 
 def broken_array(kept, signed):
     """Sum of the partial products whose entry of ``kept``, (8, 8), is 1."""
-    values = VALUES if signed else INDICES
+    values = VALUES if signed else CODES
     weights = 2 ** np.arange(8)
     if signed:
         weights[7] *= -1
@@ -91,7 +91,7 @@ def assert_proven(terms, table, max_terms=8):
 
 @pytest.mark.parametrize("name", SIGNED_MASKS)
 @pytest.mark.parametrize("order", ORDERS)
-def test_signed_circuits_are_masked_products(library, name, order):
+def test_signed_multipliers_are_masked_products(library, name, order):
     table = ORDERS[order](library[name].table)
     terms = find_terms(table)
     assert_proven(terms, table)
@@ -102,7 +102,7 @@ def test_signed_circuits_are_masked_products(library, name, order):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_unsigned_circuits(library, order):
+def test_unsigned_multipliers(library, order):
     counts = {}
     for key, multiplier in library.select(signed=False, degenerate=True).items():
         table = ORDERS[order](multiplier.table)
@@ -168,14 +168,14 @@ def test_a_function_of_the_weight_costs_nothing(rng, signed):
 
 
 def test_a_masked_index_costs_nothing_beside_small_products():
-    table = np.multiply.outer(INDICES & 0x0F, INDICES & 0x07) + 5 * (INDICES & 0x30)[:, None]
+    table = np.multiply.outer(CODES & 0x0F, CODES & 0x07) + 5 * (CODES & 0x30)[:, None]
     terms = find_terms(table)
     assert_proven(terms, table, 1)
     assert (terms.activation_scale, terms.activation_mask) == (5, 0x30)
 
 
 def test_any_function_of_the_activation_takes_a_term():
-    table = np.tile(3 * (INDICES**2 % 101)[:, None], 256)
+    table = np.tile(3 * (CODES**2 % 101)[:, None], 256)
     assert_proven(find_terms(table), table, 1)
     assert find_terms(table, max_terms=0) is None
 
@@ -183,21 +183,21 @@ def test_any_function_of_the_activation_takes_a_term():
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize(("a_bits", "w_bits"), [(0x03, 0x03), (0xC0, 0x81), (0x18, 0xFF)])
 def test_a_compressor_adds_one_term(signed, a_bits, w_bits):
-    fires = np.multiply.outer((INDICES & a_bits) == a_bits, (INDICES & w_bits) == w_bits)
+    fires = np.multiply.outer((CODES & a_bits) == a_bits, (CODES & w_bits) == w_bits)
     table = EXACT[signed] - 64 * fires
     assert_proven(find_terms(table), table, 2)
 
 
 def test_a_row_changed_by_a_compressor_is_reduced_by_the_others():
     # Row 6 is 64 w + (w & 8) - (w & 1): alone, it would need a factor of 16 bits.
-    change = (INDICES & 8) - (INDICES & 1)
-    table = EXACT[False] + np.multiply.outer(INDICES >> 6 & 1, change)
+    change = (CODES & 8) - (CODES & 1)
+    table = EXACT[False] + np.multiply.outer(CODES >> 6 & 1, change)
     assert_proven(find_terms(table), table, 2)
 
 
 @pytest.mark.parametrize("product", [256, 4099, 28912, 33024, 57121])
 def test_products_beyond_one_term_are_cut(product):
-    table = product * np.multiply.outer(INDICES >> 7, INDICES >> 7)
+    table = product * np.multiply.outer(CODES >> 7, CODES >> 7)
     assert_proven(find_terms(table), table, 4)
 
 
@@ -212,8 +212,8 @@ def test_factors_of_enormous_coefficients_are_handled():
     for table, max_terms in (
         (60000 * np.multiply.outer(parity, parity), 4),
         (np.multiply.outer(parity * 200, np.where(parity, -100, 27)), 2),
-        (np.multiply.outer(200 * parity, INDICES), 2),
-        (np.multiply.outer(INDICES**2 % 97, 100 * parity), 2),
+        (np.multiply.outer(200 * parity, CODES), 2),
+        (np.multiply.outer(CODES**2 % 97, 100 * parity), 2),
     ):
         assert_proven(find_terms(table), table, max_terms)
 
@@ -243,7 +243,7 @@ def test_random_factors_never_give_wrong_terms(seed, rank, max_terms):
 def test_what_is_not_proven_is_not_returned(monkeypatch):
     def wrong(coefficient):
         for activation, weight in factorisations(coefficient):
-            yield activation, weight + (INDICES == 200)
+            yield activation, weight + (CODES == 200)
 
     monkeypatch.setattr(terms_module, "factorisations", wrong)
     assert find_terms(EXACT[True]) is None
@@ -294,9 +294,9 @@ def test_arrays_have_the_promised_types_and_are_read_only():
         assert not array.flags.writeable
 
 
-def test_masks_name_the_masked_indices_only():
-    factors = np.array([INDICES & 0x5A, INDICES, 0 * INDICES, INDICES >> 1], np.uint8)
-    changed = (INDICES & 0xF0).astype(np.uint8)
+def test_masks_name_the_masked_codes_only():
+    factors = np.array([CODES & 0x5A, CODES, 0 * CODES, CODES >> 1], np.uint8)
+    changed = (CODES & 0xF0).astype(np.uint8)
     changed[17] += 1
     activation = np.vstack([factors, changed])
     zeros = np.zeros(activation.shape, np.int8)

@@ -12,7 +12,7 @@ from axopt import _lut_gemm
 BLOCK = 16
 UNIT = 4
 ISAS = {name: i for i, (name, here) in enumerate(_lut_gemm.instruction_sets()) if here}
-INDICES = np.arange(256)
+CODES = np.arange(256)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def terms_of(rng, count, *, masked):
     """`count` maps and their masks; masked: True, False or None for some of them."""
     kept = rng.integers(0, 256, count)
     is_mask = rng.random(count) < 0.5 if masked is None else np.full(count, masked)
-    maps = np.where(is_mask[:, None], INDICES & kept[:, None], rng.integers(0, 256, (count, 256)))
+    maps = np.where(is_mask[:, None], CODES & kept[:, None], rng.integers(0, 256, (count, 256)))
     return maps.astype(np.uint8), np.where(is_mask, kept, -1).astype(np.int16)
 
 
@@ -239,7 +239,7 @@ def test_extreme_products_do_not_saturate(isa, depthwise, weight):
     shape = (4, channels, 1 if depthwise else channels, 3, 3)
     layer = Layer(
         np.full(shape, weight),
-        np.tile(INDICES.astype(np.uint8), (4, 1)),
+        np.tile(CODES.astype(np.uint8), (4, 1)),
         np.full(4, 255, np.int16),
         groups=channels if depthwise else 1,
         depthwise=depthwise,
@@ -261,7 +261,7 @@ def test_depthwise_kernels_of_many_taps(isa, taps):
     np.testing.assert_array_equal(run(layer, isa, x), expected(layer, x))
 
 
-# To every instruction set the same: what is no number, or no int32, or between two codes.
+# Every instruction set treats these alike: NaN, values beyond int32, values between two codes.
 EDGES = np.array(
     [np.nan, -np.nan, np.inf, -np.inf, 3e38, -3e38, 3e9, -3e9, 2.0**31, -(2.0**31), 1e-42, -0.0]
     + [k / 2 for k in range(-600, 600)],
@@ -273,7 +273,7 @@ EDGES = np.array(
 @pytest.mark.parametrize("zero_point", [0, 1, 128, 255])
 @pytest.mark.parametrize("n", [1, 7, 15, 16, 33, 1212])
 def test_quantises_every_float(isa, zero_point, n):
-    identity = INDICES.astype(np.uint8)[None]
+    identity = CODES.astype(np.uint8)[None]
     layer = Layer(np.ones((1, 1, 1, 1, 1), int), identity, np.array([255], np.int16))
     x = EDGES.reshape(1, 1, 1, -1)
     right = expected(layer, x, zero_point=zero_point)

@@ -30,7 +30,7 @@ CONV_OPTIONS = {
 
 
 def truncating(signed, bits=4):
-    """A circuit that ignores low bits, one step more of the second operand."""
+    """A multiplier that ignores low bits, one step more of the second operand."""
     values = np.arange(256) - 128 * signed
     table = (values[:, None] & -(1 << bits)) * (values & -(2 << bits))
     return Multiplier.from_table(
@@ -162,7 +162,7 @@ def test_fewer_terms_are_the_nearest_and_small_ones_are_left_out():
 
 @pytest.mark.parametrize("kind", ["slopes", "table"])
 @pytest.mark.parametrize("signed", [False, True])
-def test_exact_circuits_have_the_straight_through_gradient(kind, signed, library):
+def test_exact_multipliers_have_the_straight_through_gradient(kind, signed, library):
     found = []
     for gradient in (Gradient("ste"), Gradient(kind)):
         layer, x = make_conv(library.exact(signed), padding=1)

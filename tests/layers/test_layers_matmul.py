@@ -12,7 +12,7 @@ from axopt.kernels import MatrixProduct, Output, Quantiser, matmul_sums, plan
 from axopt.layers import Accumulator, EmulatedMatMul, Gradient, Quantisation, QuantParams, Steps
 from axopt.modules import MatMul
 
-CIRCUITS = [
+MULTIPLIERS = [
     "mul8s_1KV8", "mul8s_1KVB", "mul8s_1L1G", "mul8s_1KX2",
     "mul8u_1JFF", "mul8u_JQQ", "mul8u_17QU", "mul8u_2HH", "mul8u_2AC",
 ]  # fmt: skip
@@ -55,7 +55,7 @@ def reference(layer, a, b):
 
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
 @pytest.mark.parametrize("shapes", SHAPES, ids=str)
-@pytest.mark.parametrize("name", [*CIRCUITS, "random signed", "random unsigned"])
+@pytest.mark.parametrize("name", [*MULTIPLIERS, "random signed", "random unsigned"])
 def test_layer_equals_reference(name, shapes, swap, library, rng):
     random = name.startswith("random")
     multiplier = random_multiplier(name.endswith(" signed"), rng) if random else library[name]
@@ -70,7 +70,7 @@ def test_layer_equals_reference(name, shapes, swap, library, rng):
     assert torch.equal(transposed(a, b.mT), expected)
 
 
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("name", MULTIPLIERS)
 def test_the_fast_way_equals_the_stepwise_one(name, library):
     a, b = operands((3, 33, 65), (3, 65, 31))
     layer = make_layer(library[name], a, b)
@@ -97,7 +97,7 @@ def test_corrected_formats_equal_reference(name, stride, mapped, library, rng):
     assert torch.equal(layer(a, b), reference(layer, a, b))
 
 
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("name", MULTIPLIERS)
 def test_sums_equal_the_table(name, library, rng):
     table = library[name].table
     for pairs, m, n, k in [
@@ -136,7 +136,7 @@ def test_deep_products_are_exact_too(name, library):
 
 def test_no_sum_leaves_what_float32_holds(library):
     """The worst operands, at the greatest depth that the fast way takes."""
-    for multiplier in map(library.__getitem__, CIRCUITS[:7]):
+    for multiplier in map(library.__getitem__, MULTIPLIERS[:7]):
         found = plan(multiplier.table)
         zero = 128 if multiplier.signed else 100
         quantiser = Quantiser(torch.tensor(1.0), zero)

@@ -1,4 +1,4 @@
-"""Padded taps that are skipped add exactly nothing, whatever the circuit makes of a zero."""
+"""Padded taps that are skipped add exactly nothing, whatever the multiplier makes of a zero."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def test_skipped_taps_add_nothing(case, name, swap, library):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_taps_of_signed_circuits_with_shifted_zero(case, rng):
+def test_taps_of_signed_multipliers_with_shifted_zero(case, rng):
     """Zero points and remapped codes: a padded zero is multiplied as a code of its own."""
     multiplier = random_multiplier(True, rng)
     layer, conv, x = make(case, multiplier)
@@ -116,7 +116,7 @@ def test_windows_in_parts_are_those_at_once(library, monkeypatch):
         assert torch.equal(layer(x), expected)
 
 
-def test_a_changed_circuit_or_weight_is_looked_at_again(library):
+def test_a_changed_multiplier_or_weight_is_looked_at_again(library):
     layer, conv, x = make("conv2d", library["mul8u_1JFF"])
     with torch.no_grad():
         layer(x)

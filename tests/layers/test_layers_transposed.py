@@ -115,7 +115,7 @@ def test_gradients_are_those_of_the_quantised_float_layer(dims, options, rng):
 @pytest.mark.parametrize("skip", [False, True], ids=["multiply", "skip"])
 @pytest.mark.parametrize(("dims", "options"), CASES[::3])
 def test_slopes_count_the_padded_taps_of_each_phase(dims, options, skip):
-    """A circuit that is exact but for a bilinear error: its gradients are those of its results."""
+    """The only error of the multiplier is bilinear, so its gradients are those of its results."""
     values = np.arange(256)
     table = values[:, None] * values + 20 * values[None, :] + 7 * values[:, None]
     multiplier = Multiplier.from_table(

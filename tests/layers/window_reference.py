@@ -86,7 +86,7 @@ def reference(layer, conv, x, size, *, skip=False, add=None):
     """Results of the layer: real taps in the order of the filter, zero points taken off.
 
     Args:
-        layer: Gives formats and circuit.
+        layer: Gives formats and multiplier.
         conv: The float layer.
         x: ``(N, C, ...)``.
         size: Of the results.

@@ -40,8 +40,8 @@ def accounted(emulated):
     return {*names_of(emulated), *emulated.skipped, *emulated.folded.values()}
 
 
-def results(emulated, x, circuit="mul8s_1L2D"):
-    axopt.assign_(emulated, circuit)
+def results(emulated, x, multiplier="mul8s_1L2D"):
+    axopt.assign_(emulated, multiplier)
     with torch.no_grad():
         return emulated(x)
 

@@ -123,7 +123,7 @@ def test_wrong_correct_argument_changes_nothing(small, wrong):
 
 
 @pytest.mark.parametrize("name", ["mul8s_1L1G", "mul8s_1L2D", "mul8s_1KTY"])
-def test_poor_circuits_come_near_the_exact_one_on_digits(digits, emulated, name):
+def test_poor_multipliers_come_near_the_exact_one_on_digits(digits, emulated, name):
     data = digits[1]
     axopt.assign_(emulated, "mul8s_1KV8")
     exact = axopt.evaluate(emulated, data.test).value
@@ -229,7 +229,7 @@ def test_explanations_say_what_is_in_use_and_what_else_there_is(small):
         assert raw.alternatives[0][1] == pytest.approx(e.error_pct, rel=1e-5)
 
 
-def test_circuits_of_the_user_are_corrected(small, library):
+def test_multipliers_of_the_user_are_corrected(small, library):
     table = np.array(library["mul8s_1KV8"].table) // 2
     half = Multiplier.from_table("half", table, signed=True, power_mw=0.1, area_um2=1, delay_ns=1)
     x = torch.randn(20, 2, 6, 6)

@@ -103,7 +103,7 @@ def test_exact_multiplier_keeps_the_accuracy_and_poor_ones_lose_it(digits, emula
 
 
 def test_approximate_digits_improve_when_trained_through_the_emulation(digits):
-    """The straight-through gradient points downhill on a circuit that costs accuracy."""
+    """The straight-through gradient points downhill on a multiplier that costs accuracy."""
     model, data = digits
     emulated = axopt.prepare(model, [data.train.take(128).inputs])
     axopt.assign_(emulated, "mul8s_1L1G")

@@ -11,7 +11,7 @@ from axopt.layers import Accumulator, EmulatedLinear, LayerOptions
 from axopt.model import current_assignment
 from axopt.multipliers import load_library
 
-CIRCUITS = ["mul8s_1KV8", "mul8s_1L2D", "mul8s_1L12", "mul8u_2AC", "mul8u_JQQ"]
+MULTIPLIERS = ["mul8s_1KV8", "mul8s_1L2D", "mul8s_1L12", "mul8u_2AC", "mul8u_JQQ"]
 STEP_ULP = 2
 """Of 1, in float32: what exp and tanh of numpy and of PyTorch may differ by in one step."""
 
@@ -27,11 +27,11 @@ def quantised(x, params):
 
 def product_sums(layer, x):
     """Integer sums of a linear layer for ``(rows, features)`` float32 inputs."""
-    formats, circuit = layer.quantisation(), layer.multiplier
-    origin = 128 if circuit.signed else 0
+    formats, multiplier = layer.quantisation(), layer.multiplier
+    origin = 128 if multiplier.signed else 0
     a = quantised(x, formats.activation)
     w = quantised(layer.weight.detach().numpy(), formats.weights)
-    table = circuit.table.astype(np.int64)
+    table = multiplier.table.astype(np.int64)
     table = table.T if layer.swap else table
     za = int(formats.activation.zero_point) - origin
     zw = formats.weights.zero_point.numpy() - origin
@@ -72,21 +72,21 @@ def gru_state(ih, hh, h):
 STATES = {nn.LSTM: lstm_state, nn.GRU: gru_state}
 
 
-def emulated_network(kind, circuit, **options):
+def emulated_network(kind, multiplier, **options):
     torch.manual_seed(0)
     module = kind(7, 6, batch_first=True, **options)
     x = torch.randn(5, 4, 7)
     emulated = axopt.prepare(module, [x])
-    axopt.assign_(emulated, circuit)
+    axopt.assign_(emulated, multiplier)
     return emulated, x
 
 
-@pytest.mark.parametrize("circuit", CIRCUITS)
+@pytest.mark.parametrize("multiplier", MULTIPLIERS)
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("swap", [False, True])
-def test_every_step_is_that_of_the_unrolled_emulation(kind, circuit, swap):
+def test_every_step_is_that_of_the_unrolled_emulation(kind, multiplier, swap):
     """Each step starts from the network's own state, so that no rounding is carried on."""
-    emulated, x = emulated_network(kind, (load_library()[circuit], swap))
+    emulated, x = emulated_network(kind, (load_library()[multiplier], swap))
     ih, hh = emulated.emulated_layers.values()
     calls = []
     handle = hh.register_forward_hook(lambda layer, taken, given: calls.append((taken[0], given)))
@@ -117,8 +117,8 @@ def test_layers_looked_up_once_a_sequence_give_what_their_calls_give(kind, optio
     emulated = axopt.prepare(module, [x], layer_options=options)
     hh = emulated.emulated_layers["hh_l0"]
     results = []
-    for circuit in ("mul8s_1KV8", "mul8s_1L12"):
-        axopt.assign_(emulated, circuit)
+    for multiplier in ("mul8s_1KV8", "mul8s_1L12"):
+        axopt.assign_(emulated, multiplier)
         with torch.no_grad():
             found = emulated(x)[0]
             handle = hh.register_forward_hook(lambda *_: None)

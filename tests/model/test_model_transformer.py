@@ -13,7 +13,7 @@ from axopt.errors import AssignmentError
 from axopt.layers import EmulatedMatMul
 from axopt.model import Assignment, current_assignment, explain_corrections, reestimation
 
-CIRCUITS = ["mul8s_1KV8", "mul8s_1KVB", "mul8s_1L1G", "mul8u_JQQ", "mul8u_2HH"]
+MULTIPLIERS = ["mul8s_1KV8", "mul8s_1KVB", "mul8s_1L1G", "mul8u_JQQ", "mul8u_2HH"]
 
 WIDTH, HEADS, LENGTH = 12, 3, 7
 
@@ -110,11 +110,11 @@ def unrolled_block(block, x):
 
 
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("name", MULTIPLIERS)
 def test_transformer_equals_numpy(name, swap, emulated, data, library):
     x = data.inputs[-4:]
-    circuit = (library[name], swap)
-    axopt.assign_(emulated, dict.fromkeys(emulated.emulated_layers, circuit))
+    multiplier = (library[name], swap)
+    axopt.assign_(emulated, dict.fromkeys(emulated.emulated_layers, multiplier))
     with torch.no_grad():
         fast = emulated(x)
         slow = x
@@ -141,7 +141,7 @@ def accuracy(model, data):
     return axopt.evaluate(model, data).value
 
 
-def test_exact_circuits_keep_the_quality(model, emulated):
+def test_exact_multipliers_keep_the_quality(model, emulated):
     test = make_data(300, 5)
     for name in ("mul8s_1KV8", "mul8u_1JFF"):
         axopt.assign_(emulated, name)

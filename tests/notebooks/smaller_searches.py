@@ -7,5 +7,5 @@ BUDGET = re.compile(r"\bbudget=\d+")
 
 
 def smaller(code: str) -> str:
-    """The code with 8 assignments of three circuits in its searches; all else stays."""
+    """The code with 8 assignments of three multipliers in its searches; all else stays."""
     return BUDGET.sub(FEW, code)

@@ -88,7 +88,7 @@ def search(emulated, data, **options):
     return axopt.search(emulated, data, **options)
 
 
-def test_every_point_gives_a_group_one_circuit(emulated, data, tmp_path):
+def test_every_point_gives_a_group_one_multiplier(emulated, data, tmp_path):
     out = tmp_path / "run"
     result = search(emulated, data, groups={"convolutions": ["0", "2"]}, budget=20, out=out)
     assert result.outcome.n_evaluated == len(NAMES) ** 2  # of 27 without the group
@@ -129,7 +129,7 @@ def test_groups_of_single_layers_are_no_other_search(emulated, data, tmp_path):
 
 @pytest.mark.parametrize("allowed", [Corrections(), Corrections(order=False)])
 def test_corrections_choose_one_order_for_a_group(emulated, data, allowed):
-    """Left alone, the layers of this network want different orders of this circuit."""
+    """Left alone, the layers of this network want different orders of this multiplier."""
     options = options_of(["mul8s_1KR3"], operand_order=False)
     single, grouped = (
         AssignmentProblem(emulated, data.validation, options, correct=allowed, groups=groups)

@@ -180,7 +180,7 @@ def test_multipliers_of_the_user_are_searched(emulated, data, library):
     assert result.record.reference == "v1/mul8s_1KV8"
 
 
-def test_exact_circuit_of_the_users_technology_is_the_reference(emulated, data, library):
+def test_exact_multiplier_of_the_users_technology_is_the_reference(emulated, data, library):
     table = library["mul8s_1KV8"].table
     figures = {"signed": True, "area_um2": 10, "delay_ns": 1}
     mine = Multiplier.from_table("mine", table, power_mw=0.1, **figures)
