@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_measurement(parser: argparse.ArgumentParser) -> None:
-    """Add what is measured, and how often."""
+    """Add the options of a measurement: batch, threads, rounds, kernels and memory."""
     parser.add_argument(
         "--batch",
         type=integer(1, MAX_BATCH),

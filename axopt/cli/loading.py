@@ -132,7 +132,7 @@ def add_partial(group: Any) -> None:
 
 
 def add_samples(group: Any, **uses: str) -> None:
-    """Add an option for the number of samples of each split, with what they are used for."""
+    """Add an option for the number of samples of each split; its help states their use."""
     for split, use in uses.items():
         group.add_argument(
             f"--{split}-samples",

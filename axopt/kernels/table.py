@@ -26,7 +26,7 @@ class PackedTable:
     Attributes:
         columns: ``columns[w, a]`` is ``table[a, w] - bias``, ``(256, 256)`` uint16.
         planes: Low and high bytes of ``columns``: ``(256, 2, 256)`` uint8 at ``[w, plane, a]``.
-        bias: The smallest entry of the table, so that what is stored fits 16 bits unsigned.
+        bias: The smallest entry of the table; the stored differences to it fit uint16.
         k_max: The largest depth at which every sum fits int32.
 
     Example:

@@ -219,7 +219,7 @@ def head(inputs: Any, n: int) -> Any:
 
 
 def joined(inputs: list[Any]) -> Any:
-    """Return the inputs of several batches as one; what is no tensor is that of the first.
+    """Join the inputs of several batches; values that are no tensors come from the first batch.
 
     Raises:
         InputsError: If the batches' inputs cannot be joined.

@@ -160,7 +160,7 @@ def options_by_layer(
     given: LayerOptions | Mapping[str, LayerOptions] | None,
     usual: LayerOptions,
 ) -> dict[str, LayerOptions]:
-    """The options of every layer, with the usual quantisation where they say none."""
+    """Return the options of every layer; those without a quantisation get that of ``usual``."""
     if given is None:
         return dict.fromkeys(layers, usual)
     by_pattern = given if isinstance(given, Mapping) else {"*": given}

@@ -135,7 +135,7 @@ class _Made:
 
 
 class _Watch(TorchFunctionMode):
-    """Notes products, and follows what is computed from parameters alone.
+    """Records products, and follows values that are computed from parameters alone.
 
     Args:
         model: The model.
@@ -267,7 +267,7 @@ class _Watch(TorchFunctionMode):
         return found
 
     def _want(self, waiting: list[Recorded], owners: set[str], wanted: set[Recorded]) -> None:
-        """Keep expressions and what they follow from, and watch where they are computed."""
+        """Keep expressions and their sources, and record where they are computed."""
         while waiting:
             expression = waiting.pop()
             wanted.add(expression)
