@@ -83,6 +83,10 @@ def load_data(spec: str, **options: object) -> Dataset:
         >>> len(data.train), len(data.validation), len(data.test)
         (1079, 359, 359)
     """
+    if not isinstance(spec, str):
+        raise ArgumentError(
+            f"`spec` must be a name, or one with a path as 'npz:FILE', got {type(spec).__name__}."
+        )
     name, _, path = spec.partition(":")
     try:
         reader = READERS[name]

@@ -97,6 +97,8 @@ def measure(
         >>> evaluation.value, samples.tolist()
         (75.0, [True, True, True, False])
     """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"`model` must be a torch.nn.Module, got {type(model).__name__}.")
     chosen = as_metric(metric, directed=False)
     adapter = adapter_of(model, forward, output)
     kept: list[Tensor] = []

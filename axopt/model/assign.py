@@ -62,6 +62,11 @@ def assign_(
     """
     check_emulated(emulated)
     library = load_library() if library is None else library
+    if not isinstance(library, MultiplierLibrary):
+        raise ArgumentError(
+            f"`library` must be a MultiplierLibrary, got {type(library).__name__}; "
+            "`load_library(directory)` reads one."
+        )
     layers = emulated.emulated_layers
     allowed = allowed_corrections(correct)
     if isinstance(spec, Assignment):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -114,6 +114,16 @@ def check_weights(layers: Mapping[str, nn.Module]) -> None:
                 )
 
 
-def patterns_of(given: str | Sequence[str] | None) -> Sequence[str] | None:
-    """Names or patterns as a sequence; a single string is one pattern."""
-    return (given,) if isinstance(given, str) else given
+def patterns_of(given: Any, argument: str) -> Sequence[str] | None:
+    """Names or patterns as a sequence; a single string is one pattern.
+
+    Raises:
+        ArgumentError: If it is something else.
+    """
+    if given is None or isinstance(given, str):
+        return given if given is None else (given,)
+    if isinstance(given, Sequence | Set) and all(isinstance(item, str) for item in given):
+        return tuple(given)
+    raise ArgumentError(
+        f"`{argument}` must be a name or pattern, or several, got {type(given).__name__}."
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 from torch.nn.utils import parametrize
@@ -145,14 +146,18 @@ def functions_in_float(module: nn.Module, found: Found, known: Collection[str]) 
 
 
 def check_quantisation(options: LayerOptions) -> None:
-    if options.weight_scales not in WEIGHT_SCALES:
+    if not _is_one_of(options.weight_scales, WEIGHT_SCALES):
         raise ArgumentError(
             f"`weight_scales` must be one of {', '.join(WEIGHT_SCALES)}, "
             f"got {options.weight_scales!r}."
         )
-    if options.calibrator not in CALIBRATORS:
+    if not _is_one_of(options.calibrator, CALIBRATORS):
         names = ", ".join(sorted(CALIBRATORS))
         raise ArgumentError(f"`calibrator` must be one of {names}, got {options.calibrator!r}.")
+
+
+def _is_one_of(value: Any, names: Collection[str]) -> bool:
+    return isinstance(value, str) and value in names
 
 
 def options_by_layer(

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from axopt.errors import CalibrationError
+from axopt.errors import ArgumentError, CalibrationError
 from axopt.layers import EmulatedLayer, LayerOptions, LayerSpec, specs_by_type
 from axopt.model.adapter import Adapter, Forward
 from axopt.model.calibration import (
@@ -125,12 +125,24 @@ def prepare(
             model,
             calibration,
             LayerOptions(calibrator=calibrator, weight_scales=weight_scales),
-            multiplier or load_library().exact(signed=True),
-            patterns_of(include),
-            patterns_of(exclude) or (),
+            _checked(multiplier),
+            patterns_of(include, "include"),
+            patterns_of(exclude, "exclude") or (),
             layer_options,
             Adapter(forward, output),
         )
+
+
+def _checked(multiplier: Any) -> Multiplier:
+    """The multiplier that every layer starts with."""
+    if multiplier is None:
+        return load_library().exact(signed=True)
+    if not isinstance(multiplier, Multiplier):
+        raise ArgumentError(
+            f"`multiplier` must be a Multiplier, got {type(multiplier).__name__}; "
+            "`load_library()[key]` is one."
+        )
+    return multiplier
 
 
 def _prepared(

@@ -178,3 +178,29 @@ def test_a_failure_that_is_not_of_the_precision_stays_what_it_is():
         axopt.evaluate(Net().double(), [(X.double()[:, :3], torch.arange(6) % 3)])
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         axopt.evaluate(Net(), [(X[:, :3], torch.arange(6) % 3)])
+
+
+@pytest.mark.parametrize("value", [X, X.numpy(), [], {}, 3, object(), Net()])
+@pytest.mark.parametrize("argument", ["multiplier", "calibrator", "weight_scales"])
+def test_options_of_prepare_of_another_kind_are_refused_by_name(argument, value):
+    with pytest.raises(ArgumentError, match=f"`{argument}` must be"):
+        axopt.prepare(Net(), X, **{argument: value})
+
+
+@pytest.mark.parametrize("value", [X, X.numpy(), [3], {}, 3, object(), Net()])
+@pytest.mark.parametrize("argument", ["include", "exclude"])
+def test_patterns_of_another_kind_are_refused_by_name(argument, value):
+    with pytest.raises(ArgumentError, match=f"`{argument}` must be a name or pattern"):
+        axopt.prepare(Net(), X, **{argument: value})
+
+
+@pytest.mark.parametrize("value", [X, X.numpy(), "foo", [], {}, 3, object(), Net()])
+def test_libraries_models_and_data_of_another_kind_are_refused_by_name(value):
+    with pytest.raises(ArgumentError, match="`library` must be a MultiplierLibrary"):
+        axopt.assign_(axopt.prepare(Net(), X), "mul8s_1KV8", library=value)
+    if not isinstance(value, nn.Module):
+        with pytest.raises(ArgumentError, match="`model` must be a torch.nn.Module"):
+            axopt.evaluate(value, [(X, torch.arange(6) % 3)])
+    if not isinstance(value, str):
+        with pytest.raises(ArgumentError, match="`spec` must be a name"):
+            axopt.load_data(value)
