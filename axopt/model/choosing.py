@@ -135,12 +135,12 @@ def functions_in_float(module: nn.Module, found: Found, known: Collection[str]) 
     Args:
         module: The model.
         found: Its products.
-        known: Modules that are accounted for by their own names.
+        known: Modules that are accounted for by their own names; the model itself has none.
     """
     return {
         f"{name or type(module).__name__}: {function}": reason
         for name, functions in found.floats.items()
-        if name not in known
+        if not name or name not in known
         for function, reason in functions.items()
     }
 

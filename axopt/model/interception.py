@@ -23,7 +23,7 @@ from axopt.layers import spec_named, specs_by_type
 from axopt.model.calls import bound, product_name
 from axopt.model.products import Product, arranged, product_of
 from axopt.model.redirection import ATTENTION, Key, Redirections, place
-from axopt.model.running import watched
+from axopt.model.running import iterating, watched
 from axopt.modules import MatMul, ScaledDotProductAttention
 from axopt.modules.recorded import Operation, Recorded, Recording, Source, replaced, version_of
 
@@ -43,6 +43,7 @@ class Site:
         call: What names call it: "conv", "matmul", ...
         key: By which calls are recognised.
         module: Computes it.
+        function: That is called.
         name: In the emulated model.
         path: Where the module is.
     """
@@ -51,6 +52,7 @@ class Site:
     call: str
     key: Key
     module: nn.Module
+    function: str
     name: str = ""
     path: str = ""
 
@@ -103,8 +105,8 @@ def _watched_run(
 ) -> _Watch:
     """Run the model and return what was seen."""
     watch = _Watch(model, recording, unstable)
-    with watched(model) as running, torch.no_grad(), watch:
-        watch.running = running
+    with watched(model) as running, iterating(model) as through, torch.no_grad(), watch:
+        watch.running, watch.iterating = running, through
         run()
     return watch
 
@@ -146,6 +148,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self, model: nn.Module, recording: Recording, unstable: set[Recorded]) -> None:
         super().__init__()
         self.running: list[str] = []
+        self.iterating: set[str] = set()
         self.called = False
         self._model, self._unstable = model, unstable
         specs = specs_by_type()
@@ -219,7 +222,7 @@ class _Watch(TorchFunctionMode):
         key = key_of(product, self._node) or place()
         if (owner, key) not in self._found.sites:
             module = self._module(product)
-            self._found.sites[owner, key] = Site(owner, product.call, key, module)
+            self._found.sites[owner, key] = Site(owner, product.call, key, module, name)
 
     def _module(self, product: Product) -> nn.Module:
         """What computes a product."""
@@ -255,6 +258,7 @@ class _Watch(TorchFunctionMode):
     def found(self) -> Found:
         """What the run showed, with the expressions that weights need and no others."""
         found, wanted = self._found, set[Recorded]()
+        self._leave_iterating()
         for site in found.sites.values():
             weights = getattr(site.module, "expressions", ())
             self._want([e for e in weights if e is not None], {site.owner}, wanted)
@@ -265,6 +269,19 @@ class _Watch(TorchFunctionMode):
                 self._want([made], owners, wanted)
         found.recording.keep_only(wanted)
         return found
+
+    def _leave_iterating(self) -> None:
+        """Leave the products in float of modules that a child more would change."""
+        found = self._found
+        called = [(site.owner, site.function) for site in found.sites.values()]
+        for owner, function in (*called, *((name, ATTENTION) for name in found.attention)):
+            if owner in self.iterating:
+                found.floats.setdefault(owner, {})[function] = (
+                    f"{function} is called by a module that goes through its children, which a "
+                    "layer would be one of; call it in a module of its own"
+                )
+        found.sites = {k: s for k, s in found.sites.items() if s.owner not in self.iterating}
+        found.attention = [name for name in found.attention if name not in self.iterating]
 
     def _want(self, waiting: list[Recorded], owners: set[str], wanted: set[Recorded]) -> None:
         """Keep expressions and their sources, and record where they are computed."""

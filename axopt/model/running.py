@@ -53,3 +53,43 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextlib.contextmanager
+def iterating(model: nn.Module) -> Iterator[set[str]]:
+    """Note which modules go through their children while they run, for a while.
+
+    One more child would change what such a module computes. A ``Sequential``, ``ModuleList`` or
+    ``ModuleDict`` counts as one in any case.
+
+    Args:
+        model: Whose modules are watched.
+
+    Yields:
+        The names of these modules; it grows while the model runs.
+
+    Example:
+        >>> with iterating(nn.Sequential(nn.ReLU())) as names:
+        ...     pass
+        >>> names
+        {''}
+    """
+    names: set[str] = set()
+    found = dict(model.named_modules())
+
+    def noted(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        names.add(name)
+        return type(module).named_children(module)
+
+    watching = []
+    for name, module in found.items():
+        if isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+            names.add(name)
+        elif not isinstance(module, torch.jit.ScriptModule):
+            module.__dict__["named_children"] = functools.partial(noted, name, module)
+            watching.append(module)
+    try:
+        yield names
+    finally:
+        for module in watching:
+            del module.__dict__["named_children"]

@@ -119,3 +119,44 @@ def test_products_in_hooks_of_layers_are_layers(x):
         axopt.assign_(emulated, "mul8s_1L1G")
     with torch.no_grad():
         assert torch.equal(found[0](x), found[1](x))
+
+
+class Through(nn.Module):
+    """Goes through its children, and multiplies by a square weight or by itself."""
+
+    def __init__(self, product):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.then = nn.Linear(6, 6), nn.ReLU()
+        self.weight = nn.Parameter(torch.randn(6, 6))
+        self.product = product
+
+    def forward(self, x):
+        for child in self.children():
+            x = child(x)
+        return self.product(self, x)
+
+
+class Chain(nn.Sequential):
+    def forward(self, x):
+        for module in list(self)[:-1]:
+            x = module(x)
+        return x @ self[-1](x).mT
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        Through(lambda net, y: y @ net.weight),
+        Through(lambda net, y: nn.functional.scaled_dot_product_attention(y, y, y)),
+        Chain(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)),
+    ],
+)
+def test_a_module_that_goes_through_its_children_gets_no_more_of_them(x, net):
+    with pytest.warns(CoverageWarning):
+        emulated = axopt.prepare(net.eval(), [x])
+    assert any("goes through its children" in reason for reason in emulated.skipped.values())
+    with torch.no_grad():
+        y, expected = emulated(x), net(x)
+    assert (y - expected).norm() < 0.05 * expected.norm()
+    assert "named_children" not in vars(net) | vars(emulated.module)
