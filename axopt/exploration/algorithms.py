@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from axopt.errors import ArgumentError
 from axopt.registry import Registry
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def register_algorithm(name: str) -> Callable[[AlgorithmType], AlgorithmType]:
         The decorator, which returns the class unchanged.
 
     Raises:
-        ArgumentError: By the decorator, if another algorithm has that name.
+        ArgumentError: By the decorator, if another algorithm has that name, or what it decorates
+            is no class with ``ask`` and ``tell``.
 
     Example:
         >>> from axopt.exploration import Algorithm, list_algorithms, register_algorithm
@@ -55,7 +57,14 @@ def register_algorithm(name: str) -> Callable[[AlgorithmType], AlgorithmType]:
         True
         >>> ALGORITHMS.remove("diagonal")
     """
-    return ALGORITHMS.register(name)
+
+    def decorate(kind: AlgorithmType) -> AlgorithmType:
+        if not isinstance(kind, type) or not (hasattr(kind, "ask") and hasattr(kind, "tell")):
+            raise ArgumentError(f"an algorithm must be a subclass of `Algorithm`, got {kind!r}.")
+        ALGORITHMS.add(name, kind)
+        return kind
+
+    return decorate
 
 
 def list_algorithms() -> list[str]:

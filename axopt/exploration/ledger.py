@@ -7,8 +7,9 @@ whatever evaluates them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,10 +86,13 @@ class Ledger:
         """Return what can be answered, in the order of asking, and the new points among it."""
         asked: list[Genes] = []
         new: dict[Genes, None] = {}
+        if not isinstance(proposals, Iterable):
+            raise ArgumentError(f"`algorithm` must propose a list of points, got {proposals!r}.")
         for proposal in proposals:
-            genes = tuple(int(gene) for gene in proposal)  # an algorithm may deal in NumPy's
-            if not self._space.contains(genes):
-                raise ArgumentError(f"`algorithm` must propose points of the space, got {genes}.")
+            genes = _genes_of(proposal)
+            if genes is None or not self._space.contains(genes):
+                shown = proposal if genes is None else genes
+                raise ArgumentError(f"`algorithm` must propose points of the space, got {shown}.")
             if genes not in self._by_genes and genes not in new:
                 if len(self.trials) + len(new) >= self._budget:
                     break
@@ -123,3 +127,13 @@ class Ledger:
                 f"search asks for {genes} with {width}."
             )
         return trial
+
+
+def _genes_of(proposal: Any) -> Genes | None:
+    """Return a proposal, which may be of NumPy's numbers, as genes; None if it is not whole."""
+    try:
+        given = tuple(proposal)
+        genes = tuple(int(gene) for gene in given)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return genes if genes == given else None

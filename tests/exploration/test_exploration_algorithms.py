@@ -80,6 +80,13 @@ def test_plug_in_is_registered_and_checked():
 
 
 @pytest.mark.usefixtures("own_algorithms")
+@pytest.mark.parametrize("kind", [None, 3, int, lambda: 3])
+def test_what_is_no_algorithm_is_not_registered(kind):
+    with pytest.raises(ArgumentError, match="must be a subclass of `Algorithm`"):
+        axopt.register_algorithm("nonsense")(kind)
+    assert "nonsense" not in list_algorithms()
+
+
 def test_contract_finds_an_algorithm_that_does_not_repeat():
     @register_algorithm("unseeded")
     class Unseeded(create_algorithm("random", SPACE, n_objectives=2).__class__):

@@ -392,3 +392,23 @@ def test_an_exhaustive_search_says_so():
         made = create_algorithm("nsga2", problem.space, n_objectives=2, population=2)
         outcome = run_search(problem, made, Store.in_memory(), budget=budget)
         assert outcome.exhaustive is exhaustive
+
+
+@pytest.mark.parametrize(
+    "proposals",
+    [None, 3, [None], [1], ["ab"], [(0.5, 1)], [(float("nan"), 0)], [(float("inf"), 0)], [(0,)]],
+)
+def test_proposals_that_are_no_points_are_refused_and_not_rounded(proposals):
+    problem = TinyProblem((3, 3))
+    algorithm = create_algorithm("random", problem.space, n_objectives=2)
+    algorithm.ask = lambda: proposals
+    with pytest.raises(ArgumentError, match="`algorithm` must propose"):
+        run_search(problem, algorithm, Store.in_memory(), budget=5)
+
+
+def test_proposals_may_be_arrays_of_whole_numbers():
+    problem = TinyProblem((3, 3))
+    algorithm = create_algorithm("random", problem.space, n_objectives=2)
+    algorithm.ask = lambda: np.array([[0.0, 1.0], [2.0, 2.0]])
+    outcome = run_search(problem, algorithm, Store.in_memory(), budget=5)
+    assert [trial.genes for trial in outcome.trials] == [(0, 1), (2, 2)]
