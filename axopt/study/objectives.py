@@ -112,7 +112,8 @@ def register_objective(
         The objective.
 
     Raises:
-        ArgumentError: If the name is taken or ``function`` is not callable.
+        ArgumentError: If the name is taken, ``function`` or ``multiplier_figure`` is not callable,
+            or ``title`` or ``unit`` is no printable text.
 
     Example:
         >>> from axopt.study import OBJECTIVES, register_objective
@@ -125,6 +126,11 @@ def register_objective(
     """
     if not callable(function):
         raise ArgumentError(f"`function` must be callable, got {type(function).__name__}.")
+    if multiplier_figure is not None and not callable(multiplier_figure):
+        raise ArgumentError(f"`multiplier_figure` must be callable, got {multiplier_figure!r}.")
+    for argument, text in (("title", title), ("unit", unit)):
+        if not isinstance(text, str) or not text.isprintable():
+            raise ArgumentError(f"`{argument}` must be a printable text, got {text!r}.")
     objective = Objective(name, function, title, unit, multiplier_figure)
     OBJECTIVES.add(name, objective)
     return objective

@@ -63,3 +63,14 @@ def test_names_are_given_once_and_functions_are_called():
         axopt.register_objective("rel_power", lambda point: 0.0, title="", unit="")
     with pytest.raises(ArgumentError, match="`function` must be callable, got float"):
         axopt.register_objective("constant", 1.0, title="", unit="")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "value"),
+    [("title", 3), ("title", "a\nb"), ("unit", None), ("multiplier_figure", 3)],
+)
+def test_an_objective_of_wrong_parts_is_refused(wrong, value):
+    parts = {"title": "one", "unit": "", wrong: value}
+    with pytest.raises(ArgumentError, match=f"`{wrong}` must be"):
+        axopt.register_objective("wrong", lambda point: 1.0, **parts)
+    assert "wrong" not in OBJECTIVES
