@@ -25,7 +25,7 @@ def watched(model: nn.Module) -> Iterator[list[str]]:
 
     Example:
         >>> model, seen = nn.Sequential(nn.ReLU()), []
-        >>> handle = model[0].register_forward_hook(lambda *_: seen.append(list(running)))
+        >>> handle = model[0].register_forward_pre_hook(lambda *_: seen.append([*running]))
         >>> with watched(model) as running:
         ...     _ = model(torch.zeros(1))
         >>> seen
