@@ -14,8 +14,40 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from axopt.errors import ArgumentError
+
 _TEMPORARY_SUFFIX = ".axopt~"
+_SHOWN_CHARACTERS = 60
 _PREFIX_CHARACTERS = 100  # of the target's name, so that the temporary name is not too long
+
+
+def as_path(value: object, argument: str) -> Path:
+    """Return what a caller gave as a path.
+
+    Args:
+        value: What was given.
+        argument: Name of the argument, for the message.
+
+    Raises:
+        ArgumentError: If it is neither a text nor an `os.PathLike` of one, or holds a NUL
+            character.
+
+    Example:
+        >>> as_path("runs/x", "out").name
+        'x'
+        >>> as_path(5, "out")
+        Traceback (most recent call last):
+            ...
+        axopt.errors.ArgumentError: `out` must be a path (a str or os.PathLike), got int 5.
+    """
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if isinstance(text, str) and "\0" not in text:
+        return Path(text)
+    shown = " ".join(repr(value).split())
+    shown = shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 3] + "..."
+    raise ArgumentError(
+        f"`{argument}` must be a path (a str or os.PathLike), got {type(value).__name__} {shown}."
+    )
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:

@@ -94,15 +94,20 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         """Whether there is a value of that name."""
-        return name in self.names()
+        return isinstance(name, str) and name in self.names()
 
     def __getitem__(self, name: str) -> T:
         """The value called ``name``.
 
         Raises:
-            ArgumentError: If the name is unknown (the message has near misses), or if the package
-                that offers it cannot be imported.
+            ArgumentError: If the name is unknown (the message has near misses) or no text, or if
+                the package that offers it cannot be imported.
         """
+        if not isinstance(name, str):
+            raise ArgumentError(
+                f"`{self._argument}` must be the name of a known {self.what}, "
+                f"got {type(name).__name__}."
+            )
         self._import_built_in()
         self._import_module_of(name)
         if name not in self._values:

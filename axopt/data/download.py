@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from axopt.errors import DatasetError
-from axopt.files import remove_stale_temporaries, replacing
+from axopt.files import as_path, remove_stale_temporaries, replacing
 
 CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR10_URL = f"https://www.cs.toronto.edu/~kriz/{CIFAR10_ARCHIVE}"
@@ -46,7 +46,7 @@ def download_cifar10(directory: str | os.PathLike[str]) -> Path:
         axopt.errors.DatasetError: https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz: cannot
         be downloaded to /dev/null/data/cifar-10-binary.tar.gz: ...
     """
-    directory = Path(directory)
+    directory = as_path(directory, "directory")
     archive = directory / CIFAR10_ARCHIVE
     try:
         if archive.is_file() and _md5(archive) == CIFAR10_MD5:

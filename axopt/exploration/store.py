@@ -21,7 +21,7 @@ from axopt.errors import ArgumentError, RunExistsError, StoreError
 from axopt.exploration import records
 from axopt.exploration.lock import WriterLock, committed_before
 from axopt.exploration.trial import Trial
-from axopt.files import write_atomically
+from axopt.files import as_path, write_atomically
 
 _BUSY_TIMEOUT_MS = 60_000
 _IN_MEMORY = Path(":memory:")
@@ -86,7 +86,7 @@ class Store:
         """
         if resume and overwrite:
             raise ArgumentError("`resume` and `overwrite` must not both be set, got True, True.")
-        path = Path(path)
+        path = as_path(path, "path")
         lock = WriterLock(path)
         try:
             if overwrite:
@@ -120,7 +120,7 @@ class Store:
         Raises:
             StoreError: If there is no such file, or it is damaged or of another schema.
         """
-        path = Path(path)
+        path = as_path(path, "path")
         if not path.is_file():
             raise StoreError(f"{path}: there is no such store.")
         committed = committed_before(path)  # before the trials are read: a writer may add some

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from axopt.errors import ArgumentError
+from axopt.files import as_path
 from axopt.registry import Registry
 from axopt.report import Layer, Point, RunRecord
 
@@ -176,7 +177,7 @@ def exporter_for(path: str | os.PathLike[str]) -> Exporter:
         >>> exporter_for("runs/point.csv").name
         'csv'
     """
-    name = os.fspath(path).lower()
+    name = str(as_path(path, "path")).lower()
     own = [get_exporter(format) for format in BUILT_IN]
     others = (get_exporter(format) for format in list_exporters() if format not in BUILT_IN)
     known = []

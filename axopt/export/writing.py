@@ -8,7 +8,7 @@ from pathlib import Path
 
 from axopt.errors import ArgumentError, ReportError, RunExistsError
 from axopt.export.exporter import Exporter, ExportInput, exporter_for, get_exporter
-from axopt.files import write_atomically
+from axopt.files import as_path, write_atomically
 
 
 def export_bytes(given: ExportInput, format: str) -> bytes:
@@ -76,9 +76,10 @@ def write_export(
         >>> write_export(ExportInput(Assignment({})), "point.json")
         'json'
     """
+    path = as_path(path, "path")
     name = exporter_for(path).name if format is None else format
-    if Path(path).exists() and not force:
-        raise RunExistsError(f"{os.fspath(path)}: exists already; `force` replaces it.")
+    if path.exists() and not force:
+        raise RunExistsError(f"{path}: exists already; `force` replaces it.")
     write_atomically(path, export_bytes(given, name))
     return name
 

@@ -1,7 +1,7 @@
 """Matrix products and convolutions of operand codes, exact in int32."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ from axopt.kernels.dispatch import active_index
 from axopt.kernels.operations import Window, table_operation
 from axopt.kernels.table import PackedTable
 from axopt.kernels.timing import Shape, choose_method
-
-if TYPE_CHECKING:
-    from axopt.multipliers import Multiplier
+from axopt.multipliers import Multiplier
+from axopt.multipliers.multiplier import as_multiplier
 
 _MAX_BYTES = 2**63 - 1
 _MAX_STEP = 2**31 - 1
@@ -139,7 +138,7 @@ def _sum_codes(
 def lut_gemm(
     a: NDArray[np.integer] | Tensor,
     w: NDArray[np.integer] | Tensor,
-    multiplier: "Multiplier",
+    multiplier: Multiplier,
 ) -> NDArray[np.int32]:
     """Multiply matrices of operand values on an approximate multiplier.
 
@@ -152,7 +151,8 @@ def lut_gemm(
         ``(m, n)`` int32, the exact sums of the multiplier's products.
 
     Raises:
-        ArgumentError: If an operand is not a matrix of integers in range or ``k`` differs.
+        ArgumentError: If ``multiplier`` is no `Multiplier`, an operand is not a matrix of
+            integers in range, or ``k`` differs.
         AccumulatorError: If a sum of ``k`` products may exceed int32.
 
     Example:
@@ -163,6 +163,7 @@ def lut_gemm(
         >>> lut_gemm(np.array([[1, -2]]), np.array([[3], [4]]), multiplier)
         array([[-5]], dtype=int32)
     """
+    multiplier = as_multiplier(multiplier)
     a_codes = _codes_of("a", a, multiplier.signed)
     w_codes = _codes_of("w", w, multiplier.signed)
     if a_codes.shape[1] != w_codes.shape[0]:

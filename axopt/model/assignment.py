@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any
 
 from axopt.errors import AssignmentError
-from axopt.files import read_bytes, write_text_atomically
+from axopt.files import as_path, read_bytes, write_text_atomically
 
 SCHEMA = 1
 
@@ -117,7 +117,7 @@ class Assignment:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the file atomically, replacing an existing one."""
-        write_text_atomically(path, self.to_json())
+        write_text_atomically(as_path(path, "path"), self.to_json())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Assignment:
@@ -127,12 +127,13 @@ class Assignment:
             AssignmentError: If it is not an assignment; the message names the file and field.
             OSError: If it cannot be read, is not a regular file or has more than 64 MiB.
         """
+        path = as_path(path, "path")
         content = read_bytes(path, limit=_MAX_FILE_BYTES)
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise AssignmentError(f"{os.fspath(path)}: not UTF-8: {error}") from None
-        return cls.from_json(text, os.fspath(path))
+            raise AssignmentError(f"{path}: not UTF-8: {error}") from None
+        return cls.from_json(text, str(path))
 
 
 def _parse_layer(name: str, entry: Any, source: str) -> LayerAssignment:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from axopt.errors import ArgumentError, CalibrationError
+from axopt.errors import CalibrationError
 from axopt.layers import EmulatedLayer, LayerOptions, LayerSpec, specs_by_type
 from axopt.model.adapter import Adapter, Forward
 from axopt.model.calibration import (
@@ -41,6 +41,7 @@ from axopt.modules.called import Called
 from axopt.modules.hooks import keep_hooks
 from axopt.modules.recorded import Operation
 from axopt.multipliers import Multiplier, load_library
+from axopt.multipliers.multiplier import as_multiplier
 
 __all__ = ["WEIGHT_SCALES", "prepare"]
 
@@ -137,12 +138,7 @@ def _checked(multiplier: Any) -> Multiplier:
     """The multiplier that every layer starts with."""
     if multiplier is None:
         return load_library().exact(signed=True)
-    if not isinstance(multiplier, Multiplier):
-        raise ArgumentError(
-            f"`multiplier` must be a Multiplier, got {type(multiplier).__name__}; "
-            "`load_library()[key]` is one."
-        )
-    return multiplier
+    return as_multiplier(multiplier)
 
 
 def _prepared(

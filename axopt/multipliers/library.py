@@ -15,8 +15,9 @@ from axopt.errors import (
     RunExistsError,
     UnknownMultiplierError,
 )
+from axopt.files import as_path
 from axopt.multipliers.metrics import ErrorMetrics
-from axopt.multipliers.multiplier import Multiplier, exact_digest
+from axopt.multipliers.multiplier import Multiplier, as_multiplier, exact_digest
 from axopt.multipliers.storage import Entry, read_directory, write_pair
 
 DEFAULT_RELEASE = "v1"
@@ -36,6 +37,7 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
 
     Raises:
         MultiplierError: If two multipliers have the same key.
+        ArgumentError: If ``multipliers`` holds anything else.
 
     Example:
         >>> library = load_library()
@@ -49,7 +51,7 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
 
     def __init__(self, multipliers: Iterable[Multiplier | Entry] = ()) -> None:
         self._items: dict[str, Multiplier | Entry] = {}
-        for item in multipliers:
+        for item in _checked(multipliers):
             if item.key in self._items:
                 raise MultiplierError(f"{item.key} is in the library already.")
             self._items[item.key] = item
@@ -59,7 +61,7 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
 
         Raises:
             UnknownMultiplierError: If there is none, or if several releases but not ``v1`` have
-                that name; the message lists near misses.
+                that name; the message lists near misses. Also if the name is no text.
             LutFormatError: If its table is damaged.
         """
         return _multiplier(self._items[self._resolve(name)])
@@ -103,12 +105,13 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
             A library of the multipliers that are kept.
 
         Raises:
-            ArgumentError: If `pareto` is not a metric, `names` is a single string, or no
-                multiplier has `release`.
+            ArgumentError: If `pareto` is not a metric, `names` is no sequence or a single string,
+                or no multiplier has `release`.
             UnknownMultiplierError: If one of `names` is unknown.
         """
         kept = dict(self._items)
         if release is not None:
+            _check_text("release", release)
             kept = {key: item for key, item in kept.items() if item.release == release}
             if not kept:
                 known = ", ".join(sorted({item.release for item in self._items.values()}))
@@ -175,7 +178,9 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
 
         Raises:
             MultiplierError: If its key is taken.
+            ArgumentError: If it is no `Multiplier`.
         """
+        as_multiplier(multiplier)
         return MultiplierLibrary([*self._items.values(), multiplier])
 
     def save(self, directory: str | os.PathLike[str]) -> None:
@@ -188,7 +193,7 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
             RunExistsError: If the directory holds a library already.
             OSError: If the directory cannot be written.
         """
-        directory = Path(directory)
+        directory = as_path(directory, "directory")
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.glob("*.csv")):
             raise RunExistsError(f"{directory} holds a multiplier library already.")
@@ -196,6 +201,11 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
 
     def _resolve(self, name: str) -> str:
         """Return the key of a name or key."""
+        if not isinstance(name, str):
+            raise UnknownMultiplierError(
+                "`name` must be the name of a multiplier, such as 'mul8s_1L2H' or "
+                f"'v1/mul8s_1L2H', got {type(name).__name__}."
+            )
         if name in self._items:
             return name
         keys = [key for key, item in self._items.items() if item.name == name]
@@ -209,8 +219,9 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         return keys[0]
 
     def _resolve_all(self, names: Iterable[str]) -> set[str]:
-        if isinstance(names, str):
-            raise ArgumentError(f"`names` must be a sequence of names, got the string {names!r}.")
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            given = f"the string {names!r}" if isinstance(names, str) else type(names).__name__
+            raise ArgumentError(f"`names` must be a sequence of names, got {given}.")
         return {self._resolve(name) for name in names}
 
     def _unknown(self, name: str) -> str:
@@ -242,7 +253,7 @@ def load_library(path: str | os.PathLike[str] | None = None) -> MultiplierLibrar
     """
     if path is None:
         return _bundled()
-    directory = Path(path)
+    directory = as_path(path, "path")
     if not directory.is_dir():
         raise LutFormatError(f"{directory}: not a directory, expected a multiplier library.")
     return MultiplierLibrary(read_directory(directory))
@@ -267,7 +278,8 @@ def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) ->
         >>> list(load_library("mine"))
         ['v1/mul8s_1L2H']
     """
-    directory = Path(directory)
+    as_multiplier(multiplier)
+    directory = as_path(directory, "directory")
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.glob("*.csv")):
         load_library(directory).with_multiplier(multiplier)
@@ -283,6 +295,29 @@ def _bundled() -> MultiplierLibrary:
     return load_library(installed if installed.is_dir() else checkout)
 
 
+def _checked(multipliers: object) -> Iterator[Multiplier | Entry]:
+    """Yield the multipliers of a library, once they are known to be such.
+
+    Raises:
+        ArgumentError: If one is none, or they are not in a sequence.
+    """
+    if isinstance(multipliers, str | bytes) or not isinstance(multipliers, Iterable):
+        raise ArgumentError(
+            f"`multipliers` must be a sequence of multipliers, got {type(multipliers).__name__}."
+        )
+    for item in multipliers:
+        if not isinstance(item, Multiplier | Entry):
+            raise ArgumentError(
+                f"`multipliers` must be multipliers, got one of type {type(item).__name__}."
+            )
+        yield item
+
+
+def _check_text(argument: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ArgumentError(f"`{argument}` must be a text, got {type(value).__name__}.")
+
+
 def _multiplier(item: Multiplier | Entry) -> Multiplier:
     return item.multiplier if isinstance(item, Entry) else item
 
@@ -295,6 +330,7 @@ def _spellings(keys: Iterable[str]) -> list[str]:
 
 def _pareto_keys(multipliers: list[Multiplier], metric: str) -> set[str]:
     """Return the keys of the Pareto front of power and the absolute value of a metric."""
+    _check_text("pareto", metric)
     if metric not in METRIC_NAMES:
         raise ArgumentError(f"`pareto` must be one of {', '.join(METRIC_NAMES)}, got {metric!r}.")
     optimal: set[str] = set()

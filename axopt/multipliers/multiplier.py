@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from axopt.errors import MultiplierError
+from axopt.errors import ArgumentError, MultiplierError
 from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE, ErrorMetrics, exact_table
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
@@ -153,6 +153,20 @@ class Multiplier:
     def is_commutative(self) -> bool:
         """Whether the operands can be swapped."""
         return np.array_equal(self.table, self.table.T)
+
+
+def as_multiplier(value: object) -> Multiplier:
+    """Return what a caller gave as the argument ``multiplier``.
+
+    Raises:
+        ArgumentError: If it is no `Multiplier`.
+    """
+    if not isinstance(value, Multiplier):
+        raise ArgumentError(
+            f"`multiplier` must be a Multiplier, got {type(value).__name__}; "
+            "`load_library()[name]` is one."
+        )
+    return value
 
 
 def table_digest(table: npt.NDArray[np.integer]) -> str:

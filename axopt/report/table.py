@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from axopt.errors import AssignmentError
-from axopt.files import write_text_atomically
+from axopt.files import as_path, write_text_atomically
 from axopt.report.record import Point, RunRecord
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def export_csv(assignment: Mapping[str, Any], path: str | os.PathLike[str]) -> N
         layer,multiplier,digest,swap
         conv1,v1/mul8s_1L2H,0f3a,false
     """
-    write_text_atomically(path, assignment_csv(assignment))
+    write_text_atomically(as_path(path, "path"), assignment_csv(assignment))
 
 
 def _export_cells(name: str, layer: object) -> tuple[str, str, bool]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from axopt.errors import ArgumentError, ReportError
-from axopt.files import write_atomically
+from axopt.files import as_path, write_atomically
 from axopt.report.page import MAX_EMBEDDED_CHARACTERS, report_html
 from axopt.report.plot import pareto_png
 from axopt.report.record import RunRecord
@@ -44,7 +44,7 @@ def write_report(
         ...     sorted(os.listdir(folder))
         ['front.csv', 'pareto.png', 'report.html']
     """
-    out = Path(out)
+    out = as_path(out, "out")
     if not out.is_dir():
         raise ArgumentError(f"`out` must be an existing folder, got {str(out)!r}.")
     if assignments is None:

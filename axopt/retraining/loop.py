@@ -18,6 +18,7 @@ from axopt.errors import ArgumentError
 from axopt.evaluation import Metric, as_metric
 from axopt.evaluation.metrics import OfSamples
 from axopt.evaluation.quality import batches_of
+from axopt.files import as_path
 from axopt.layers import Gradient, Shares
 from axopt.model import EmulatedModel
 from axopt.model.emulated_model import check_emulated
@@ -99,6 +100,8 @@ def retrain(
     measured = as_metric(metric)
     if resume and checkpoint is None:
         raise ArgumentError("`resume` needs a `checkpoint`.")
+    if checkpoint is not None:
+        checkpoint = as_path(checkpoint, "checkpoint")
     if isinstance(train, Dataset):
         validation = train.validation if validation is None else validation
         train = train.train

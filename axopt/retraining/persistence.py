@@ -10,7 +10,7 @@ from typing import Any
 from safetensors.torch import save
 
 from axopt.errors import AssignmentError, RunExistsError
-from axopt.files import write_atomically
+from axopt.files import as_path, write_atomically
 from axopt.model import Assignment, EmulatedModel, assign_, current_assignment
 from axopt.model.emulated_model import check_emulated
 from axopt.multipliers import MultiplierLibrary
@@ -58,7 +58,7 @@ def save_retrained(
         'my-run/assignment.json'
     """
     check_emulated(emulated)
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     check_free(folder, force=force)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -90,8 +90,9 @@ def check_free(folder: str | os.PathLike[str], *, force: bool) -> None:
         >>> check_free("no-such-run", force=False)
     """
     for name in (ASSIGNMENT, WEIGHTS):
-        if not force and (Path(folder) / name).exists():
-            raise RunExistsError(f"{Path(folder) / name} exists; force a new one or name another.")
+        path = as_path(folder, "folder") / name
+        if not force and path.exists():
+            raise RunExistsError(f"{path} exists; force a new one or name another.")
 
 
 def load_retrained_(
@@ -129,7 +130,7 @@ def load_retrained_(
         True
     """
     check_emulated(emulated)
-    path = Path(path)
+    path = as_path(path, "path")
     path = path / ASSIGNMENT if path.is_dir() else path
     assignment = Assignment.load(path)
     before = ModelState.of(emulated)

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
-from axopt.files import open_regular
+from axopt.files import as_path, open_regular
 from axopt.study.objectives import OBJECTIVES
 
 MAX_BYTES = 1_000_000
@@ -183,7 +183,7 @@ class SearchConfig:
             >>> SearchConfig.from_toml("run.toml").budget
             200
         """
-        return cls(**read_settings(path, RULES))
+        return cls(**read_settings(as_path(path, "path"), RULES))
 
 
 def read_settings(path: str | os.PathLike[str], rules: Mapping[str, Rule]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.errors import ArgumentError, ReportError, RunExistsError
 from axopt.exploration.lock import check_unlocked
-from axopt.files import remove_stale_temporaries, write_text_atomically
+from axopt.files import as_path, remove_stale_temporaries, write_text_atomically
 from axopt.study.config import to_toml
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = as_path(path, "out")
 
     @property
     def settings_file(self) -> Path:

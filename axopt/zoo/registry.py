@@ -9,6 +9,7 @@ from typing import TypeVar
 from torch import nn
 
 from axopt.errors import ArgumentError, ModelError
+from axopt.files import as_path
 from axopt.registry import Registry
 from axopt.zoo.weights_io import load_weights_
 
@@ -84,9 +85,10 @@ def register_model(
         10
         >>> MODELS.remove("tiny")
     """
-    if not name.isidentifier():
+    if not isinstance(name, str) or not name.isidentifier():
         raise ArgumentError(f"`name` must be a new identifier, got {name!r}.")
-    file = _HERE / "weights" / f"{name}.safetensors" if weights is None else Path(weights)
+    trained = _HERE / "weights" / f"{name}.safetensors" if weights is None else weights
+    file = as_path(trained, "weights")
 
     def register(factory: _Factory) -> _Factory:
         MODELS.add(name, ZooModel(factory, default_data, metric, file))

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from axopt.errors import ModelError
+from axopt.files import as_path
 from axopt.zoo.registry import create_model
 from axopt.zoo.weights_io import load_weights_
 
@@ -30,13 +31,16 @@ def load_model(spec: str, weights: str | os.PathLike[str] | None = None) -> nn.M
     Raises:
         ModelError: If the model is unknown, its module or factory fails or returns something else,
             or the weights are missing or do not fit.
+        ArgumentError: If ``weights`` is no path.
 
     Example:
         >>> _ = Path("mine.py").write_text("from torch import nn; net = lambda: nn.Linear(3, 2)")
         >>> load_model("mine:net")
         Linear(in_features=3, out_features=2, bias=True)
     """
-    if ":" in spec:
+    if weights is not None:
+        weights = as_path(weights, "weights")
+    if isinstance(spec, str) and ":" in spec:
         model = _call_factory(spec)
     else:
         model = create_model(spec, pretrained=weights is None)

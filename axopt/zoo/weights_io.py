@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from axopt.errors import ModelError
+from axopt.files import as_path
 
 _SHOWN = 3  # names listed in a message
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -51,7 +52,7 @@ def load_weights_(model: nn.Module, path: str | os.PathLike[str]) -> None:
         >>> model.weight.tolist()
         [[1.0, 1.0]]
     """
-    path = Path(path)
+    path = as_path(path, "path")
     own = model.state_dict()
     state = _without_prefix(_read_state(path), own, path)
     problems = [

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from axopt.errors import LutFormatError, MissingFigureError
-from axopt.files import write_atomically
+from axopt.files import as_path, write_atomically
 from axopt.multipliers.formats.registry import (
     IMPORTERS,
     TABLE_WRITERS,
@@ -20,7 +20,7 @@ from axopt.multipliers.formats.registry import (
     check_range,
 )
 from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE
-from axopt.multipliers.multiplier import Multiplier
+from axopt.multipliers.multiplier import Multiplier, as_multiplier
 from axopt.registry import Registry
 
 _Format = TypeVar("_Format", Importer, TableWriter)
@@ -76,7 +76,7 @@ def import_multiplier(
         >>> import_multiplier("mine.npy", power_mw=0.3, area_um2=500, delay_ns=1.2).key
         'user/mine'
     """
-    file = Path(file)
+    file = as_path(file, "file")
     found = read_tables(file, signed=signed, format=format)
     if len(found) != 1:
         raise LutFormatError(f"{file}: expected one table, got {len(found)}.")
@@ -126,7 +126,7 @@ def read_tables(
         >>> [(found.signed, found.table.shape) for found in read_tables("mine.bin")]
         [(False, (256, 256))]
     """
-    file = Path(file)
+    file = as_path(file, "file")
     importer = _format(IMPORTERS, file, format)
     try:
         found = list(importer.read(file, signed))
@@ -149,7 +149,7 @@ def export_multiplier(
 
     Raises:
         LutFormatError: If no table writer has the suffix.
-        ArgumentError: If there is no table writer ``format``.
+        ArgumentError: If there is no table writer ``format``, or ``multiplier`` is none.
         OSError: If the file cannot be written.
 
     Example:
@@ -158,7 +158,8 @@ def export_multiplier(
         >>> Path("mine.bin").stat().st_size
         131072
     """
-    file = Path(file)
+    as_multiplier(multiplier)
+    file = as_path(file, "file")
     content = _format(TABLE_WRITERS, file, format).write(multiplier.table, multiplier.signed)
     write_atomically(file, content)
 
