@@ -32,6 +32,10 @@ class LutFormatError(AxoptError, ValueError):
     """A table file does not have its format; the message names the file."""
 
 
+class CircuitError(AxoptError, ValueError):
+    """A gate list, or the parameters of a family of circuits, break a rule."""
+
+
 class AccumulatorError(AxoptError, OverflowError):
     """A sum of products may leave int32; the message names its depth."""
 

@@ -14,7 +14,15 @@ MAX_FUNCTION_LINES = 50
 
 _BASE = {"errors", "files", "npy", "registry", "renamed"}
 _EMULATION = _BASE | {"multipliers", "kernels", "layers", "corrections", "modules", "model"}
-_ALL_BUT_CLI = _EMULATION | {"data", "zoo", "evaluation", "exploration", "report", "export"}
+_ALL_BUT_CLI = _EMULATION | {
+    "circuits",
+    "data",
+    "zoo",
+    "evaluation",
+    "exploration",
+    "report",
+    "export",
+}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -22,6 +30,7 @@ MAY_IMPORT = {
     "registry": {"errors"},
     "renamed": set(),
     "multipliers": _BASE,
+    "circuits": _BASE | {"multipliers"},
     "_lut_gemm": {"errors"},
     "kernels": _BASE | {"multipliers", "_lut_gemm"},
     "modules": _BASE | {"kernels"},  # the gates of an LSTM are a native pass

@@ -17,7 +17,12 @@ from axopt.multipliers.formats import (
     register_importer,
     register_table_writer,
 )
-from axopt.multipliers.library import MultiplierLibrary, add_to_library, load_library
+from axopt.multipliers.library import (
+    MultiplierLibrary,
+    add_to_library,
+    bundled_directory,
+    load_library,
+)
 from axopt.multipliers.metrics import ErrorMetrics
 from axopt.multipliers.multiplier import Multiplier
 
@@ -33,6 +38,7 @@ __all__ = [
     "TableWarning",
     "TableWriter",
     "add_to_library",
+    "bundled_directory",
     "check_library",
     "check_multiplier",
     "describe_formats",

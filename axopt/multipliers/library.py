@@ -287,12 +287,21 @@ def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) ->
     write_pair(directory, f"{multiplier.release}@{multiplier.name}", [multiplier])
 
 
-@cache
-def _bundled() -> MultiplierLibrary:
-    """Load the library of the installed package, or that beside it in a checkout."""
+def bundled_directory() -> Path:
+    """Return the folder of the bundled library: the installed one, or that of a checkout.
+
+    Example:
+        >>> bundled_directory().name
+        'multiplier_lib'
+    """
     package = Path(__file__).resolve().parents[1]
     installed, checkout = package / "multiplier_lib", package.parent / "multiplier_lib"
-    return load_library(installed if installed.is_dir() else checkout)
+    return installed if installed.is_dir() else checkout
+
+
+@cache
+def _bundled() -> MultiplierLibrary:
+    return load_library(bundled_directory())
 
 
 def _checked(multipliers: object) -> Iterator[Multiplier | Entry]:
