@@ -182,7 +182,7 @@ def test_a_bug_is_one_line_and_exit_1(axopt, monkeypatch):
     def broken(options):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("axopt.cli.multipliers.list_", broken)
+    monkeypatch.setattr("axopt.cli.multipliers.list_.run", broken)
     done = axopt("multipliers", "list")
     assert done.code == 1
     assert done.err.startswith("axopt multipliers: internal error: RuntimeError: two\\nlines")
@@ -193,7 +193,7 @@ def test_a_full_disk_is_exit_1(axopt, monkeypatch):
     def full(options):
         raise OSError(28, "No space left on device", "runs/x")
 
-    monkeypatch.setattr("axopt.cli.multipliers.list_", full)
+    monkeypatch.setattr("axopt.cli.multipliers.list_.run", full)
     done = axopt("multipliers", "list")
     assert (done.code, done.err) == (1, "axopt multipliers: 'runs/x': No space left on device\n")
 
@@ -202,7 +202,7 @@ def test_ctrl_c_is_exit_130(axopt, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("axopt.cli.multipliers.list_", interrupted)
+    monkeypatch.setattr("axopt.cli.multipliers.list_.run", interrupted)
     done = axopt("multipliers", "list")
     assert (done.code, done.err) == (130, "axopt multipliers: interrupted\n")
 

@@ -1,0 +1,57 @@
+"""``axopt multipliers list``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from axopt.cli.arguments import add_library, word
+from axopt.cli.console import as_table, print_result
+from axopt.cli.multipliers.figures import figures_of
+from axopt.cli.multipliers.options import add_kind, library_of
+
+if TYPE_CHECKING:
+    from axopt.multipliers import Multiplier
+
+METRICS = ("mae", "wce", "mre", "wcre", "ep", "mse", "bias")
+LISTED = ("multiplier", "kind", "mW", "um2", "ns", "MAE", "WCE", "MRE %", "EP %", "bias")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this action."""
+    add_kind(parser, "only signed multipliers", "only unsigned multipliers")
+    parser.add_argument("--release", type=word, help="only this release, such as v1")
+    parser.add_argument(
+        "--pareto", choices=METRICS, help="only the Pareto front of power and this error"
+    )
+    parser.add_argument("--degenerate", action="store_true", help="also those of constant output")
+    add_library(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print one row per multiplier."""
+    chosen = library_of(options).select(
+        signed=options.signed,
+        release=options.release,
+        pareto=options.pareto,
+        degenerate=options.degenerate,
+    )
+    rows = [_row(multiplier) for multiplier in chosen.values()]
+    print_result(options, [figures_of(m) for m in chosen.values()], as_table(LISTED, rows))
+    return 0
+
+
+def _row(multiplier: Multiplier) -> list[str]:
+    errors = multiplier.metrics
+    return [
+        multiplier.key,
+        "signed" if multiplier.signed else "unsigned",
+        f"{multiplier.power_mw:.4g}",
+        f"{multiplier.area_um2:.1f}",
+        f"{multiplier.delay_ns:.2f}",
+        f"{errors.mae:.4g}",
+        f"{errors.wce:.0f}",
+        f"{errors.mre:.3g}",
+        f"{errors.ep:.2f}",
+        f"{errors.bias:.4g}",
+    ]
