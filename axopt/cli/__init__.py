@@ -78,19 +78,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Run the command; turn an exception into one line and an exit code."""
+    name = " ".join(["axopt", *[word for word in words if word in COMMANDS][:1]])
+    try:
+        with as_exceptions(name):
+            return _run_command(words)
+    except KeyboardInterrupt as interrupt:
+        message, code = message_of(interrupt)
+        print(f"{name}: {one_line(message)}", file=sys.stderr)
+        return code
+
+
+def _run_command(words: list[str]) -> int:
+    """Run the command; turn an exception other than an interrupt into a line and a code."""
     try:
         options = _build_parser(words).parse_args(words)
     except SystemExit as done:  # argparse: it has shown the help or the message
         return int(done.code or OK)
     try:
-        with as_exceptions(options.command), logged_to_stderr(options):
+        with logged_to_stderr(options):
             return int(options.execute(options))
     except BrokenPipeError:
         raise
-    except KeyboardInterrupt as interrupt:
-        message, code = message_of(interrupt)
-        complain(options, message)
-        return code
     except Exception as error:
         if options.debug:
             traceback.print_exc()

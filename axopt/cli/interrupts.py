@@ -18,7 +18,7 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def as_exceptions(command: str) -> Iterator[None]:
+def as_exceptions(name: str) -> Iterator[None]:
     """Turn the first SIGINT or SIGTERM into an exception while a command runs.
 
     A command can then leave its results in order. A second signal ends the process at once, and
@@ -28,7 +28,7 @@ def as_exceptions(command: str) -> Iterator[None]:
     stays ignored.
 
     Args:
-        command: Name of the command, for the message.
+        name: What the message starts with: the program and its command.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,7 +39,7 @@ def as_exceptions(command: str) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         if received or _is_importing(frame, base):
             with contextlib.suppress(OSError):  # stderr may be closed
-                os.write(2, f"axopt {command}: {word_of(number)}\n".encode())
+                os.write(2, f"{name}: {word_of(number)}\n".encode())
             os._exit(128 + number)
         received.append(number)
         raise KeyboardInterrupt if number == signal.SIGINT else Terminated

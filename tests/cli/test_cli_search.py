@@ -377,7 +377,11 @@ def test_a_run_in_use_is_refused_at_once_and_a_second_signal_ends_it_at_once(end
 
 @pytest.mark.parametrize(
     ("module", "line"),
-    [("axopt.cli.console", "axopt: interrupted"), ("torch", "axopt search: interrupted")],
+    [
+        ("axopt.cli.console", "axopt: interrupted"),
+        ("axopt.cli.search", "axopt search: interrupted"),
+        ("torch", "axopt search: interrupted"),
+    ],
 )
 def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module, line):
     code = (
