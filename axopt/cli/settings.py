@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,7 +88,7 @@ class Settings:
         settled = {**self._defaults, **given}
         kept: dict[str, Any] = {}
         folder = RunFolder(settled["out"] or default_out(settled["model"]))
-        if options.resume and folder.settings_file.is_file():
+        if options.resume and os.path.lexists(folder.settings_file):
             kept = {**self._defaults, **self._read(folder.settings_file)}
         if "algorithm_options" in given:
             algorithm = given.get("algorithm") or {**self._defaults, **kept}["algorithm"]

@@ -3,6 +3,7 @@
 import os
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,14 @@ def test_a_pipe_as_settings_file_is_refused_at_once(tmp_path, capsys):
     os.mkfifo(pipe)
     assert main(["search", "--config", str(pipe)]) == 2
     assert "not a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda file: file.symlink_to("/dev/zero")])
+def test_settings_of_a_run_that_cannot_be_read_are_not_replaced_by_defaults(put, tmp_path, capsys):
+    (tmp_path / "study.sqlite").touch()
+    put(tmp_path / "run.toml")
+    assert main(["search", "--resume", "--out", str(tmp_path)]) == 2
+    assert f"{tmp_path / 'run.toml'}" in capsys.readouterr().err
 
 
 def test_flags_win_over_the_file_and_the_run_keeps_both(tmp_path, capsys):
