@@ -1,11 +1,12 @@
 """Write table, picture and page of a record into a run folder."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from axopt.errors import ArgumentError, ReportError
-from axopt.files import as_path, write_atomically
+from axopt.files import as_path, read_bytes, write_atomically
 from axopt.report.page import MAX_EMBEDDED_CHARACTERS, report_html
 from axopt.report.plot import pareto_png
 from axopt.report.record import RunRecord
@@ -33,7 +34,7 @@ def write_report(
 
     Raises:
         ArgumentError: If ``out`` is not a folder.
-        ReportError: If an assignment file is not UTF-8.
+        ReportError: If an assignment file is not a JSON object in UTF-8.
         OSError: If a file cannot be read or written.
 
     Example:
@@ -61,14 +62,21 @@ def write_report(
 def _read_assignments(record: RunRecord, out: Path) -> dict[str, str]:
     """Read the assignment files of the front, unless they are too large to be embedded."""
     names = [point.assignment for point in record.front if point.assignment]
-    files = {name: out / name for name in names if (out / name).is_file()}
+    files = {name: out / name for name in names if (out / name).exists()}
     if sum(file.stat().st_size for file in files.values()) > MAX_EMBEDDED_BYTES:
         return {}
     return {name: _read(file) for name, file in files.items()}
 
 
 def _read(file: Path) -> str:
+    """Return the text of an assignment file; refuse what no program could read again."""
     try:
-        return file.read_text("utf-8")
+        text = read_bytes(file, limit=MAX_EMBEDDED_BYTES).decode("utf-8")
+        document = json.loads(text)
     except UnicodeDecodeError as error:
         raise ReportError(f"{file}: must be UTF-8, {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{file}: must be JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise ReportError(f"{file}: must be a JSON object, got a {type(document).__name__}.")
+    return text

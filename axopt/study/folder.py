@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.errors import ArgumentError, ReportError, RunExistsError
 from axopt.exploration.lock import check_unlocked
-from axopt.files import as_path, remove_stale_temporaries, write_text_atomically
+from axopt.files import as_path, read_bytes, remove_stale_temporaries, write_text_atomically
 from axopt.study.config import to_toml
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _RECORD = "record.json"
 _SETTINGS = "run.toml"
 _OUTPUTS = (_RECORD, "front.csv", "pareto.png", "report.html")
 _ASSIGNMENTS = "assignments"
+_MAX_RECORD_BYTES = 1 << 28
 
 
 class RunFolder:
@@ -154,7 +155,10 @@ class RunFolder:
         if not file.is_file():
             raise ArgumentError(f"{file}: there is no finished run in this folder.")
         try:
-            return report.RunRecord.from_json(file.read_text("utf-8"))
+            text = read_bytes(file, limit=_MAX_RECORD_BYTES).decode("utf-8")
+            return report.RunRecord.from_json(text)
+        except UnicodeDecodeError as error:
+            raise ReportError(f"{file}: must be UTF-8, {error}.") from error
         except ValueError as error:
             raise ReportError(f"{file}: {error}") from error
 

@@ -360,10 +360,28 @@ def test_control_characters_do_not_reach_the_page(record):
     assert Page(text).data()["points"][0]["label"] == "a\x00\x1b\x9fb"
 
 
-def test_an_assignment_that_is_not_utf8_is_named(record, tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "must be UTF-8"),
+        (b'{"layers": {"conv', "must be JSON: Unterminated string"),
+        (b"", "must be JSON: Expecting value"),
+        (b"[" * 100_000, "must be JSON: maximum recursion"),
+        (b"1" * 5000, "must be JSON: Exceeds the limit"),
+        (b"null", "must be a JSON object, got a NoneType"),
+    ],
+)
+def test_a_damaged_assignment_is_named_and_not_embedded(record, tmp_path, content, message):
     (tmp_path / "assignments").mkdir()
-    (tmp_path / record.front[5].assignment).write_bytes(b"\xff\xfe")
-    with pytest.raises(ReportError, match="point-05.json: must be UTF-8"):
+    (tmp_path / record.front[5].assignment).write_bytes(content)
+    with pytest.raises(ReportError, match=f"point-05.json: {message}"):
+        write_report(record, tmp_path)
+    assert not (tmp_path / "front.csv").exists()
+
+
+def test_a_folder_in_the_place_of_an_assignment_is_named(record, tmp_path):
+    (tmp_path / record.front[5].assignment).mkdir(parents=True)
+    with pytest.raises(IsADirectoryError, match=r"point-05\.json"):
         write_report(record, tmp_path)
 
 
