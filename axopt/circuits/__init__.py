@@ -1,18 +1,30 @@
 """Circuits of multipliers: gate lists, where they come from, and what follows from them."""
 
 from axopt.circuits.builder import ONE, ZERO, NetlistBuilder, without_unused_gates
+from axopt.circuits.families import (
+    FAMILIES,
+    Family,
+    generate,
+    register_family,
+    sign_magnitude,
+)
 from axopt.circuits.netlist import ARITY, Gate, Netlist
 from axopt.circuits.storage import load_netlists, read_netlists, save_netlists
 
 __all__ = [
     "ARITY",
+    "FAMILIES",
     "ONE",
     "ZERO",
+    "Family",
     "Gate",
     "Netlist",
     "NetlistBuilder",
+    "generate",
     "load_netlists",
     "read_netlists",
+    "register_family",
     "save_netlists",
+    "sign_magnitude",
     "without_unused_gates",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from axopt.circuits.netlist import CONSTANTS, Gate, Netlist
+from axopt.errors import CircuitError
 
 ZERO, ONE = range(CONSTANTS)
 """The constant signals."""
@@ -115,6 +116,39 @@ class NetlistBuilder:
             )
             bits.append(low)
         return [*bits, carry]
+
+    def insert(self, netlist: Netlist, a: Sequence[int], w: Sequence[int]) -> list[int]:
+        """Add the gates of a netlist and return the signals of its outputs.
+
+        Args:
+            netlist: What is added; its own operands are replaced.
+            a: Signals of its first operand, ``bits_a`` of them, from the lowest bit.
+            w: Signals of its second operand.
+
+        Raises:
+            CircuitError: If the operands are not of its widths.
+        """
+        if (len(a), len(w)) != (netlist.bits_a, netlist.bits_w):
+            raise CircuitError(
+                f"`a` and `w` must be {netlist.bits_a} and {netlist.bits_w} signals, got {len(a)}"
+                f" and {len(w)}."
+            )
+        signals = [ZERO, ONE, *a, *w]
+        for gate in netlist.gates:
+            inputs = [signals[signal] for signal in gate.inputs]
+            signals.append(self._result(gate.op, inputs))
+        return [signals[signal] for signal in netlist.outputs]
+
+    def _result(self, op: str, inputs: list[int]) -> int:
+        """Return the signal of an operation of `ARITY`."""
+        if op in ("has", "hac"):
+            return self.half_adder(*inputs)[op == "hac"]
+        if op in ("fas", "fac"):
+            return self.full_adder(*inputs)[op == "fac"]
+        if op == "not":
+            return self.not_(*inputs)
+        operation = {"and": self.and_, "or": self.or_, "xor": self.xor}[op]
+        return operation(*inputs)
 
     def _gate_of(self, signal: int) -> Gate | None:
         number = signal - self._empty.first_gate

@@ -1,0 +1,188 @@
+"""Families of multipliers by name: gate lists from parameters."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from axopt.circuits.families.parameters import REQUIRED, Flag, Parameter
+from axopt.circuits.families.signs import sign_magnitude
+from axopt.circuits.netlist import Netlist
+from axopt.errors import CircuitError
+from axopt.registry import Registry
+
+Make = Callable[..., Netlist]
+
+_HERE = "axopt.circuits.families"
+_OWN = {
+    "exact": f"{_HERE}.arrays",
+    "truncated": f"{_HERE}.arrays",
+    "broken": f"{_HERE}.broken",
+    "broken_array": f"{_HERE}.broken",
+    "column_truncated": f"{_HERE}.broken",
+}
+
+SIGNED = Flag("signed", "operands and product in two's complement")
+SIGN_MAGNITUDE = Flag(
+    "sign_magnitude", "with signed: an unsigned multiplier between negations, not Baugh-Wooley"
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of multipliers.
+
+    Attributes:
+        name: Its name in `FAMILIES`.
+        title: What it computes, in one line.
+        label: First part of the names of its multipliers.
+        article: Author, venue and year of the article that describes it.
+        parameters: Its parameters, ``signed`` and ``sign_magnitude`` included.
+        make: Makes the gate list from checked values of all of the family's own parameters.
+        makes_signed: Whether ``make`` has the parameter ``signed``; else signed multipliers are
+            unsigned ones between negations.
+
+    Example:
+        >>> [parameter.name for parameter in FAMILIES["truncated"].parameters]
+        ['bits_a', 'bits_w', 'slot_a', 'slot_w', 'reduction', 'signed', 'sign_magnitude']
+    """
+
+    name: str
+    title: str
+    label: str
+    article: str
+    parameters: tuple[Parameter, ...]
+    make: Make
+    makes_signed: bool
+
+    def checked(self, parameters: Mapping[str, object]) -> dict[str, Any]:
+        """Return the values of all parameters, in their order.
+
+        Args:
+            parameters: Values by the names of the parameters; those with a default may be absent.
+
+        Raises:
+            CircuitError: If a parameter is unknown or missing, or its value breaks its rule.
+        """
+        known = [parameter.name for parameter in self.parameters]
+        for name in parameters:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}."
+                raise CircuitError(f"{self.name}: {name!r} is not a parameter; {hint}")
+        values = {}
+        for parameter in self.parameters:
+            value = parameters.get(parameter.name, parameter.default)
+            if value is REQUIRED:
+                raise CircuitError(
+                    f"{self.name}: `{parameter.name}` must be given: {parameter.rule}."
+                )
+            values[parameter.name] = parameter.checked(value)
+        if values.get("sign_magnitude") and not values["signed"]:
+            raise CircuitError(f"{self.name}: `sign_magnitude` must be False unless `signed`.")
+        return values
+
+    def netlist(self, parameters: Mapping[str, object]) -> Netlist:
+        """Return the gate list; see `generate`."""
+        values = self.checked(parameters)
+        signed = values.pop("signed")
+        wrapped = values.pop("sign_magnitude", not self.makes_signed)
+        if self.makes_signed:
+            values["signed"] = signed and not wrapped
+        netlist = self.make(**values)
+        return sign_magnitude(netlist) if signed and wrapped else netlist
+
+    def name_of(self, parameters: Mapping[str, object]) -> str:
+        """Return a name for the multiplier of these parameters; other parameters, other name.
+
+        Example:
+            >>> FAMILIES["truncated"].name_of({"bits_a": 4, "bits_w": 5, "signed": True})
+            'trunc4x5s'
+        """
+        values = self.checked(parameters)
+        widths = [str(values[n]) for n in ("bits_a", "bits_w") if n in values]
+        parts = [f"{self.label}{'x'.join(widths)}{'s' if values['signed'] else 'u'}"]
+        for parameter in self.parameters:
+            value = values[parameter.name]
+            told = parameter.name in ("bits_a", "bits_w", "signed")
+            if not told and (parameter.default is REQUIRED or value != parameter.default):
+                parts.append(parameter.in_name(value))
+        return "_".join(parts)
+
+
+FAMILIES = Registry[Family](
+    "family of multipliers", group="axopt.families", built_in=_OWN, argument="family"
+)
+"""Families by name."""
+
+
+def register_family(
+    name: str,
+    *,
+    title: str,
+    parameters: Sequence[Parameter],
+    article: str = "",
+    label: str = "",
+    signed: Literal["sign_magnitude", "own"] = "sign_magnitude",
+) -> Callable[[Make], Family]:
+    """Return a decorator that makes a function a family of multipliers.
+
+    Args:
+        name: A new name, which `generate` and the command line take.
+        title: What its multipliers compute, in one line.
+        parameters: The parameters of the function, which is called with keywords.
+        article: Author, venue and year of the article that describes it.
+        label: First part of the names of its multipliers; ``name`` by default.
+        signed: How signed multipliers are made. ``"sign_magnitude"``: by negations around the
+            unsigned multiplier that the function makes. ``"own"``: by the function, which has one
+            more parameter ``signed``.
+
+    Returns:
+        A decorator; the decorated name becomes a `Family`.
+
+    Raises:
+        ArgumentError: If ``name`` is taken.
+
+    Example:
+        >>> from axopt.circuits import NetlistBuilder, generate
+        >>> @register_family("and", title="a AND w", parameters=[])
+        ... def conjunction():
+        ...     build = NetlistBuilder(2, 2, signed=False)
+        ...     return build.netlist([build.and_(x, y) for x, y in zip(build.a, build.w)])
+        >>> generate("and").table().tolist()
+        [[0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 2, 2], [0, 1, 2, 3]]
+        >>> FAMILIES.remove("and")
+    """
+    own = signed == "own"
+    everything = (*parameters, SIGNED, *([SIGN_MAGNITUDE] if own else []))
+
+    def register(make: Make) -> Family:
+        family = Family(name, title, label or name, article, everything, make, own)
+        FAMILIES.add(name, family)
+        return family
+
+    return register
+
+
+def generate(family: str, **parameters: Any) -> Netlist:
+    """Make a multiplier of a family.
+
+    Args:
+        family: A name of `FAMILIES`.
+        **parameters: The family's parameters; every family has ``signed``.
+
+    Returns:
+        Its gate list.
+
+    Raises:
+        ArgumentError: If there is no such family.
+        CircuitError: If a parameter is unknown or missing, or breaks its rule.
+
+    Example:
+        >>> netlist = generate("truncated", bits_a=4, bits_w=5, signed=True)
+        >>> int(netlist.table()[-1, -1]) == (127 & ~15) * (127 & ~7)
+        True
+    """
+    return FAMILIES[family].netlist(parameters)
