@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 
 from axopt.errors import LutFormatError
+from axopt.multipliers.metrics import ErrorMetrics
 from axopt.multipliers.multiplier import Multiplier
 
 # Figures are rounded or truncated to their last printed digit, and a few percentages were
@@ -32,9 +33,24 @@ def check_multiplier(multiplier: Multiplier) -> list[str]:
     """
     recomputed = multiplier.metrics.published_figures()
     return [
-        f"{multiplier.key}: published {name} is {stated:g}, the table gives {recomputed[name]:g}"
-        for name, stated in multiplier.published.items()
-        if abs(recomputed[name] - stated) > _tolerance(name, stated)
+        f"{multiplier.key}: published {name} is {multiplier.published[name]:g}, "
+        f"the table gives {recomputed[name]:g}"
+        for name in differing_figures(multiplier.metrics, multiplier.published)
+    ]
+
+
+def differing_figures(metrics: ErrorMetrics, stated: Mapping[str, float]) -> list[str]:
+    """Return the names of stated error figures that differ by more than their last digit allows.
+
+    Args:
+        metrics: The errors of the table.
+        stated: Figures by the names of `ErrorMetrics.published_figures`.
+    """
+    recomputed = metrics.published_figures()
+    return [
+        name
+        for name, value in stated.items()
+        if abs(recomputed[name] - value) > _tolerance(name, value)
     ]
 
 

@@ -1,12 +1,12 @@
 """Files in which tools exchange product tables: one module a format."""
 
-from axopt.multipliers.formats.adapt import BrokenQuadrantWarning
 from axopt.multipliers.formats.exchange import (
     describe_formats,
     export_multiplier,
     import_multiplier,
     read_tables,
 )
+from axopt.multipliers.formats.interpretation import BrokenQuadrantWarning
 from axopt.multipliers.formats.registry import (
     IMPORTERS,
     TABLE_WRITERS,

@@ -8,9 +8,10 @@ def swap_halves(table: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
     """Convert between numeric order (-128..127) and bit-pattern order (0..127, -128..-1).
 
     Args:
-        table: ``(256, 256)``, rows and columns in one of the two orders.
+        table: ``(256, 256)``, or narrower; rows and columns in one of the two orders.
 
     Returns:
         A copy in the other order.
     """
-    return np.roll(table, (128, 128), axis=(0, 1))
+    rows, columns = table.shape
+    return np.roll(table, (rows // 2, columns // 2), axis=(0, 1))

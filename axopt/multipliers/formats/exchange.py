@@ -10,6 +10,7 @@ import numpy as np
 
 from axopt.errors import LutFormatError, MissingFigureError
 from axopt.files import as_path, write_atomically
+from axopt.multipliers.formats.interpretation import TABLE_SHAPES, is_table_shape, repaired
 from axopt.multipliers.formats.registry import (
     IMPORTERS,
     TABLE_WRITERS,
@@ -19,7 +20,7 @@ from axopt.multipliers.formats.registry import (
     TableWriter,
     check_range,
 )
-from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE
+from axopt.multipliers.metrics import PUBLISHED_NAMES
 from axopt.multipliers.multiplier import Multiplier, as_multiplier
 from axopt.registry import Registry
 
@@ -37,13 +38,14 @@ def import_multiplier(
     delay_ns: float | None = None,
     release: str = "user",
     format: str | None = None,
+    repair: bool = False,
 ) -> Multiplier:
     """Read a multiplier from a file of a registered format.
 
     axopt brings NumPy arrays (``.npy``), AdaPT headers (``.h``) and TFApprox tables (``.bin``).
     Rows of a ``.npy`` table are the first operand and columns the second, in numeric order:
-    -128..127 or 0..255. A signed table in the order of bit patterns (0..127, -128..-1) is
-    recognised, reordered and reported.
+    -128..127 or 0..255. Tables in another order or of another kind than their format says are
+    recognised by their errors, reordered and reported.
 
     Args:
         file: The file.
@@ -55,20 +57,23 @@ def import_multiplier(
         delay_ns: Critical path in nanoseconds.
         release: The release to file it under.
         format: Name of the importer; by default it follows from the suffix.
+        repair: Whether to rebuild the products of two negative operands that AdaPT's converter
+            broke, where the other products determine them.
 
     Returns:
         The multiplier.
 
     Raises:
-        LutFormatError: If the file cannot be read or does not hold one table of its format.
+        LutFormatError: If the file cannot be read or does not hold one table of its format, or if
+            its table cannot be repaired.
         MultiplierError: If the name or a figure breaks its rule; `MissingFigureError` if power,
             area or delay is neither in the file nor given.
         ArgumentError: If there is no importer ``format``.
 
     Warns:
         TableWarning: Where the importer had to recognise how the table is laid out.
-        BrokenQuadrantWarning: If a header was made by AdaPT's converter. The table is used as it
-            is: that is what AdaPT computes, not what the multiplier does.
+        BrokenQuadrantWarning: If a header was made by AdaPT's converter, unless ``repair``. The
+            table is used as it is: that is what AdaPT computes, not what the multiplier does.
 
     Example:
         >>> from axopt import load_library
@@ -77,7 +82,7 @@ def import_multiplier(
         'user/mine'
     """
     file = as_path(file, "file")
-    found = read_tables(file, signed=signed, format=format)
+    found = read_tables(file, signed=signed, format=format, repair=repair)
     if len(found) != 1:
         raise LutFormatError(f"{file}: expected one table, got {len(found)}.")
     imported = found[0]
@@ -104,7 +109,11 @@ def import_multiplier(
 
 
 def read_tables(
-    file: str | os.PathLike[str], *, signed: bool | None = None, format: str | None = None
+    file: str | os.PathLike[str],
+    *,
+    signed: bool | None = None,
+    format: str | None = None,
+    repair: bool = False,
 ) -> list[Imported]:
     """Read all product tables of a file, with the figures that it states.
 
@@ -112,6 +121,7 @@ def read_tables(
         file: The file.
         signed: Whether the operands are -128..127; None as for `import_multiplier`.
         format: Name of the importer; by default it follows from the suffix.
+        repair: As for `import_multiplier`.
 
     Returns:
         The tables, in the order of the file.
@@ -134,7 +144,7 @@ def read_tables(
         raise LutFormatError(f"{file}: cannot be read: {error.strerror}.") from error
     for imported in found:
         _check(imported, file, signed)
-    return found
+    return [repaired(imported, file) for imported in found] if repair else found
 
 
 def export_multiplier(
@@ -207,11 +217,11 @@ def _check(imported: Imported, file: Path, signed: bool | None) -> None:
     if signed is not None and imported.signed != signed:
         kind = "signed" if imported.signed else "unsigned"
         raise LutFormatError(f"{file}: holds a table of {kind} operands.")
-    if table.shape != TABLE_SHAPE or table.dtype.kind not in "iu":
+    if not is_table_shape(table.shape) or table.dtype.kind not in "iu":
         raise LutFormatError(
-            f"{file}: expected integers of shape {TABLE_SHAPE}, got {table.dtype} {table.shape}."
+            f"{file}: expected integers of shape {TABLE_SHAPES}, got {table.dtype} {table.shape}."
         )
     unknown = sorted(set(imported.figures) - {*_COSTS, *PUBLISHED_NAMES})
     if unknown:
         raise LutFormatError(f"{file}: states an unknown figure {unknown[0]!r}.")
-    check_range(table, file, imported.signed)
+    check_range(table, file, imported.signed, imported.bits_a + imported.bits_w)

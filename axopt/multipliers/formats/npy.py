@@ -1,33 +1,25 @@
 """``.npy`` files: a ``(256, 256)`` integer array in numeric order of the operands.
 
-A signed table in the order of bit patterns (rows and columns 0..127, -128..-1) is recognised by
-its error, which is far smaller once it is reordered.
+Narrower operands have ``(2**bits_a, 2**bits_w)`` products.
 """
 
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import LutFormatError
-from axopt.multipliers.formats.bit_patterns import swap_halves
+from axopt.multipliers.formats.interpretation import TABLE_SHAPES, interpret, is_table_shape
 from axopt.multipliers.formats.registry import (
     Imported,
-    check_range,
-    likeliest,
     read_table_file,
     register_importer,
     register_table_writer,
 )
-from axopt.multipliers.metrics import TABLE_SHAPE
 from axopt.npy import read_npy_header
-
-_FAR_SMALLER = 2.0
-"""Ratio of mean absolute errors that shows the order; an exact table has 0 instead of 5462."""
 
 
 @register_importer("npy", suffixes=(".npy",), title="NumPy array")
@@ -35,28 +27,10 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
     """Read the table of a file, which does not say whether its operands are signed.
 
     Raises:
-        LutFormatError: If it is not exactly one ``(256, 256)`` integer array of 16-bit products.
+        LutFormatError: If it is not exactly one integer array of such a shape.
     """
-    table = parse_npy(read_table_file(path), str(path), shape=TABLE_SHAPE)
-    readings, refused = [], []
-    for kind in (True, False) if signed is None else (signed,):
-        try:
-            check_range(table, path, kind)
-            readings.append(Imported(table, kind))
-        except LutFormatError as error:
-            refused.append(error)
-    if not readings:
-        raise refused[0]
-    numeric = likeliest(readings)
-    reordered = Imported(swap_halves(table), signed=True)
-    if not readings[0].signed or _FAR_SMALLER * reordered.mae >= numeric.mae:
-        return [numeric]
-    note = (
-        f"{path}: rows and columns are recognised as two's-complement bit patterns "
-        f"(0..127, -128..-1) and put in numeric order: the mean absolute error is then "
-        f"{reordered.mae:.4g} instead of {numeric.mae:.4g}."
-    )
-    return [replace(reordered, notes=(note,))]
+    table = parse_npy(read_table_file(path), str(path))
+    return [interpret(table, path, order="numeric", signed=signed)]
 
 
 @register_table_writer("npy", suffixes=(".npy",), title="NumPy array")
@@ -67,13 +41,15 @@ def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
     return file.getvalue()
 
 
-def parse_npy(content: bytes, where: str, *, shape: tuple[int, ...]) -> npt.NDArray[np.integer]:
-    """Parse an integer array of known shape.
+def parse_npy(
+    content: bytes, where: str, *, shape: tuple[int, ...] | None = None
+) -> npt.NDArray[np.integer]:
+    """Parse an integer array.
 
     Args:
         content: The whole file, of format version 1.0 or 2.0.
         where: The file's name, for messages.
-        shape: The shape the array must have.
+        shape: The shape that the array must have; None for the shape of a product table.
 
     Raises:
         LutFormatError: If the content is anything else, to the byte.
@@ -83,16 +59,17 @@ def parse_npy(content: bytes, where: str, *, shape: tuple[int, ...]) -> npt.NDAr
         header = read_npy_header(stream)
     except ValueError as error:
         raise LutFormatError(f"{where}: {error}.") from error
-    if header.shape != shape or header.dtype.kind not in "iu":
+    fitting = is_table_shape(header.shape) if shape is None else header.shape == shape
+    if not fitting or header.dtype.kind not in "iu":
         raise LutFormatError(
-            f"{where}: expected integers of shape {shape}, "
+            f"{where}: expected integers of shape {shape or TABLE_SHAPES}, "
             f"got {header.dtype.str!r} of shape {header.shape}."
         )
-    expected = math.prod(shape) * header.dtype.itemsize
+    expected = math.prod(header.shape) * header.dtype.itemsize
     begin = stream.tell()
     if len(content) - begin != expected:
         raise LutFormatError(
             f"{where}: expected {expected} bytes of data, got {len(content) - begin}."
         )
     array: npt.NDArray[np.integer] = np.frombuffer(content, header.dtype, offset=begin)
-    return array.reshape(shape, order="F" if header.fortran_order else "C")
+    return array.reshape(header.shape, order="F" if header.fortran_order else "C")

@@ -32,13 +32,15 @@ class Imported:
     """One product table that an importer found in a file, and what the file says of it.
 
     Attributes:
-        table: ``(256, 256)`` integers: ``table[i, j]`` is the product of the i-th first operand
-            and the j-th second operand, both in numeric order.
+        table: ``(2**bits_a, 2**bits_w)`` integers, ``(256, 256)`` for 8 x 8 bits: ``table[i, j]``
+            is the product of the i-th first operand and the j-th second operand, both in numeric
+            order.
         signed: Whether the operands are -128..127 instead of 0..255.
         figures: What the file states, by the names ``power_mw``, ``area_um2``, ``delay_ns`` and
             those of `ErrorMetrics.published_figures`.
         notes: Sentences or warnings that the user should see, such as what was recognised.
         name: The multiplier's name in the file, "" if it has none.
+        netlist: The gate list, an `axopt.circuits.Netlist`, where the file has one.
 
     Example:
         >>> found = Imported(np.zeros((256, 256), np.int16), signed=True, notes=("all zero",))
@@ -51,6 +53,17 @@ class Imported:
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: Sequence[str | TableWarning] = ()
     name: str = ""
+    netlist: object | None = field(default=None, repr=False)
+
+    @property
+    def bits_a(self) -> int:
+        """Width of the first operand."""
+        return int(self.table.shape[0]).bit_length() - 1
+
+    @property
+    def bits_w(self) -> int:
+        """Width of the second operand."""
+        return int(self.table.shape[1]).bit_length() - 1
 
     @property
     def mae(self) -> float:
@@ -204,23 +217,20 @@ def read_table_file(path: Path) -> bytes:
         raise LutFormatError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def likeliest(candidates: Sequence[Imported]) -> Imported:
-    """Return the reading of a file with the least mean absolute error."""
-    return min(candidates, key=lambda candidate: candidate.mae)
-
-
-def check_range(table: npt.NDArray[np.integer], where: object, signed: bool) -> None:
-    """Refuse a table with values that 16 bits cannot hold, for importers.
+def check_range(
+    table: npt.NDArray[np.integer], where: object, signed: bool, bits: int = 16
+) -> None:
+    """Refuse a table with values that the bits of a product cannot hold, for importers.
 
     Raises:
         LutFormatError: If there is one; the message names ``where``.
     """
-    low, high = (-32768, 32767) if signed else (0, 65535)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     least, most = int(table.min()), int(table.max())
     if least < low or most > high:
         kind = "signed" if signed else "unsigned"
         raise LutFormatError(
-            f"{where}: 16-bit {kind} products are {low}..{high}, got {least}..{most}."
+            f"{where}: {bits}-bit {kind} products are {low}..{high}, got {least}..{most}."
         )
 
 

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from axopt.errors import LutFormatError
 from axopt.multipliers.formats.bit_patterns import swap_halves
+from axopt.multipliers.formats.interpretation import interpret
 from axopt.multipliers.formats.registry import (
     Imported,
-    likeliest,
     read_table_file,
     register_importer,
     register_table_writer,
@@ -36,11 +36,7 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
     if len(content) != _BYTES:
         raise LutFormatError(f"{path}: expected {_BYTES} bytes, got {len(content)}.")
     patterns = np.frombuffer(content, "<u2").reshape(TABLE_SHAPE)
-    readings = [
-        Imported(swap_halves(patterns.view("<i2")), signed=True),
-        Imported(patterns, signed=False),
-    ]
-    return [likeliest([r for r in readings if signed is None or r.signed == signed])]
+    return [interpret(patterns, path, order="patterns", bit_patterns=True, signed=signed)]
 
 
 @register_table_writer("tfapprox", suffixes=(".bin",), title="TFApprox table")
