@@ -22,6 +22,12 @@ _OWN = {
     "broken": f"{_HERE}.broken",
     "broken_array": f"{_HERE}.broken",
     "column_truncated": f"{_HERE}.broken",
+    "compressor": f"{_HERE}.compressors",
+    "drum": f"{_HERE}.segments",
+    "dynamic_segment": f"{_HERE}.segments",
+    "mitchell": f"{_HERE}.logarithm",
+    "recursive": f"{_HERE}.recursive",
+    "static_segment": f"{_HERE}.segments",
 }
 
 SIGNED = Flag("signed", "operands and product in two's complement")
