@@ -110,7 +110,7 @@ def _convolution(
     scale = torch.tensor(_SCALE)
     with kernels.force_isa(isa):
         convolution = kernels.Convolution(
-            kernels.plan(multiplier.table),
+            kernels.plan(multiplier.code_table),
             operands.weight_codes,
             kernels.Window(
                 (shape.stride, shape.stride), (shape.padding, shape.padding), groups=shape.groups

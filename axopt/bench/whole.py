@@ -225,7 +225,7 @@ def _result(
                 multiplier=key,
                 signed=multiplier.signed,
                 rank=multiplier.rank,
-                terms=plan(multiplier.table).term_count,
+                terms=plan(multiplier.code_table).term_count,
                 ms=median(times.forward[key]),
                 ratio=median_ratio(times.forward[key], fp32),
                 assign_ms=median(times.assign[key]),

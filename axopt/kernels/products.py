@@ -34,7 +34,7 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
 
     Raises:
         ArgumentError: If a tensor has another dtype, device or number of axes, or ``k`` differs.
-        AccumulatorError: If a sum of ``k`` products may exceed int32.
+        AccumulatorError: If a sum of ``k`` products, scaled to 16 bits, may exceed int32.
         MemoryError: If the result or a tile cannot be allocated.
 
     Example:
@@ -143,8 +143,9 @@ def lut_gemm(
     """Multiply matrices of operand values on an approximate multiplier.
 
     Args:
-        a: First operands, ``(m, k)`` integers: -128..127 for a signed multiplier, else 0..255.
-        w: Second operands, ``(k, n)`` integers of the same range.
+        a: First operands, ``(m, k)`` integers: -128..127 for a signed multiplier of 8 bits, else
+            0..255; -8..7 or 0..15 for one of 4 bits, and so on.
+        w: Second operands, ``(k, n)`` integers.
         multiplier: Computes every product; sums are exact.
 
     Returns:
@@ -153,7 +154,7 @@ def lut_gemm(
     Raises:
         ArgumentError: If ``multiplier`` is no `Multiplier`, an operand is not a matrix of
             integers in range, or ``k`` differs.
-        AccumulatorError: If a sum of ``k`` products may exceed int32.
+        AccumulatorError: If a sum of ``k`` products, scaled to 16 bits, may exceed int32.
 
     Example:
         >>> import numpy as np
@@ -164,31 +165,32 @@ def lut_gemm(
         array([[-5]], dtype=int32)
     """
     multiplier = as_multiplier(multiplier)
-    a_codes = _codes_of("a", a, multiplier.signed)
-    w_codes = _codes_of("w", w, multiplier.signed)
+    a_codes = _codes_of("a", a, multiplier.signed, multiplier.bits_a)
+    w_codes = _codes_of("w", w, multiplier.signed, multiplier.bits_w)
     if a_codes.shape[1] != w_codes.shape[0]:
         raise ArgumentError(
             "`a` must have as many columns as `w` has rows, "
             f"got {tuple(a_codes.shape)} and {tuple(w_codes.shape)}."
         )
-    table = PackedTable.of(multiplier.table)
+    table = PackedTable.of(multiplier.code_table)
     result: NDArray[np.int32] = gemm_codes(a_codes, w_codes.T, table).numpy()
-    return result
+    return result // math.prod(multiplier.strides)
 
 
-def _codes_of(name: str, values: Any, signed: bool) -> Tensor:
+def _codes_of(name: str, values: Any, signed: bool, bits: int) -> Tensor:
     array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise ArgumentError(
             f"`{name}` must be a matrix of integers, got {array.dtype} {array.shape}."
         )
-    low, high = (-128, 127) if signed else (0, 255)
+    low = -(2 ** (bits - 1)) if signed else 0
+    high = low + 2**bits - 1
     if array.size and not low <= int(array.min()) <= int(array.max()) <= high:
         raise ArgumentError(
             f"`{name}` must lie in {low}..{high} for {'a signed' if signed else 'an unsigned'} "
-            f"multiplier, got {array.min()}..{array.max()}."
+            f"multiplier of {bits} bits, got {array.min()}..{array.max()}."
         )
-    return torch.from_numpy((array.astype(np.int16) - low).astype(np.uint8))
+    return torch.from_numpy(((array.astype(np.int16) - low) << (8 - bits)).astype(np.uint8))
 
 
 def _check_codes(name: str, tensor: Any, axes: int) -> None:

@@ -85,7 +85,7 @@ class KernelCache:
 
 @functools.lru_cache(maxsize=512)
 def plan_of(multiplier: Multiplier, swap: bool) -> Plan:
-    """Return the plan of a multiplier's table, of its transpose if ``swap``.
+    """Return the plan of a multiplier's products by code, of their transpose if ``swap``.
 
     Args:
         multiplier: The multiplier.
@@ -96,7 +96,7 @@ def plan_of(multiplier: Multiplier, swap: bool) -> Plan:
         >>> plan_of(load_library().exact(signed=True), False).table.shape
         (256, 256)
     """
-    return plan(multiplier.table.T if swap else multiplier.table)
+    return plan(multiplier.code_table.T if swap else multiplier.code_table)
 
 
 def convolution_of(

@@ -16,7 +16,7 @@ from axopt.errors import (
     UnknownMultiplierError,
 )
 from axopt.files import as_path
-from axopt.multipliers.metrics import ErrorMetrics
+from axopt.multipliers.metrics import MAX_BITS, MIN_BITS, ErrorMetrics
 from axopt.multipliers.multiplier import Multiplier, as_multiplier, exact_digest
 from axopt.multipliers.storage import Entry, read_directory, write_pair
 
@@ -89,6 +89,8 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         release: str | None = None,
         pareto: str | None = None,
         degenerate: bool = False,
+        bits_a: int | None = None,
+        bits_w: int | None = None,
     ) -> "MultiplierLibrary":
         """Return the multipliers that pass every filter, in the order of the library.
 
@@ -96,17 +98,19 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
             names: Names or keys to keep. A degenerate multiplier that is named is kept.
             signed: True keeps the signed multipliers, False the unsigned ones.
             release: The release to keep.
-            pareto: A metric of `ErrorMetrics`. Keeps, for signed and unsigned multipliers
-                separately, the Pareto front of power and the absolute value of the metric. Of
-                equal tables with equal power only the first is kept.
+            pareto: A metric of `ErrorMetrics`. Keeps, for each kind and each pair of operand
+                widths separately, the Pareto front of power and the absolute value of the metric.
+                Of equal tables with equal power only the first is kept.
             degenerate: Whether to keep multipliers whose output is constant.
+            bits_a: The width of the first operand to keep, 2..8; None for every width.
+            bits_w: The width of the second operand to keep.
 
         Returns:
             A library of the multipliers that are kept.
 
         Raises:
             ArgumentError: If `pareto` is not a metric, `names` is no sequence or a single string,
-                or no multiplier has `release`.
+                no multiplier has `release`, or a width is not 2..8.
             UnknownMultiplierError: If one of `names` is unknown.
         """
         kept = dict(self._items)
@@ -121,6 +125,10 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
             kept = {key: item for key, item in kept.items() if key in wanted}
         if signed is not None:
             kept = {key: item for key, item in kept.items() if item.signed == signed}
+        for argument, bits in (("bits_a", bits_a), ("bits_w", bits_w)):
+            if bits is not None:
+                _check_bits(argument, bits)
+                kept = {key: m for key, m in kept.items() if getattr(m, argument) == bits}
         if not degenerate and names is None:
             kept = {key: item for key, item in kept.items() if not _multiplier(item).is_degenerate}
         if pareto is not None:
@@ -129,20 +137,20 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
         return MultiplierLibrary(kept.values())
 
     def exact(self, signed: bool) -> Multiplier:
-        """Return the exact multiplier, whose power is 1 on the scale of relative power.
+        """Return the exact 8 x 8 multiplier, whose power is 1 on the scale of relative power.
 
         Args:
             signed: Whether its operands are signed.
 
         Returns:
-            The exact multiplier of this library, of release ``v1`` if that has one. A library
-            without one gets the bundled one and a logged warning: its figures are of 45 nm and do
-            not compare with those of another technology.
+            The exact one of 8 x 8 bits of this library, of release ``v1`` if that has
+            one. A library without one gets the bundled one and a logged warning: its figures are
+            of 45 nm and do not compare with those of another technology.
         """
         digest = exact_digest(signed)
         found = [i for i in self._items.values() if i.signed == signed and i.digest == digest]
         if not found:
-            bundled = _bundled().exact(signed)
+            bundled = load_library().exact(signed)
             kind = "signed" if signed else "unsigned"
             _logger.warning(
                 "the library has no exact %s multiplier; power is relative to the bundled %s"
@@ -227,16 +235,22 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
     def _unknown(self, name: str) -> str:
         """Return the message for an unknown name, with the nearest keys."""
         message = f"{name!r} is not in the library of {len(self)} multipliers"
+        if self is load_library() and name in load_library(narrow=True):
+            return f"{message}; `load_library(narrow=True)` has it."
         nearest = difflib.get_close_matches(str(name), _spellings(self._items), n=4, cutoff=0.6)
         return f"{message}; did you mean {', '.join(nearest)}?" if nearest else f"{message}."
 
 
-def load_library(path: str | os.PathLike[str] | None = None) -> MultiplierLibrary:
-    """Load the bundled EvoApprox8b library, or one from a folder.
+def load_library(
+    path: str | os.PathLike[str] | None = None, *, narrow: bool = False
+) -> MultiplierLibrary:
+    """Load the bundled EvoApproxLib multipliers, or a library from a folder.
 
     Args:
         path: A folder of pairs ``NAME.csv`` (figures) and ``NAME.npz`` (tables); None for the
             bundled library.
+        narrow: Whether the bundled library is to have, besides its 99 multipliers of 8 x 8 bits,
+            its 390 unsigned ones of 8 x 2 to 8 x 7 and 7 x 7 bits. A folder is read as a whole.
 
     Returns:
         The library. Tables are read later, when they are accessed.
@@ -247,12 +261,14 @@ def load_library(path: str | os.PathLike[str] | None = None) -> MultiplierLibrar
     Example:
         >>> load_library()
         MultiplierLibrary(99 multipliers)
+        >>> load_library(narrow=True)["mul8x4u_2UU"].table.shape
+        (256, 16)
         >>> load_library().select(names=["mul8s_1L2H"]).save("saved")
         >>> list(load_library("saved"))
         ['v1/mul8s_1L2H']
     """
     if path is None:
-        return _bundled()
+        return _bundled(narrow)
     directory = as_path(path, "path")
     if not directory.is_dir():
         raise LutFormatError(f"{directory}: not a directory, expected a multiplier library.")
@@ -300,8 +316,13 @@ def bundled_directory() -> Path:
 
 
 @cache
-def _bundled() -> MultiplierLibrary:
-    return load_library(bundled_directory())
+def _bundled(narrow: bool) -> MultiplierLibrary:
+    if narrow:
+        return load_library(bundled_directory())
+    everything = _bundled(True)
+    return MultiplierLibrary(
+        item for item in everything._items.values() if item.bits_a == item.bits_w == MAX_BITS
+    )
 
 
 def _checked(multipliers: object) -> Iterator[Multiplier | Entry]:
@@ -320,6 +341,11 @@ def _checked(multipliers: object) -> Iterator[Multiplier | Entry]:
                 f"`multipliers` must be multipliers, got one of type {type(item).__name__}."
             )
         yield item
+
+
+def _check_bits(argument: str, value: object) -> None:
+    if type(value) is not int or not MIN_BITS <= value <= MAX_BITS:
+        raise ArgumentError(f"`{argument}` must be in {MIN_BITS}..{MAX_BITS}, got {value!r}.")
 
 
 def _check_text(argument: str, value: object) -> None:
@@ -343,8 +369,8 @@ def _pareto_keys(multipliers: list[Multiplier], metric: str) -> set[str]:
     if metric not in METRIC_NAMES:
         raise ArgumentError(f"`pareto` must be one of {', '.join(METRIC_NAMES)}, got {metric!r}.")
     optimal: set[str] = set()
-    for signed in (False, True):
-        kind = [m for m in multipliers if m.signed == signed]
+    for group in dict.fromkeys((m.signed, m.bits_a, m.bits_w) for m in multipliers):
+        kind = [m for m in multipliers if (m.signed, m.bits_a, m.bits_w) == group]
         points = [(m.power_mw, abs(getattr(m.metrics, metric))) for m in kind]
         seen: set[tuple[float, str]] = set()
         for multiplier, point in zip(kind, points, strict=True):

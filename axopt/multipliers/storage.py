@@ -1,11 +1,13 @@
 """The format of a library folder: pairs ``NAME.csv`` (figures) and ``NAME.npz`` (tables).
 
 The CSV has one row per multiplier. `REQUIRED_COLUMNS` must be there. Published figures
-(`PUBLISHED_NAMES`) and ``source`` may be absent or empty. Other columns are ignored.
+(`PUBLISHED_NAMES`) and ``source`` may be absent or empty. So may ``bits_a`` and ``bits_w``, the
+widths of the operands (8), and ``power_mw_low``, ``power_mw_high`` and so on, the intervals of
+estimated figures. Other columns are ignored.
 
 The npz has one member per distinct table. Its name is ``s`` (signed) or ``u`` (unsigned) and the
-first 16 hex digits of the table's digest. It holds ``(2, 256, 256)`` uint8: the low and the high
-byte of (table - exact product) modulo 65,536, which compresses better than the table.
+first 16 hex digits of the table's digest. It holds ``(2, 2**bits_a, 2**bits_w)`` uint8: the low
+and the high byte of (table - exact product) modulo 65,536, which compresses better than the table.
 """
 
 import csv
@@ -13,7 +15,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -23,14 +25,31 @@ import numpy.typing as npt
 from axopt.errors import LutFormatError, MultiplierError
 from axopt.files import read_bytes, write_atomically, write_text_atomically
 from axopt.multipliers.formats.npy import parse_npy
-from axopt.multipliers.metrics import PUBLISHED_NAMES, TABLE_SHAPE, exact_table
-from axopt.multipliers.multiplier import Multiplier, check_figure, check_name, table_digest
+from axopt.multipliers.metrics import (
+    MAX_BITS,
+    MIN_BITS,
+    PUBLISHED_NAMES,
+    bits_of_shape,
+    exact_table,
+)
+from axopt.multipliers.multiplier import (
+    FIGURES,
+    Multiplier,
+    check_figure,
+    check_interval,
+    check_name,
+    table_digest,
+)
 
-FIGURE_COLUMNS = ("power_mw", "area_um2", "delay_ns")
-REQUIRED_COLUMNS = ("release", "name", "signed", *FIGURE_COLUMNS, "table_sha256")
+REQUIRED_COLUMNS = ("release", "name", "signed", *FIGURES, "table_sha256")
 WRITTEN_COLUMNS = (*REQUIRED_COLUMNS, *PUBLISHED_NAMES, "source")
+WIDTH_COLUMNS = ("bits_a", "bits_w")
+"""Written if a multiplier is narrow."""
 
-_PLANES_SHAPE = (2, *TABLE_SHAPE)
+INTERVAL_COLUMNS = tuple(f"{figure}_{end}" for figure in FIGURES for end in ("low", "high"))
+"""Written if a figure is an estimate."""
+
+_WIDTHS = tuple(str(bits) for bits in range(MIN_BITS, MAX_BITS + 1))
 _MAX_MEMBER_BYTES = 2 * 65536 + 4096  # the planes and an npy header
 _MAX_CSV_BYTES = 16 << 20
 _ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError)
@@ -51,6 +70,9 @@ class Entry:
     source: str
     published: dict[str, float]
     tables: Path
+    bits_a: int = MAX_BITS
+    bits_w: int = MAX_BITS
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -73,6 +95,7 @@ class Entry:
             delay_ns=self.delay_ns,
             source=self.source,
             published=self.published,
+            intervals=self.intervals,
         )
 
 
@@ -104,21 +127,32 @@ def write_pair(directory: Path, stem: str, multipliers: Iterable[Multiplier]) ->
     multipliers = list(multipliers)
     write_atomically(directory / f"{stem}.npz", npz_bytes(multipliers))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, WRITTEN_COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, _columns(multipliers), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(_row(multiplier) for multiplier in multipliers)
     write_text_atomically(directory / f"{stem}.csv", text.getvalue())
 
 
+def _columns(multipliers: Iterable[Multiplier]) -> list[str]:
+    """Return the columns to write: optional ones where a multiplier needs them."""
+    multipliers = list(multipliers)
+    columns = list(WRITTEN_COLUMNS)
+    if any(multiplier.is_narrow for multiplier in multipliers):
+        columns += WIDTH_COLUMNS
+    if any(multiplier.is_estimated for multiplier in multipliers):
+        columns += INTERVAL_COLUMNS
+    return columns
+
+
 def _row(multiplier: Multiplier) -> dict[str, str]:
     """Return the CSV row of a multiplier; `repr` writes floats that read back equal."""
-    figures = {column: repr(getattr(multiplier, column)) for column in FIGURE_COLUMNS}
+    figures = {column: repr(getattr(multiplier, column)) for column in FIGURES}
     published = {
         column: repr(multiplier.published[column])
         for column in PUBLISHED_NAMES
         if column in multiplier.published
     }
-    return {
+    row = {
         "release": multiplier.release,
         "name": multiplier.name,
         "signed": str(int(multiplier.signed)),
@@ -127,6 +161,11 @@ def _row(multiplier: Multiplier) -> dict[str, str]:
         **published,
         "source": multiplier.source,
     }
+    if multiplier.is_narrow:
+        row |= {column: str(getattr(multiplier, column)) for column in WIDTH_COLUMNS}
+    for figure, (low, high) in multiplier.intervals.items():
+        row |= {f"{figure}_low": repr(low), f"{figure}_high": repr(high)}
+    return row
 
 
 def npz_bytes(multipliers: Iterable[Multiplier]) -> bytes:
@@ -146,13 +185,13 @@ def _member(signed: bool, digest: str) -> str:
 
 
 def _error_planes(table: npt.NDArray[np.int32], signed: bool) -> npt.NDArray[np.uint8]:
-    error = (table - exact_table(signed)) & 0xFFFF
+    error = (table - exact_table(signed, *bits_of_shape(table.shape))) & 0xFFFF
     return np.stack([error & 0xFF, error >> 8]).astype(np.uint8)
 
 
 def _table_of_planes(planes: npt.NDArray[np.uint8], signed: bool) -> npt.NDArray[np.int32]:
     error = planes[0].astype(np.int32) | planes[1].astype(np.int32) << 8
-    products = (exact_table(signed) + error).astype(np.uint16)
+    products = (exact_table(signed, *bits_of_shape(error.shape)) + error).astype(np.uint16)
     table: npt.NDArray[np.int32] = (products.view(np.int16) if signed else products).astype(
         np.int32
     )
@@ -162,7 +201,8 @@ def _table_of_planes(planes: npt.NDArray[np.uint8], signed: bool) -> npt.NDArray
 def _read_table(entry: Entry) -> npt.NDArray[np.int32]:
     member = _member(entry.signed, entry.digest)
     where = f"{entry.tables}[{member}]"
-    planes = parse_npy(_member_bytes(entry.tables, member, where), where, shape=_PLANES_SHAPE)
+    shape = (2, 2**entry.bits_a, 2**entry.bits_w)
+    planes = parse_npy(_member_bytes(entry.tables, member, where), where, shape=shape)
     if planes.dtype != np.uint8:
         raise LutFormatError(f"{where}: expected dtype uint8, got {planes.dtype}.")
     table = _table_of_planes(planes.astype(np.uint8), entry.signed)
@@ -210,12 +250,15 @@ def _read_csv(file: Path) -> list[Entry]:
 def _entry(row: dict[str, str | None], where: str, tables: Path) -> Entry:
     if None in row:
         raise LutFormatError(f"{where}: the row has more cells than the header.")
-    cells = {column: row.get(column) or "" for column in WRITTEN_COLUMNS}
+    columns = (*WRITTEN_COLUMNS, *WIDTH_COLUMNS, *INTERVAL_COLUMNS)
+    cells = {column: row.get(column) or "" for column in columns}
     try:
         check_name("release", cells["release"])
         check_name("name", cells["name"])
-        figures = {column: _number(cells, column) for column in FIGURE_COLUMNS}
+        figures = {column: _number(cells, column) for column in FIGURES}
         published = {c: _number(cells, c) for c in PUBLISHED_NAMES if cells[c]}
+        intervals = {f: _interval(cells, f, figures[f]) for f in FIGURES if _has(cells, f)}
+        bits_a, bits_w = (_width(cells, column) for column in WIDTH_COLUMNS)
     except MultiplierError as error:
         raise LutFormatError(f"{where}: {error}") from error
     if cells["signed"] not in ("0", "1"):
@@ -233,8 +276,29 @@ def _entry(row: dict[str, str | None], where: str, tables: Path) -> Entry:
         source=cells["source"],
         published=published,
         tables=tables,
+        intervals=intervals,
+        bits_a=bits_a,
+        bits_w=bits_w,
         **figures,
     )
+
+
+def _has(cells: dict[str, str], figure: str) -> bool:
+    """Return whether a row has an interval of a figure, or half of one."""
+    return bool(cells[f"{figure}_low"] or cells[f"{figure}_high"])
+
+
+def _interval(cells: dict[str, str], figure: str, value: float) -> tuple[float, float]:
+    bounds = (_number(cells, f"{figure}_low"), _number(cells, f"{figure}_high"))
+    return check_interval(f"`{figure}_low` and `{figure}_high`", bounds, value)
+
+
+def _width(cells: dict[str, str], column: str) -> int:
+    if cells[column] not in ("", *_WIDTHS):
+        raise MultiplierError(
+            f"`{column}` must be {MIN_BITS}..{MAX_BITS} bits, got {cells[column]!r}."
+        )
+    return int(cells[column] or MAX_BITS)
 
 
 def _number(cells: dict[str, str], column: str) -> float:

@@ -207,6 +207,7 @@ def test_rank_of_unsigned_multipliers(library, name, rank):
 
 def test_bundled_files_are_small():
     assert sum(path.stat().st_size for path in BUNDLED.glob("evoapprox8b.*")) < 2_000_000
+    assert sum(path.stat().st_size for path in BUNDLED.iterdir() if path.is_file()) < 3_000_000
 
 
 def test_bundled_library_is_the_raw_one(shared_data, library):

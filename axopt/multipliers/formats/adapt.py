@@ -21,6 +21,7 @@ from axopt.multipliers.formats.bit_patterns import swap_halves
 from axopt.multipliers.formats.interpretation import interpret
 from axopt.multipliers.formats.registry import (
     Imported,
+    check_full_width,
     read_table_file,
     register_importer,
     register_table_writer,
@@ -72,7 +73,12 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
 
 @register_table_writer("adapt", suffixes=(".h",), title="AdaPT header")
 def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
-    """Return a header that AdaPT compiles and `read` reads."""
+    """Return a header that AdaPT compiles and `read` reads.
+
+    Raises:
+        LutFormatError: If the table is not one of 8 x 8 bits.
+    """
+    check_full_width(table, "an AdaPT header")
     ordered = swap_halves(table) if signed else table
     rows = ",\n".join("{" + ", ".join(map(str, row)) + "}" for row in ordered.tolist())
     declared = "int16_t" if signed else "uint16_t"

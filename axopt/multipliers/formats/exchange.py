@@ -158,7 +158,7 @@ def export_multiplier(
         format: Name of the table writer; by default it follows from the suffix.
 
     Raises:
-        LutFormatError: If no table writer has the suffix.
+        LutFormatError: If no table writer has the suffix, or the format cannot hold the table.
         ArgumentError: If there is no table writer ``format``, or ``multiplier`` is none.
         OSError: If the file cannot be written.
 

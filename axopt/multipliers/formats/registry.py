@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from axopt.errors import ArgumentError, LutFormatError
 from axopt.files import read_bytes
-from axopt.multipliers.metrics import ErrorMetrics
+from axopt.multipliers.metrics import TABLE_SHAPE, ErrorMetrics, bits_of_shape
 from axopt.registry import Registry
 
 MAX_FILE_BYTES = 4 << 20
@@ -105,8 +105,9 @@ class TableWriter:
         name: Its name in the registry.
         title: What it is called in help and messages.
         suffixes: Suffixes of its files in lower case, with the dot.
-        write: Called with the table, ``(256, 256)`` int32 in numeric order, and whether it is
-            signed; returns the content of the file.
+        write: Called with the table, ``(2**bits_a, 2**bits_w)`` int32 in numeric order, and
+            whether it is signed; returns the content of the file. Raises `LutFormatError` if the
+            format cannot hold it.
 
     Example:
         >>> TABLE_WRITERS["tfapprox"].suffixes
@@ -231,6 +232,19 @@ def check_range(
         kind = "signed" if signed else "unsigned"
         raise LutFormatError(
             f"{where}: {bits}-bit {kind} products are {low}..{high}, got {least}..{most}."
+        )
+
+
+def check_full_width(table: npt.NDArray[np.integer], what: str) -> None:
+    """Refuse a table of narrow operands, for writers of formats that have none.
+
+    Raises:
+        LutFormatError: If the table is not ``(256, 256)``.
+    """
+    if table.shape != TABLE_SHAPE:
+        bits_a, bits_w = bits_of_shape(table.shape)
+        raise LutFormatError(
+            f"{what} holds a table of 8 x 8 bits, got one of {bits_a} x {bits_w} bits."
         )
 
 

@@ -16,6 +16,7 @@ from axopt.multipliers.formats.bit_patterns import swap_halves
 from axopt.multipliers.formats.interpretation import interpret
 from axopt.multipliers.formats.registry import (
     Imported,
+    check_full_width,
     read_table_file,
     register_importer,
     register_table_writer,
@@ -41,5 +42,10 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
 
 @register_table_writer("tfapprox", suffixes=(".bin",), title="TFApprox table")
 def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
-    """Return the file's content."""
+    """Return the file's content.
+
+    Raises:
+        LutFormatError: If the table is not one of 8 x 8 bits.
+    """
+    check_full_width(table, "a TFApprox table")
     return (swap_halves(table) if signed else table).astype("<i4").astype("<u2").tobytes()
