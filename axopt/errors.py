@@ -1,5 +1,25 @@
 """The errors and warnings of axopt. Errors inherit `AxoptError` and the builtin that fits."""
 
+_SHOWN_CHARACTERS = 60
+
+
+def described(value: object) -> str:
+    """Return the type and the value of what was given, in one short line of a message.
+
+    Args:
+        value: Any object.
+
+    Example:
+        >>> described(5), described(["x" * 1000])
+        ('int 5', "list ['xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...")
+    """
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # of any class; also of an integer with thousands of digits
+        text = ""
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
+    return f"{type(value).__name__} {shown}".rstrip()
+
 
 class AxoptError(Exception):
     """Base class of every error that axopt raises on purpose."""

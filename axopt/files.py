@@ -14,10 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from axopt.errors import ArgumentError
+from axopt.errors import ArgumentError, described
 
 _TEMPORARY_SUFFIX = ".axopt~"
-_SHOWN_CHARACTERS = 60
 _PREFIX_CHARACTERS = 100  # of the target's name, so that the temporary name is not too long
 
 
@@ -43,10 +42,8 @@ def as_path(value: object, argument: str) -> Path:
     text = os.fspath(value) if isinstance(value, os.PathLike) else value
     if isinstance(text, str) and "\0" not in text:
         return Path(text)
-    shown = " ".join(repr(value).split())
-    shown = shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 3] + "..."
     raise ArgumentError(
-        f"`{argument}` must be a path (a str or os.PathLike), got {type(value).__name__} {shown}."
+        f"`{argument}` must be a path (a str or os.PathLike), got {described(value)}."
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, Any
 
-from axopt.errors import ArgumentError
+from axopt.errors import ArgumentError, described
 from axopt.registry import Registry
 
 if TYPE_CHECKING:
@@ -69,6 +70,50 @@ class Objective:
     multiplier_figure: Callable[[Multiplier], float] | None = None
 
 
+def value_of(objective: Objective, point: Measured) -> float:
+    """Compute an objective of a measured candidate.
+
+    Raises:
+        ArgumentError: If its function returns no number.
+    """
+    value = objective.function(point)
+    number = _number(value)
+    if number is None:
+        raise ArgumentError(
+            f"objective {objective.name!r} must be a number, got {described(value)}."
+        )
+    return number
+
+
+def figure_of(objective: Objective, multiplier: Multiplier) -> float | None:
+    """Compute the figure of a multiplier that an objective is the weighted mean of.
+
+    Returns:
+        The figure, or None if the objective is no such mean.
+
+    Raises:
+        ArgumentError: If ``multiplier_figure`` returns no finite number.
+    """
+    if objective.multiplier_figure is None:
+        return None
+    value = objective.multiplier_figure(multiplier)
+    number = _number(value)
+    if number is None or not isfinite(number):
+        raise ArgumentError(
+            f"`multiplier_figure` of the objective {objective.name!r} must return a finite "
+            f"number, got {described(value)} for {multiplier.key}."
+        )
+    return number
+
+
+def _number(value: Any) -> float | None:
+    """Return a number of any package as a float, None for anything else."""
+    try:
+        return None if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # the last one of torch
+        return None
+
+
 class ObjectiveRegistry(Registry[Objective], Mapping[str, Objective]):
     """The known objectives by name; see `Registry`."""
 
@@ -102,11 +147,12 @@ def register_objective(
     Args:
         name: A new name; a search stores it.
         function: A measured candidate (see `Measured`) -> a finite number; smaller is better. It
-            must depend on the candidate only, so that a search can be resumed.
+            must depend on the candidate only, so that a search can be resumed. A trial for which
+            it returns anything else has failed, with that as the reason.
         title: Its name in tables and plots.
         unit: Its unit, "" for a plain number.
-        multiplier_figure: Figure of one multiplier, if the objective is its weighted relative
-            mean; see `Objective`.
+        multiplier_figure: Figure of one multiplier, a finite number, if the objective is its
+            weighted relative mean; see `Objective`.
 
     Returns:
         The objective.

@@ -17,7 +17,7 @@ from axopt.model import EmulatedModel, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.study.candidate import Candidate, Candidates
 from axopt.study.groups import Groups, genes_of
-from axopt.study.objectives import ERROR, OBJECTIVES, Measured
+from axopt.study.objectives import ERROR, OBJECTIVES, Measured, figure_of, value_of
 from axopt.study.options import Option, default_reference
 
 DIFFERENCES = {
@@ -180,7 +180,7 @@ class AssignmentProblem:
 
     def objectives(self, point: Measured) -> tuple[float, ...]:
         """Return the objectives of a measured candidate, the error first."""
-        return tuple(OBJECTIVES[name].function(point) for name in (ERROR, *self.costs))
+        return tuple(value_of(OBJECTIVES[name], point) for name in (ERROR, *self.costs))
 
     def evaluate(self, genes: Genes) -> Outcome:
         """Evaluate one point on the validation samples."""
@@ -195,10 +195,12 @@ class AssignmentProblem:
         total = sum(shares)
         found = []
         for position, name in enumerate(self.costs, start=1):
-            figure = OBJECTIVES[name].multiplier_figure
-            if figure is None or total == 0 or figure(self.reference) <= 0:
+            objective = OBJECTIVES[name]
+            exact = figure_of(objective, self.reference)
+            figures = [figure_of(objective, option.multiplier) for option in self.options]
+            if exact is None or total == 0 or exact <= 0:
                 continue
-            relative = [figure(o.multiplier) / figure(self.reference) for o in self.options]
+            relative = [figure / exact for figure in figures if figure is not None]
             values = tuple(tuple(share / total * r for r in relative) for share in shares)
             found.append(Additive(objective=position, values=values, exact=True))
         return tuple(found)

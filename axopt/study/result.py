@@ -151,12 +151,19 @@ def notes_on(
         )
     elif 0 < len(outcome.trials) <= outcome.learns_after:
         n_uniform = len(problem.uniform())
+        which = (
+            "The only trial is a uniform or random assignment"
+            if len(outcome.trials) == 1
+            else f"All {len(outcome.trials)} trials are uniform or random assignments"
+        )
         notes.append(
-            f"All {len(outcome.trials)} trials are uniform or random assignments: "
-            f"{config.algorithm} starts to learn after {outcome.learns_after} "
+            f"{which}: {config.algorithm} starts to learn after {outcome.learns_after} "
             f"({n_uniform} uniform ones included). Raise the budget above that, or lower the "
             "population."
         )
+    if outcome.trials and outcome.n_failed == len(outcome.trials):
+        reason = " ".join(str(outcome.trials[-1].reason).split())
+        notes.append(f"Every trial failed, the last one with: {reason}")
     return notes
 
 
