@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from axopt.cli.loading import CALIBRATION_SAMPLES, OVERFLOWS
+from axopt.cli.source import Source
 from axopt.errors import ArgumentError
 from axopt.study.config import (
     FLAG,
@@ -44,6 +46,16 @@ KEYS: dict[str, Rule] = {
     "out": TEXT,
 }
 """Setting -> what its value must be. Each is the key of a file and the name of a flag's value."""
+
+_IF_NOT_SET = {
+    "calibrator": Source.calibrator,
+    "calibration_samples": CALIBRATION_SAMPLES,
+    "weight_scales": Source.weight_scales,
+    "padded_taps": Source.padded_taps,
+    "overflow": OVERFLOWS[0],
+    "batch_size": SearchConfig.batch_size,
+}
+"""Setting -> what a run that does not hold it was made with."""
 
 _OF_THE_CALL = {"budget", "threads", "out", "allow_partial"}
 """Settings that may differ when a run is resumed."""
@@ -95,6 +107,7 @@ class Settings:
             given["algorithm_options"] = typed_options(algorithm, given["algorithm_options"])
         if kept:
             self._check(given, kept, folder)
+            given = {key: value for key, value in given.items() if key in _OF_THE_CALL}
         settled = {**self._defaults, **kept, **given}
         options.out = folder.path
         for key, value in settled.items():
@@ -128,6 +141,7 @@ class Settings:
         """Refuse a flag that contradicts the run."""
         for key, value in given.items():
             now, was = _plain(value), _plain(kept.get(key))
+            was = _IF_NOT_SET.get(key) if was is None else was
             if key in _OF_THE_CALL or now == was:
                 continue
             action = self._actions.get(key)

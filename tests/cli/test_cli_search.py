@@ -103,7 +103,14 @@ def test_an_existing_run_is_never_overwritten(run, axopt):
         (("--swap",), "`--swap` is True, but False in the run"),
         (("--test-samples", "71"), "`--test-samples` is 71, but 70 in the run"),
         (("--group", "widen.*"), "`--group` is [['widen.*']], but not set in the run"),
-        (("--calibrator", "minmax"), "`--calibrator` is 'minmax', but not set in the run"),
+        (("--calibrator", "minmax"), "`--calibrator` is 'minmax', but 'mse' in the run"),
+        (
+            ("--weight-scales", "per-tensor"),
+            "`--weight-scales` is 'per-tensor', but 'per-channel' in the run",
+        ),
+        (("--padded-taps", "skip"), "`--padded-taps` is 'skip', but 'multiply' in the run"),
+        (("--calibration-samples", "41"), "`--calibration-samples` is 41, but 40 in the run"),
+        (("--accumulator-bits", "20"), "`--accumulator-bits` is 20, but not set in the run"),
     ],
 )
 def test_a_flag_that_contradicts_the_run_is_refused_by_its_name(run, axopt, flags, message):
@@ -113,6 +120,36 @@ def test_a_flag_that_contradicts_the_run_is_refused_by_its_name(run, axopt, flag
     assert message in done.err
     assert done.err.count("\n") == 1
     assert contents(run) == before
+
+
+def test_flags_that_agree_with_the_run_are_accepted(run, axopt):
+    before = (run / "run.toml").read_bytes()
+    words = ("--calibrator", "mse", "--weight-scales", "per-channel", "--padded-taps", "multiply")
+    words += ("--activation-codes", "remapped", "--correct", "--no-swap", "--model", "digits_cnn")
+    words += ("--data", "digits", "--metric", "top1", "--seed", "0", *QUICK)
+    done = axopt("search", "--out", run, "--resume", *words, "--json", "--quiet")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["evaluated"] == 0
+    assert (run / "run.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "held"),
+    [
+        ("--calibrator", "mse", "minmax"),
+        ("--padded-taps", "multiply", "skip"),
+        ("--overflow", "saturate", "wrap"),
+        ("--calibration-samples", 512, 511),
+    ],
+)
+def test_flags_are_compared_with_what_the_run_holds(axopt, tmp_path, flag, value, held):
+    (tmp_path / "run.toml").write_text(
+        "calibrator = 'minmax'\naccumulator_bits = 24\npadded_taps = 'skip'\n"
+        "calibration_samples = 511\n"
+    )
+    resume = ("search", "--resume", "--out", tmp_path, flag)
+    assert f"`{flag}` is {value!r}, but {held!r} in the run" in axopt(*resume, value).err
+    assert "there is no search in" in axopt(*resume, held).err  # the next thing to be checked
 
 
 def test_resuming_needs_the_folder_alone_and_changes_nothing(run, axopt, tmp_path):
