@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import sys
 from collections.abc import Iterable, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from axopt.cli.arguments import MAX_SAMPLES, integer, names, path, word
 from axopt.cli.console import inform
 from axopt.cli.source import Source
 from axopt.errors import ArgumentError, DatasetError, UnsupportedLayerError
+from axopt.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -187,6 +189,37 @@ def add_metric(
         help=f"quality to measure: {', '.join(known_metrics())}, or what the module of --model "
         f"registers (default: {default})",
     )
+
+
+def check_metric(options: argparse.Namespace) -> None:
+    """Refuse a metric that is unknown for sure, before torch is imported.
+
+    Args:
+        options: Of the command. If they name a factory, or a model or data of an installed
+            package, any metric is accepted here: its module may register the metric.
+
+    Raises:
+        ArgumentError: If the metric is unknown.
+    """
+    metric, sources = options.metric, {options.model, (options.data or "").partition(":")[0]}
+    plugged = {
+        point.name
+        for group in ("axopt.models", "axopt.readers")
+        for point in entry_points(group=group)
+    }
+    evaluation = sys.modules.get("axopt.evaluation")  # loaded: a program may have added metrics
+    if metric is None or ":" in options.model or plugged & sources:
+        return
+    if evaluation is not None and metric in evaluation.METRICS:
+        return
+    known: Registry[None] = Registry(
+        "metric",
+        group="axopt.metrics",
+        built_in=dict.fromkeys(METRICS, "axopt.evaluation"),
+        argument="--metric",
+    )
+    if metric not in known:
+        known[metric]  # raises, with near misses
 
 
 def metric_of(options: argparse.Namespace, model: str) -> str:

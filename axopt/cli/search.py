@@ -18,8 +18,8 @@ from axopt.cli.arguments import (
 from axopt.cli.console import Progress, as_table, inform, print_result
 from axopt.cli.settings import Settings, StorePairs, option_pair
 from axopt.cli.source import source_given
-from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
+from axopt.study.config import CORRECTIONS
 from axopt.study.folder import RunFolder
 from axopt.study.objectives import ERROR, OBJECTIVES
 
@@ -154,6 +154,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Search, print the front."""
     options.settings.settle(options)
+    loading.check_metric(options)
     RunFolder(options.out).check_free(resume=options.resume, force=options.force)
     from axopt.evaluation import evaluate, measured_data  # torch, after all that may be refused
     from axopt.multipliers import load_library
@@ -215,12 +216,9 @@ def _corrections_of(options: argparse.Namespace) -> bool | Corrections:
     """Return which corrections layers may get; a file may list them by name."""
     if isinstance(options.correct, bool):
         return loading.corrections_of(options)
-    from axopt.corrections import ALL, Corrections
+    from axopt.corrections import Corrections
 
-    unknown = [name for name in options.correct if name not in ALL.names]
-    if unknown:
-        raise ArgumentError(f"`correct` must be of {', '.join(ALL.names)}, got {unknown[0]!r}.")
-    return Corrections(**{name: name in options.correct for name in ALL.names})
+    return Corrections(**{name: name in options.correct for name in CORRECTIONS})
 
 
 def _as_json(result: SearchResult) -> dict[str, Any]:

@@ -54,6 +54,14 @@ def _is_table(value: object) -> bool:
     )
 
 
+CORRECTIONS = ("order", "affine", "activation_codes", "weight_codes", "mean_error", "gain")
+"""Names of `axopt.Corrections`, which imports torch."""
+
+
+def _is_corrections(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(name in CORRECTIONS for name in value)
+
+
 TEXT: Rule = (_is_text, "a printable, non-empty text")
 TEXTS: Rule = (_is_texts, "a list of texts")
 FLAG: Rule = (lambda value: isinstance(value, bool), "true or false")
@@ -67,8 +75,8 @@ RULES: dict[str, Rule] = {
     "operand_order": FLAG,
     "groups": (_is_groups, "a list or a table of patterns"),
     "correct": (
-        lambda value: isinstance(value, bool) or _is_texts(value),
-        "true, false or a list of corrections",
+        lambda value: isinstance(value, bool) or _is_corrections(value),
+        f"true, false or a list of corrections ({', '.join(CORRECTIONS)})",
     ),
     "reestimate_samples": whole(1),
     "objectives": TEXTS,
@@ -237,7 +245,7 @@ def _text_of(path: str | os.PathLike[str]) -> str:
     if len(content) > MAX_BYTES:
         raise ArgumentError(f"{path}: must have at most {MAX_BYTES} bytes, got more.")
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise ArgumentError(f"{path}: must be UTF-8, got {error.reason}.") from None
 

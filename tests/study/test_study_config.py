@@ -1,15 +1,19 @@
 """Settings of a search: checked once, read from TOML, kept with the run."""
 
 import os
+import subprocess
+import sys
 import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+import axopt
 from axopt.cli import main
 from axopt.errors import ArgumentError
 from axopt.study import SearchConfig
+from axopt.study.config import CORRECTIONS
 
 FULL = SearchConfig(
     algorithm="tpe",
@@ -47,8 +51,9 @@ def test_what_is_written_reads_back(config, tmp_path):
         ("objectives", "rel_power", "a list of texts, got 'rel_power'"),
         ("metric", "", "a printable, non-empty text, got ''"),
         ("groups", "conv*", "a list or a table of patterns, got 'conv"),
-        ("correct", "yes", "true, false or a list of corrections, got 'yes'"),
+        ("correct", "yes", "true, false or a list of corrections (order, aff"),
         ("algorithm_options", {"x": None}, "a table of plain values, got {'x': None}"),
+        ("correct", ["order", "gian"], "true, false or a list of corrections (order, affine, act"),
         ("batch_size", 0, "an integer >= 1, got 0"),
     ],
 )
@@ -70,7 +75,16 @@ def test_a_wrong_value_is_refused_by_its_name(name, value, rule):
         ("budget = ", "must be TOML: Invalid value (at end of document)."),
         ("budget = 3 4", "must be TOML: "),
         ("objectives = [" + "[" * 20_000, "must be TOML, got values nested too deeply."),
-        ("\ufeffbudget = 3", "must be TOML: "),
+        ("budget = 3\n\ufeffseed = 1", "must be TOML: "),
+        (
+            "correct = ['order', 'gian']",
+            "correct: must be true, false or a list of corrections (order, affine, "
+            "activation_codes, weight_codes, mean_error, gain), got ['order', 'gian'].",
+        ),
+        ("correct = 'order'", "correct: must be true, false or a list of corrections ("),
+        ("metric = 1", "metric: must be a printable, non-empty text, got 1."),
+        ("validation_samples = 2.0", "validation_samples: must be an integer >= 1, got 2.0."),
+        ("validation_samples = 0", "validation_samples: must be an integer >= 1, got 0."),
         (b"model = '\xe9'", "must be UTF-8"),
         (b"# " + b"x" * 1_000_000, "must have at most 1000000 bytes, got more."),
         ("calibrator = 'max'", "calibrator: must be one of minmax, percentile, mse, entropy"),
@@ -96,6 +110,46 @@ def test_a_wrong_file_is_one_line_with_its_name(text, message, tmp_path, capsys)
     assert f"{file}: {message}" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, capsys):
+    file = tmp_path / "run.toml"
+    file.write_text("budget = 7", "utf-8-sig")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfbudget")
+    assert SearchConfig.from_toml(file).budget == 7
+    assert main(["search", "--resume", "--out", str(tmp_path), "--seed", "3"]) == 2
+    assert "`--seed` is 3, but 0 in the run" in capsys.readouterr().err
+
+
+def test_the_names_of_corrections_are_those_that_there_are():
+    assert axopt.Corrections().names == CORRECTIONS
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("correct = ['gian']", "correct: must be true, false or a list of corrections"),
+        ("metric = 'top2'", "`--metric` must be a known metric, got 'top2'; did you mean 'top"),
+        ("validation_samples = 0", "validation_samples: must be an integer >= 1, got 0."),
+    ],
+)
+def test_a_wrong_value_is_refused_before_torch_is_imported(line, message, tmp_path):
+    (tmp_path / "in.toml").write_text(line)
+    script = (
+        "import sys; from axopt.cli import main; code = main(sys.argv[1:]); "
+        "print([name for name in ('torch', 'numpy') if name in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "search", "--config", "in.toml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(axopt.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_missing_files_are_one_line(tmp_path, capsys):
