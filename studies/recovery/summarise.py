@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 from axopt.files import write_text_atomically
 from axopt.layers import GRADIENTS
-from axopt.multipliers import load_library
+from axopt.multipliers import Multiplier, load_library
 from studies.recovery.uniform import ALONE
 from studies.tables import markdown
 
@@ -53,6 +53,13 @@ def main() -> None:
         if retrained:
             parts += [f"## {title}, retrained", retrained_table(retrained, exact_of(rows))]
         plot(rows, retrained, title, folder / f"{model}.png")
+    parts += gradient_parts(runs)
+    write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
+
+
+def gradient_parts(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Return titles and tables that compare the gradients of uncorrected runs."""
+    parts = []
     for learned, title in ((True, "learned scales"), (False, "fixed scales")):
         compared = [
             run
@@ -64,7 +71,7 @@ def main() -> None:
         if compared:
             parts += [f"## ResNet-8, unsigned multipliers, {title}: two gradients"]
             parts += [gradient_table(compared)]
-    write_text_atomically(folder / "tables.md", "\n\n".join(parts) + "\n")
+    return parts
 
 
 def _gradients(runs: Sequence[dict[str, Any]], multiplier: str, learned: bool) -> set[str]:
@@ -135,11 +142,18 @@ def retrained_table(runs: Sequence[dict[str, Any]], exact: float) -> str:
     return markdown(header, body)
 
 
+def _cheap_first(multiplier: Multiplier) -> tuple[float, float, str]:
+    """Sort by power; of equal power, the largest worst-case error first."""
+    return multiplier.power_mw, -multiplier.metrics.wce, multiplier.key
+
+
 def gradient_table(runs: Sequence[dict[str, Any]]) -> str:
     """Return a table with one row per multiplier and one column per gradient."""
     library = load_library()
     gradients = [name for name in GRADIENTS if any(run["gradient"] == name for run in runs)]
-    names = sorted({run["multiplier"] for run in runs}, key=lambda n: library[n].power_mw)
+    names = sorted(
+        {run["multiplier"] for run in runs}, key=lambda name: _cheap_first(library[name])
+    )
     found = {(run["multiplier"], run["gradient"]): run for run in runs}
     body = []
     for name in names:

@@ -1,14 +1,16 @@
-"""studies/speed/summarise.py, which writes tables from the JSON of the command."""
+"""The modules called summarise of the studies, which write tables from results."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def summarise(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    monkeypatch.syspath_prepend(str(ROOT))
     from studies.speed import summarise
 
     return summarise
@@ -82,3 +84,14 @@ def test_the_file_is_written_beside_the_json(summarise, result, tmp_path, capsys
     summarise.main([str(tmp_path / "run.json")])
     assert (tmp_path / "run.md").read_text() == summarise.summary("run", result)
     assert capsys.readouterr().out == f"{tmp_path / 'run.md'}\n"
+
+
+def test_multipliers_of_equal_power_have_one_order(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from studies.recovery.summarise import gradient_parts
+
+    results = ROOT / "studies" / "recovery" / "results"
+    runs = [json.loads(line) for line in (results / "retrain.jsonl").read_text().splitlines()]
+    stored = (results / "tables.md").read_text("utf-8")
+    for order in (runs, runs[::-1]):
+        assert stored.endswith("\n\n".join(gradient_parts(order)) + "\n")
