@@ -101,9 +101,9 @@ def test_a_wrong_file_is_one_line_with_its_name(text, message, tmp_path, capsys)
     file = tmp_path / "run.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     tracemalloc.start()
-    started = time.monotonic()
+    started = time.process_time()
     assert main(["search", "--config", str(file), "--out", str(tmp_path / "run")]) == 2
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
     error = capsys.readouterr().err
