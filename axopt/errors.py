@@ -56,6 +56,10 @@ class CircuitError(AxoptError, ValueError):
     """A gate list, or the parameters of a family of circuits, break a rule."""
 
 
+class MissingPackageError(AxoptError, ImportError):
+    """A package of an extra is not installed; the message has the line that installs it."""
+
+
 class AccumulatorError(AxoptError, OverflowError):
     """A sum of products may leave int32; the message names its depth."""
 

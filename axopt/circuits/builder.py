@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from axopt.circuits.netlist import CONSTANTS, Gate, Netlist
+from axopt.circuits.netlist import CONSTANTS, MAX_GATES, Gate, Netlist
 from axopt.errors import CircuitError
 
 ZERO, ONE = range(CONSTANTS)
@@ -157,6 +157,8 @@ class NetlistBuilder:
     def _add(self, op: str, *inputs: int) -> int:
         gate = Gate(op, inputs)
         if gate not in self._known:
+            if len(self._gates) == MAX_GATES:
+                raise CircuitError(f"the circuit has more than {MAX_GATES:,} gates.")
             self._known[gate] = self._empty.first_gate + len(self._gates)
             self._gates.append(gate)
         return self._known[gate]

@@ -178,7 +178,7 @@ def describe_formats(registry: Registry[_Format]) -> str:
     """Return the formats of a registry with their titles and suffixes, for help.
 
     Example:
-        >>> describe_formats(IMPORTERS)
+        >>> describe_formats(TABLE_WRITERS)
         'adapt: AdaPT header (.h); npy: NumPy array (.npy); tfapprox: TFApprox table (.bin)'
     """
     formats = (registry[name] for name in registry.names())

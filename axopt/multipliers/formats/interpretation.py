@@ -28,7 +28,7 @@ MIN_BITS, MAX_BITS = 2, 8
 TABLE_SHAPES = f"(2**m, 2**n), m and n in {MIN_BITS}..{MAX_BITS}"
 
 _FAR_SMALLER = 2.0
-"""Ratio of mean absolute errors that shows a reading; an exact table has 0 instead of 5462."""
+"""Ratio of errors that shows a reading; an exact table has 0 instead of 5462."""
 
 
 class BrokenQuadrantWarning(TableWarning):
@@ -55,7 +55,13 @@ class _Reading:
 
     @cached_property
     def mae(self) -> float:
+        """Mean absolute error, in units of the product."""
         return _mean_absolute_error(self.table, self.signed)
+
+    @cached_property
+    def score(self) -> float:
+        """Mean absolute error over that of a table of zeros; good tables have small scores."""
+        return self.mae / _mean_absolute_error(np.zeros_like(self.table), self.signed)
 
     def fits(self, figures: Mapping[str, float]) -> bool:
         """Whether the table has the error figures that its file states."""
@@ -149,8 +155,7 @@ def _readings(
         numeric = swap_halves(products) if signed and order == "patterns" else products
         unusual = wrapped and not bit_patterns
         reading = _Reading(numeric, signed, order if signed else "numeric", unusual)
-        zeros = _mean_absolute_error(np.zeros_like(numeric), signed)
-        if not unusual or reading.mae < zeros:  # else it looks like no product at all
+        if not unusual or reading.score < 1:  # else it looks like no product at all
             yield reading
 
 
@@ -165,16 +170,16 @@ def _choice(
     usual: Sequence[_Reading], readings: Sequence[_Reading], figures: Mapping[str, float]
 ) -> tuple[_Reading, str]:
     """Return the likeliest reading and the reason for it."""
-    best = min(readings, key=lambda reading: reading.mae)
+    best = min(readings, key=lambda reading: reading.score)
     if not usual:
         return best, f"the mean absolute error is then {best.mae:.4g}"
-    conventional = min(usual, key=lambda reading: reading.mae)
+    conventional = min(usual, key=lambda reading: reading.score)
     if conventional.fits(figures):
         return conventional, ""
-    for reading in sorted(readings, key=lambda reading: reading.mae):
+    for reading in sorted(readings, key=lambda reading: reading.score):
         if reading.fits(figures):
             return reading, "the error figures that the file states are then right"
-    if _FAR_SMALLER * best.mae < conventional.mae:
+    if _FAR_SMALLER * best.score < conventional.score:
         return best, (
             f"the mean absolute error is then {best.mae:.4g} instead of {conventional.mae:.4g}"
         )

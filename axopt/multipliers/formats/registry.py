@@ -123,8 +123,10 @@ class TableWriter:
 _HERE = "axopt.multipliers.formats"
 _OWN = {"adapt": f"{_HERE}.adapt", "npy": f"{_HERE}.npy", "tfapprox": f"{_HERE}.tfapprox"}
 
+_CIRCUITS = {"c": "axopt.circuits.formats.c_model"}
+
 IMPORTERS = Registry[Importer](
-    "importer", group="axopt.importers", built_in=_OWN, argument="format"
+    "importer", group="axopt.importers", built_in={**_OWN, **_CIRCUITS}, argument="format"
 )
 TABLE_WRITERS = Registry[TableWriter](
     "table writer", group="axopt.table_writers", built_in=_OWN, argument="format"

@@ -1,0 +1,1 @@
+"""Files of gate lists and circuit descriptions: one module a format."""
