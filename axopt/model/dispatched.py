@@ -43,6 +43,11 @@ class Dispatched(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._report = report
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: else PyTorch imports its compiler, which takes seconds, at the first operator."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,
