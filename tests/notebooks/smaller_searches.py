@@ -1,11 +1,22 @@
-"""What is shown to readers, with searches that take less time."""
+"""What is shown to readers, with searches and measurements that take less time."""
 
 import re
 
-FEW = 'budget=8, library=["mul8s_1KV8", "mul8s_1L2H", "mul8s_1KR3"]'
 BUDGET = re.compile(r"\bbudget=\d+")
+FEW = '["mul8s_1KV8", "mul8s_1KR3"]'
+SMALLER = {
+    BUDGET: f"budget=6, library={FEW}",
+    re.compile(r'\blist\(library\.select\(release="v1", signed=True\)\)'): FEW,
+    re.compile(r', "mul8s_1L2D", "mul8s_1L1G"'): "",
+    re.compile(r"\b(validation_samples|test_samples)=\d+"): r"\1=40",
+    re.compile(r"\bmin\(\d{3}, "): "min(40, ",
+    re.compile(r"\btake\(\d{3}\)"): "take(50)",
+}
+"""What is written -> what runs: fewer assignments, multipliers and samples; all else stays."""
 
 
 def smaller(code: str) -> str:
-    """The code with 8 assignments of three multipliers in its searches; all else stays."""
-    return BUDGET.sub(FEW, code)
+    """The code with each of `SMALLER` replaced."""
+    for pattern, less in SMALLER.items():
+        code = pattern.sub(less, code)
+    return code

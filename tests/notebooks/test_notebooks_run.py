@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.utils import run_sync
 from nbclient import NotebookClient
-from smaller_searches import BUDGET, smaller
+from smaller_searches import BUDGET, SMALLER, smaller
 
 import axopt
 
@@ -33,32 +34,52 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+def new_manager():
+    # no folder of kernels: "python3" is then this interpreter, whatever else is installed
+    specs = KernelSpecManager(kernel_dirs=[])
+    return AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """The client of one kernel, whose start and imports take longer than most notebooks."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        first = NotebookClient(nbformat.v4.new_notebook(), km=new_manager())
+        first.execute(env={**os.environ, **KERNEL_ENVIRONMENT})
+        yield first
+        first.kc.stop_channels()
+        run_sync(first.km.shutdown_kernel)(now=True)
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(kernel, tmp_path):
     """Execute a notebook in an empty folder; returns it with its outputs, and the folder.
 
-    ``whole``: with the searches that are shown, not smaller ones.
+    ``whole``: with the searches that are shown, not smaller ones, and in a kernel of its own.
+    ``cells``: how many of the code cells, all by default. ``data``: the folder of shared data.
     """
-    for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
     cwd = tmp_path / "cwd"
     cwd.mkdir()
 
-    def execute(name, *, whole=False):
+    def execute(name, *, whole=False, cells=None, data=None):
         notebook = read(name)
-        for cell in [] if whole else code_cells(notebook):
+        code = code_cells(notebook)
+        notebook.cells = code[:cells]
+        for cell in [] if whole else code:
             cell.source = smaller(cell.source)
-        # no folder of kernels: "python3" is then this interpreter, whatever else is installed
-        manager = AsyncKernelManager(
-            kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[])
-        )
-        client = NotebookClient(
-            notebook,
-            km=manager,
-            timeout=CELL_TIMEOUT_S,
-            resources={"metadata": {"path": str(cwd)}},
-        )
-        client.execute(cleanup_kc=True, env={**os.environ, **KERNEL_ENVIRONMENT})
+        start = [
+            f"import os; os.chdir({str(cwd)!r})",
+            f"os.environ['AXOPT_SHARED_DATA'] = {str(data or tmp_path / 'nothing')!r}",
+            "%reset -f",
+        ]
+        notebook.cells.insert(0, nbformat.v4.new_code_cell("\n".join(start)))
+        manager = new_manager() if whole else kernel.km
+        client = NotebookClient(notebook, km=manager, timeout=CELL_TIMEOUT_S)
+        client.kc = None if whole else kernel.kc
+        client.execute(cleanup_kc=whole, env={**os.environ, **KERNEL_ENVIRONMENT})
+        del notebook.cells[0]
         return notebook, cwd
 
     return execute
@@ -142,8 +163,7 @@ def test_gan(run):
     assert len(pd.read_csv(cwd / "runs" / "gan" / "front.csv")) > 1
 
 
-def test_lstm_without_data_says_so_and_runs(run, monkeypatch, tmp_path):
-    monkeypatch.setenv("AXOPT_SHARED_DATA", str(tmp_path / "nothing"))
+def test_lstm_without_data_says_so_and_runs(run):
     notebook, cwd = run("lstm.ipynb")
     text = "".join(o.text for o in results(notebook) if o.output_type == "stream")
     assert "sentences made up here are used instead" in text
@@ -155,11 +175,16 @@ def test_lstm_without_data_says_so_and_runs(run, monkeypatch, tmp_path):
         assert layers["lstm.ih_l0"] == layers["lstm.hh_l0"]
 
 
-def test_lstm_with_data(run, monkeypatch):
+def test_lstm_with_data_prepares_with_it(run):
     shared = Path(os.environ.get("AXOPT_SHARED_DATA", FOLDER.parents[1] / "shared" / "data"))
     if not (shared / "rt-polarity").is_dir():
         pytest.skip(f"no rt-polarity in {shared}")
-    monkeypatch.setenv("AXOPT_SHARED_DATA", str(shared.resolve()))
-    notebook, _ = run("lstm.ipynb")
+    notebook, _ = run("lstm.ipynb", cells=4, data=shared.resolve())
     assert "1066" in str([o.get("data") for o in code_cells(notebook)[1].outputs])
+    assert "(1.0, {" in str([o.get("data") for o in code_cells(notebook)[3].outputs])
     assert not warnings_in(notebook)
+
+
+def test_every_replacement_is_of_something_shown():
+    shown = "\n".join(cell.source for name in NOTEBOOKS for cell in code_cells(read(name)))
+    assert all(pattern.search(shown) for pattern in SMALLER)
