@@ -84,7 +84,8 @@ def emulated(data):
 
 
 def search(emulated, data, **options):
-    options = {"library": NAMES, "algorithm": "random", "budget": 9, "seed": 1, **options}
+    defaults = {"library": NAMES, "algorithm": "random", "budget": 9, "seed": 1, "correct": False}
+    options = defaults | options
     return axopt.search(emulated, data, **options)
 
 
