@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from axopt.exploration.additive import AdditivePoint, additive_front
     from axopt.exploration.algorithm import Algorithm, algorithm_options, create_algorithm
     from axopt.exploration.algorithms import (
         ALGORITHMS,
@@ -31,6 +32,7 @@ __all__ = [
     "ALGORITHMS",
     "DEFAULT_POPULATION",
     "Additive",
+    "AdditivePoint",
     "Algorithm",
     "Evaluated",
     "Evaluator",
@@ -43,6 +45,7 @@ __all__ = [
     "State",
     "Store",
     "Trial",
+    "additive_front",
     "algorithm_options",
     "create_algorithm",
     "hypervolume",
@@ -56,6 +59,7 @@ _MODULE_OF = {
     "ALGORITHMS": "algorithms",
     "DEFAULT_POPULATION": "algorithms",
     "Additive": "space",
+    "AdditivePoint": "additive",
     "Algorithm": "algorithm",
     "Evaluated": "trial",
     "Evaluator": "evaluator",
@@ -68,6 +72,7 @@ _MODULE_OF = {
     "State": "trial",
     "Store": "store",
     "Trial": "trial",
+    "additive_front": "additive",
     "algorithm_options": "algorithm",
     "create_algorithm": "algorithm",
     "hypervolume": "front",

@@ -1,0 +1,129 @@
+"""Fronts of problems whose two objectives are sums over genes, by dynamic programming.
+
+The hardware cost of an assignment is a sum over its layers. The divergence that approximate
+multipliers cause is nearly one: errors of different layers are nearly independent. Where both
+objectives are sums, the whole front follows from one pass over the genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.errors import ArgumentError
+from axopt.exploration.front import non_dominated
+from axopt.exploration.space import Genes
+
+BINS = 4096
+"""Default number of levels that costs are rounded to."""
+
+
+@dataclass(frozen=True)
+class AdditivePoint:
+    """A point of the front of an additive problem.
+
+    Attributes:
+        genes: The option of every gene.
+        error: Sum of the errors of these options.
+        cost: Sum of their costs.
+
+    Example:
+        >>> AdditivePoint((0, 1), error=0.5, cost=2.0).genes
+        (0, 1)
+    """
+
+    genes: Genes
+    error: float
+    cost: float
+
+
+def additive_front(
+    errors: Sequence[npt.ArrayLike], costs: Sequence[npt.ArrayLike], *, bins: int = BINS
+) -> list[AdditivePoint]:
+    """Return the front of error and cost where both are sums over genes.
+
+    Costs are rounded to ``bins`` levels while the front is searched, so a returned point can be
+    worse than the true optimum at its cost by what half a level of every gene is worth. Error and
+    cost of the points are not rounded.
+
+    Args:
+        errors: For every gene the error of each option, ``(options,)``, finite.
+        costs: For every gene the cost of each option, same shapes, finite.
+        bins: Number of levels, 2..65,536.
+
+    Returns:
+        Points that do not dominate each other, by rising cost.
+
+    Raises:
+        ArgumentError: If the arrays do not fit each other or are not finite.
+
+    Example:
+        >>> front = additive_front([[0, 1], [0, 3]], [[2, 1], [2, 1]])
+        >>> [(point.genes, point.error, point.cost) for point in front]
+        [((1, 1), 4.0, 2.0), ((1, 0), 1.0, 3.0), ((0, 0), 0.0, 4.0)]
+    """
+    tables = _checked(errors, costs, bins)
+    low = sum(cost.min() for _, cost in tables)
+    high = sum(cost.max() for _, cost in tables)
+    unit = (high - low) / (bins - 1) or 1.0
+    # a level more for each gene, because every gene rounds
+    best = np.full(bins + len(tables), np.inf)
+    best[0] = 0.0
+    choices = []
+    for error, cost in tables:
+        steps = np.rint((cost - cost.min()) / unit).astype(np.int64)
+        reached = np.full((len(error), len(best)), np.inf)
+        for option, step in enumerate(steps):
+            reached[option, step:] = best[: len(best) - step] + error[option]
+        chosen = reached.argmin(0)
+        choices.append((chosen, steps))
+        best = np.take_along_axis(reached, chosen[None], 0)[0]
+    levels = np.flatnonzero(np.isfinite(best)).tolist()
+    points = [_traced(level, choices, tables) for level in levels]
+    kept = non_dominated([(point.error, point.cost) for point in points])
+    front = [point for point, keep in zip(points, kept, strict=True) if keep]
+    return sorted(front, key=lambda point: point.cost)
+
+
+def _traced(
+    level: int,
+    choices: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    tables: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]],
+) -> AdditivePoint:
+    """Return the point that has the least error at a level of cost."""
+    genes: list[int] = []
+    for chosen, steps in reversed(choices):
+        genes.append(int(chosen[level]))
+        level -= int(steps[genes[-1]])
+    genes.reverse()
+    error, cost = (
+        float(sum(table[kind][gene] for table, gene in zip(tables, genes, strict=True)))
+        for kind in (0, 1)
+    )
+    return AdditivePoint(tuple(genes), error, cost)
+
+
+def _checked(
+    errors: Sequence[npt.ArrayLike], costs: Sequence[npt.ArrayLike], bins: int
+) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    if not 2 <= bins <= 65536:
+        raise ArgumentError(f"`bins` must be in 2..65536, got {bins}.")
+    if len(errors) != len(costs) or not errors:
+        raise ArgumentError(
+            f"`errors` and `costs` must hold the same genes, got {len(errors)} and {len(costs)}."
+        )
+    tables = []
+    for gene, (error, cost) in enumerate(zip(errors, costs, strict=True)):
+        table = np.asarray(error, np.float64), np.asarray(cost, np.float64)
+        if table[0].ndim != 1 or table[0].shape != table[1].shape or not table[0].size:
+            raise ArgumentError(
+                f"`errors[{gene}]` and `costs[{gene}]` must have one shape (options,), got "
+                f"{table[0].shape} and {table[1].shape}."
+            )
+        if not (np.isfinite(table[0]).all() and np.isfinite(table[1]).all()):
+            raise ArgumentError(f"`errors[{gene}]` and `costs[{gene}]` must be finite.")
+        tables.append(table)
+    return tables
