@@ -1,6 +1,7 @@
 """Circuits of multipliers: gate lists, where they come from, and what follows from them."""
 
 from axopt.circuits.builder import ONE, ZERO, NetlistBuilder, without_unused_gates
+from axopt.circuits.cost import HardwareEstimate, activity_power_mw, estimate
 from axopt.circuits.families import (
     FAMILIES,
     Family,
@@ -18,8 +19,11 @@ __all__ = [
     "ZERO",
     "Family",
     "Gate",
+    "HardwareEstimate",
     "Netlist",
     "NetlistBuilder",
+    "activity_power_mw",
+    "estimate",
     "generate",
     "load_netlists",
     "read_netlists",
