@@ -64,8 +64,8 @@ def activity(
     Example:
         >>> from axopt.circuits import load_netlists
         >>> found = activity(load_netlists()["v1/mul8x2u_106"])
-        >>> 0.3 < found.settled.mean() < 0.4, 0 < found.glitches.mean() < 0.1
-        (True, True)
+        >>> round(float(found.settled.mean()), 1), round(float(found.glitches.mean()), 2)
+        (0.3, 0.04)
     """
     rng = np.random.default_rng(_SEED)
     operands = [

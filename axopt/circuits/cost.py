@@ -52,6 +52,11 @@ class HardwareEstimate:
         delay_ns: Delay of the longest path in ns.
         intervals: Figure name -> lowest and highest value. Of the published circuits of a width
             that the model was not fitted to, 90 % have a figure within such an interval.
+
+    Example:
+        >>> from axopt.circuits import generate
+        >>> sorted(estimate(generate("exact", bits_a=2, bits_w=2)).intervals)
+        ['area_um2', 'delay_ns', 'power_mw']
     """
 
     power_mw: float
