@@ -3,8 +3,9 @@
 The names below are imported on first use, so that ``import axopt`` costs nothing.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from axopt.lazy import lazy_names
 
 if TYPE_CHECKING:
     from axopt.corrections import Corrections
@@ -103,13 +104,4 @@ _ROOM_OF = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module 'axopt' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"axopt.{_ROOM_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_names(__name__, _ROOM_OF)

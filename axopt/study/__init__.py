@@ -4,9 +4,9 @@ The names below are imported on first use, so that the command line can check se
 objectives and look at a run folder without importing torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from axopt.lazy import lazy_names
 from axopt.renamed import renamed_names
 
 if TYPE_CHECKING:
@@ -54,18 +54,7 @@ _MODULE_OF = {
 }
 
 
-def _loaded(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
+_loaded, __dir__ = lazy_names(__name__, _MODULE_OF)
 __getattr__ = renamed_names(
     __name__, {"Choice": "Option", "choices_of": "options_of"}, otherwise=_loaded
 )
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
