@@ -317,6 +317,8 @@ def check_coverage(options: argparse.Namespace, emulated: EmulatedModel) -> None
     Raises:
         UnsupportedLayerError: If too little is emulated; names the largest product left out.
     """
+    from axopt.model.coverage import Coverage
+
     inform(
         options,
         f"emulated: {100 * emulated.coverage:.1f} % of the multiplications, "
@@ -325,7 +327,7 @@ def check_coverage(options: argparse.Namespace, emulated: EmulatedModel) -> None
     if getattr(options, "allow_partial", True) or emulated.coverage >= LEAST_COVERAGE:
         return
     name, count = next(iter(emulated.left_out.items()))
-    total = sum(emulated.macs.values()) + sum(emulated.left_out.values())
+    total = Coverage(emulated.macs, emulated.left_out).total
     raise UnsupportedLayerError(
         f"only {100 * emulated.coverage:.1f} % of the multiplications are emulated, the largest "
         f"product left in float is {name!r} with {100 * count / total:.1f} %; go on with "
