@@ -1,4 +1,4 @@
-"""Old names of what was renamed in 0.2: they work until 0.3 and warn with the new name."""
+"""Names that work until 0.3: old names of what was renamed in 0.2, and what nothing needs."""
 
 from __future__ import annotations
 
@@ -64,6 +64,23 @@ def renamed_attribute(old: str, new: str) -> Any:
         return getattr(self, new)
 
     return property(get, doc=f"Old name of `{new}`, removed in 0.3.")
+
+
+def warn_removed(name: str, instead: str) -> None:
+    """Warn the caller of the caller that a function is removed in 0.3.
+
+    Args:
+        name: The function with its room: "axopt.model.correct_together".
+        instead: What to do: "use `axopt.correct_`".
+
+    Example:
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     warn_removed("math.cube", "use `x**3`")
+        >>> print(caught[0].message)
+        `math.cube` is removed in 0.3; use `x**3`.
+    """
+    warnings.warn(f"`{name}` is removed in 0.3; {instead}.", FutureWarning, stacklevel=3)
 
 
 def _warn(old: str, new: str) -> None:

@@ -5,6 +5,8 @@ import importlib
 import pytest
 import torch
 
+import axopt
+from axopt import model
 from axopt.kernels import Quantiser
 from axopt.layers import QuantParams
 
@@ -30,6 +32,16 @@ def test_old_names_of_rooms_work_and_warn(room, old, new):
     assert old not in module.__all__
     with pytest.raises(AttributeError, match=f"'axopt.{room}' has no attribute 'nothing'"):
         module.nothing  # noqa: B018
+
+
+def test_a_function_that_is_removed_works_and_warns():
+    emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.randn(16, 8))
+    axopt.assign_(emulated, "mul8s_1L1G")
+    with pytest.warns(FutureWarning, match=r"`axopt.model.correct_together` is removed") as caught:
+        model.correct_together(list(emulated.emulated_layers.values()), axopt.Corrections())
+    assert caught[0].filename == __file__
+    assert emulated.emulated_layers["0"].correction is not None
+    assert "correct_together" not in model.__all__
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ from axopt.model.correct import (
     Explanation,
     allowed_corrections,
     correct_,
-    correct_together,
     explain_corrections,
+)
+from axopt.model.correct import (
+    correct_together as correct_together,  # deprecated
 )
 from axopt.model.costs import Cost, cost
 from axopt.model.emulated_model import EmulatedModel, LayerInfo
@@ -31,7 +33,6 @@ __all__ = [
     "allowed_corrections",
     "assign_",
     "correct_",
-    "correct_together",
     "cost",
     "current_assignment",
     "explain_corrections",

@@ -13,6 +13,7 @@ from axopt.errors import ArgumentError
 from axopt.layers import EmulatedLayer
 from axopt.model.emulated_model import EmulatedModel, check_emulated
 from axopt.model.reestimation import reestimate_
+from axopt.renamed import warn_removed
 
 
 @torch.inference_mode(False)
@@ -66,21 +67,19 @@ def correct_layer(layer: EmulatedLayer, swap: bool, allowed: Corrections) -> Non
 
 
 def correct_together(layers: Sequence[EmulatedLayer], allowed: Corrections) -> None:
-    """Correct layers that share one multiplier and one operand order, in place.
+    """Correct layers that share one multiplier and one operand order, in place. Deprecated.
 
-    The order with the least sum of squared relative errors is used.
+    The order with the least sum of squared relative errors is used. A search does this for its
+    groups; nothing else calls this function, and it is removed in 0.3.
 
     Args:
         layers: Layers with the same multiplier.
         allowed: Corrections that may be used.
-
-    Example:
-        >>> import axopt
-        >>> _ = torch.manual_seed(0)
-        >>> x = torch.randn(64, 8)
-        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), x)
-        >>> correct_together(list(emulated.emulated_layers.values()), ALL)
     """
+    warn_removed(
+        "axopt.model.correct_together",
+        "use `axopt.correct_`, or `axopt.search` with `groups` for layers that share an order",
+    )
     in_order = replace(allowed, order=False)
 
     def error(swap: bool) -> float:
