@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from axopt.study import SearchConfig, SearchResult, register_objective, search
     from axopt.zoo import create_model, list_models
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Accumulator",

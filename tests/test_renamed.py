@@ -1,6 +1,8 @@
 """Names of 0.1 that were renamed: they work, and say what the new name is."""
 
 import importlib
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,3 +62,9 @@ def test_the_old_attributes_of_code_tables_work_and_warn():
     params = QuantParams(torch.tensor(4.0), torch.tensor(16), stride=8)
     with pytest.warns(FutureWarning, match="`QuantParams.index_of_level` is now"):
         assert torch.equal(params.index_of_level, params.code_table)
+
+
+def test_the_version_is_the_one_in_which_the_names_changed():
+    with (Path(__file__).parents[1] / "pyproject.toml").open("rb") as file:
+        assert tomllib.load(file)["project"]["version"] == axopt.__version__
+    assert axopt.__version__.startswith("0.2.")
