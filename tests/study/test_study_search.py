@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import stripes
 import study_child
-import torch
-from torch import nn
 
 import axopt
-from axopt.data import Dataset, Split
 from axopt.errors import (
     ArgumentError,
     MultiplierError,
@@ -27,40 +25,14 @@ from axopt.study import RunFolder, options_of
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"]
 
 
-def make_split(n, seed):
-    generator = torch.Generator().manual_seed(seed)
-    targets = torch.arange(n) % 3
-    images = torch.rand(n, 1, 6, 6, generator=generator)
-    for i, target in enumerate(targets.tolist()):
-        images[i, 0, 2 * target : 2 * target + 2] += 0.25
-    return Split(images.clamp(0, 1), targets)
-
-
 @pytest.fixture(scope="module")
 def data():
-    splits = [make_split(n, seed) for seed, n in enumerate((120, 60, 90))]
-    return Dataset("stripes", "stripes", *splits, classes=("a", "b", "c"))
+    return stripes.make_data((120, 60, 90), contrast=0.25)
 
 
 @pytest.fixture(scope="module")
 def model(data):
-    """A small network that has learnt the stripes."""
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 4, 3),
-        nn.ReLU(),
-        nn.Conv2d(4, 4, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(16, 3),
-    )
-    optimizer = torch.optim.Adam(net.parameters(), 0.02)
-    for _ in range(80):
-        loss = nn.functional.cross_entropy(net(data.train.inputs), data.train.targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return net.eval()
+    return stripes.trained_net(data, steps=80)
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import stripes
 import torch
 from torch import nn
 
 import axopt
-from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import measure, paired_drop
 from axopt.study import AssignmentProblem, RunFolder, options_of
@@ -14,39 +14,14 @@ from axopt.study import AssignmentProblem, RunFolder, options_of
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L12", "mul8s_1KTY"]
 
 
-def make_split(n, seed):
-    generator = torch.Generator().manual_seed(seed)
-    targets = torch.arange(n) % 3
-    x = torch.rand(n, 1, 6, 6, generator=generator)
-    for i, target in enumerate(targets.tolist()):
-        x[i, 0, 2 * target : 2 * target + 2] += 0.1
-    return Split(x.clamp(0, 1), targets)
-
-
 @pytest.fixture(scope="module")
 def data():
-    splits = [make_split(n, seed) for seed, n in enumerate((90, 60, 120))]
-    return Dataset("stripes", "stripes", *splits, classes=("a", "b", "c"))
+    return stripes.make_data((90, 60, 120), contrast=0.1)
 
 
 @pytest.fixture(scope="module")
 def emulated(data):
-    torch.manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(1, 4, 3),
-        nn.ReLU(),
-        nn.Conv2d(4, 4, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(16, 3),
-    )
-    optimizer = torch.optim.Adam(net.parameters(), 0.02)
-    for _ in range(40):
-        loss = nn.functional.cross_entropy(net(data.train.inputs), data.train.targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return axopt.prepare(net.eval(), data.train.batches(45))
+    return axopt.prepare(stripes.trained_net(data, steps=40), data.train.batches(45))
 
 
 def search(emulated, data, **options):
@@ -234,16 +209,7 @@ def test_a_run_is_not_resumed_with_a_model_that_was_prepared_otherwise(emulated,
     search(emulated, data, budget=2, out=tmp_path)
     net = emulated.module
     assert net is not None
-    torch.manual_seed(5)
-    other = nn.Sequential(
-        nn.Conv2d(1, 4, 3),
-        nn.ReLU(),
-        nn.Conv2d(4, 4, 3),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(16, 3),
-    )
-    other = axopt.prepare(other, data.train.batches(45))
+    other = axopt.prepare(stripes.trained_net(data, steps=0, seed=5), data.train.batches(45))
     with pytest.raises(axopt.AxoptError) as raised:
         search(other, data, budget=3, out=tmp_path, resume=True)
     assert "than in the run" in str(raised.value)
