@@ -20,7 +20,37 @@ from axopt.exploration.space import Genes, SearchSpace, Unseen
 OptionValue = bool | int | float | str
 """What an option of an algorithm may be: plain values that a file and a store can keep."""
 
-_STANDARD = ("space", "n_objectives", "seed", "population")
+
+class Standard(typing.TypedDict):
+    """The keyword arguments that every algorithm has, for constructors that pass them on.
+
+    Attributes:
+        n_objectives: Number of objectives, at least 1; all are minimised.
+        seed: Seeds every random decision.
+        population: Points of one generation.
+    """
+
+    n_objectives: int
+    seed: int
+    population: int
+
+
+_STANDARD = ("space", *Standard.__annotations__)
+
+
+def check_shares(algorithm: str, **shares: float) -> None:
+    """Refuse options of an algorithm that are not in 0..1.
+
+    Args:
+        algorithm: Its name.
+        **shares: Name of the option -> value.
+
+    Raises:
+        ArgumentError: If a value is not in 0..1; names the option and the algorithm.
+    """
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ArgumentError(f"`{name}` of {algorithm} must be in 0..1, got {value}.")
 
 
 class Algorithm(ABC):

@@ -5,13 +5,12 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from axopt.errors import ArgumentError
-from axopt.exploration.algorithm import Algorithm
+from axopt.exploration.algorithm import Algorithm, Standard, check_shares
 from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.space import Genes, SearchSpace
 
@@ -41,24 +40,18 @@ class Nsga2(Algorithm):
         self,
         space: SearchSpace,
         *,
-        n_objectives: int,
-        seed: int,
-        population: int,
         crossover: float = 0.9,  # pymoo's and Optuna's default
         step: float = 0.5,
+        **standard: Unpack[Standard],
     ) -> None:
-        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
-        for name, value in (("crossover", crossover), ("step", step)):
-            if not 0 <= value <= 1:
-                raise ArgumentError(f"`{name}` of nsga2 must be in 0..1, got {value}.")
+        super().__init__(space, **standard)
+        check_shares("nsga2", crossover=crossover, step=step)
         from axopt.exploration.pymoo_parts import build_nsga2  # pymoo takes a second to import
 
         self._values: dict[Genes, tuple[float, ...]] = {}
         self._engine = build_nsga2(
             space,
-            n_objectives=n_objectives,
-            seed=seed,
-            population=population,
+            **standard,
             sample=self._initial_points,
             is_unseen=self.unseen.__contains__,
             crossover=crossover,

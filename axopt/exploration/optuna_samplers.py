@@ -15,13 +15,13 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import ArgumentError
-from axopt.exploration.algorithm import Algorithm
+from axopt.exploration.algorithm import Algorithm, Standard, check_shares
 from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.space import Genes, SearchSpace
 
@@ -34,10 +34,8 @@ _MAX_REPEATS = 4
 class OptunaSearch(Algorithm):
     """One proposal at a time from an Optuna sampler, over an in-memory study."""
 
-    def __init__(
-        self, space: SearchSpace, *, n_objectives: int, seed: int, population: int
-    ) -> None:
-        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+    def __init__(self, space: SearchSpace, **standard: Unpack[Standard]) -> None:
+        super().__init__(space, **standard)
         import optuna
 
         self._values: dict[Genes, list[float]] = {}
@@ -48,7 +46,7 @@ class OptunaSearch(Algorithm):
         }
         with _quiet_optuna():
             self._study = optuna.create_study(
-                directions=["minimize"] * n_objectives, sampler=self._make_sampler()
+                directions=["minimize"] * self.n_objectives, sampler=self._make_sampler()
             )
 
     def ask(self) -> list[Genes]:
@@ -123,18 +121,16 @@ class Tpe(OptunaSearch):
         self,
         space: SearchSpace,
         *,
-        n_objectives: int,
-        seed: int,
-        population: int,
         startup: int = 10,  # Optuna's defaults
         candidates: int = 24,
+        **standard: Unpack[Standard],
     ) -> None:
         for name, value in (("startup", startup), ("candidates", candidates)):
             if value < 1:
                 raise ArgumentError(f"`{name}` of tpe must be >= 1, got {value}.")
         self._startup = startup
         self._candidates = candidates
-        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+        super().__init__(space, **standard)
 
     def learns_after(self, n_seeds: int) -> int:
         """Return the number of points before the estimator is used."""
@@ -170,15 +166,12 @@ class OptunaNsga2(OptunaSearch):
         self,
         space: SearchSpace,
         *,
-        n_objectives: int,
-        seed: int,
-        population: int,
         crossover: float = 0.9,  # Optuna's default
+        **standard: Unpack[Standard],
     ) -> None:
-        if not 0 <= crossover <= 1:
-            raise ArgumentError(f"`crossover` of optuna-nsga2 must be in 0..1, got {crossover}.")
+        check_shares("optuna-nsga2", crossover=crossover)
         self._crossover = crossover
-        super().__init__(space, n_objectives=n_objectives, seed=seed, population=population)
+        super().__init__(space, **standard)
 
     def learns_after(self, n_seeds: int) -> int:
         """Return the size of the first generation: the seeds, and random points to fill it."""
