@@ -115,5 +115,9 @@ class RunExistsError(AxoptError, FileExistsError):
     """The output exists and overwriting it was not asked for."""
 
 
+class PluginError(AxoptError, RuntimeError):
+    """What a user or package registered failed; the message names it, the cause is its error."""
+
+
 class CoverageWarning(UserWarning):
     """Some products of a prepared model stay in float; the message names the largest ones."""

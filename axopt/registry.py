@@ -8,14 +8,48 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from axopt.errors import ArgumentError
+from axopt.errors import ArgumentError, AxoptError, PluginError
 
 T = TypeVar("T")
 Registered = TypeVar("Registered")
+
+
+@contextmanager
+def blamed_on(what: str, name: str, part: str = "") -> Iterator[None]:
+    """Raise errors of registered code again as one that names it.
+
+    Errors of axopt, of files and of memory say enough and pass as they are.
+
+    Args:
+        what: What is registered: "metric".
+        name: Its name.
+        part: Which function of it is called.
+
+    Raises:
+        PluginError: For any other exception, which is its cause.
+
+    Example:
+        >>> with blamed_on("metric", "ratio", "of_all"):
+        ...     1 / 0
+        Traceback (most recent call last):
+            ...
+        axopt.errors.PluginError: metric 'ratio': `of_all` failed with ZeroDivisionError: \
+division by zero
+    """
+    try:
+        yield
+    except (AxoptError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        function = f"`{part}` " if part else ""
+        raise PluginError(
+            f"{what} {name!r}: {function}failed with {type(error).__name__}: {error}"
+        ) from error
 
 
 class Registry(Generic[T]):
@@ -27,6 +61,7 @@ class Registry(Generic[T]):
         built_in: Modules that register axopt's own values when they are imported; or name ->
             module, which is then imported when that name is asked for, and not to list names.
         argument: Name of the argument that messages blame for an unknown name; ``what`` if "".
+        kind: What an entry point must name: values of this class. None for any.
 
     Example:
         >>> shapes = Registry[int]("shape", group="axopt.shapes")
@@ -47,10 +82,12 @@ class Registry(Generic[T]):
         group: str,
         built_in: Sequence[str] | Mapping[str, str] = (),
         argument: str = "",
+        kind: type[T] | None = None,
     ) -> None:
         self.what = what
         self.group = group
         self._argument = argument or what
+        self._kind = kind
         self._module_of = dict(built_in) if isinstance(built_in, Mapping) else {}
         self._built_in = () if self._module_of else tuple(built_in)
         self._values: dict[str, T] = {}
@@ -63,6 +100,11 @@ class Registry(Generic[T]):
         """
         if not name or not isinstance(name, str):
             raise ArgumentError(f"`name` of a {self.what} must be a non-empty text, got {name!r}.")
+        if not name.isprintable() or name != name.strip() or "," in name:
+            raise ArgumentError(
+                f"`name` of a {self.what} must be printable, without commas and surrounding "
+                f"spaces, got {name!r}."
+            )
         self._import_module_of(name)
         if self._values.get(name, value) is not value:
             raise ArgumentError(f"`name` must be a new {self.what}, got {name!r}.")
@@ -121,12 +163,20 @@ class Registry(Generic[T]):
         """Import an entry point; its module may register the value itself, else it is added."""
         try:
             value = offered.load()
-        except Exception as error:  # a broken plug-in must not look like a fault of axopt
+        except (Exception, SystemExit) as error:  # must not look like a fault of axopt
             raise ArgumentError(
                 f"the {self.what} {offered.name!r} comes from the entry point {offered.value!r}, "
                 f"which cannot be imported: {type(error).__name__}: {error}"
             ) from error
-        self._values.setdefault(offered.name, value)
+        if offered.name in self._values:
+            return
+        if self._kind is not None and not isinstance(value, self._kind):
+            raise ArgumentError(
+                f"the {self.what} {offered.name!r} comes from the entry point {offered.value!r}, "
+                f"which must name a {self._kind.__name__} or a module that registers it, "
+                f"got {value!r}."
+            )
+        self._values[offered.name] = value
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}

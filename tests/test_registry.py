@@ -93,3 +93,12 @@ def test_built_in_names_are_listed_without_importing_their_module(monkeypatch, t
         eights.add("eight", 9)
     assert eights["eight"] == 8
     sys.modules.pop("module_of_eight")
+
+
+def test_an_entry_point_of_another_kind_or_that_exits_is_named(offered, tmp_path):
+    checked = Registry("number", group="axopt.numbers", kind=str)
+    with pytest.raises(ArgumentError, match="'seven' .* must name a str .*, got 7"):
+        checked["seven"]
+    (tmp_path / "plugin_that_fails.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(ArgumentError, match="'broken' .* cannot be imported: SystemExit: 3"):
+        checked["broken"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from axopt.errors import ArgumentError, DatasetError
 from axopt.evaluation.checks import check_logits
 from axopt.evaluation.intervals import jackknife_interval, wilson_interval
-from axopt.registry import Registry
+from axopt.registry import Registry, blamed_on
 
 OfSamples = Callable[[Any, Any], Tensor]
 OfAll = Callable[[Tensor], float]
@@ -91,6 +91,18 @@ class Metric:
                 f"`interval` must be one of {', '.join(INTERVALS)}, a function or None, "
                 f"got {self.interval!r}."
             )
+        for field in ("title", "unit"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not value.isprintable():
+                raise ArgumentError(f"`{field}` must be a printable text, got {value!r}.")
+        if not isinstance(self.higher_is_better, bool):
+            raise ArgumentError(
+                f"`higher_is_better` must be a bool, got {self.higher_is_better!r}."
+            )
+        if self.best is not None and not (
+            isinstance(self.best, int | float) and math.isfinite(self.best)
+        ):
+            raise ArgumentError(f"`best` must be a finite number or None, got {self.best!r}.")
         for field in ("of_samples", "of_all"):
             value = getattr(self, field)
             if not callable(value) and not (field == "of_all" and value is None):
@@ -142,17 +154,24 @@ class Metric:
         """
         if self.outputs == "logits" and self.targets == "classes":
             check_logits(outputs, targets)
-        try:
+        before = _version(targets)
+        with blamed_on("metric", self.name, "of_samples"):
             samples = self.of_samples(outputs, targets)
-        except Exception as error:
-            error.add_note(f"in `of_samples` of the metric {self.name!r}")
-            raise
+        if _version(targets) != before:
+            raise DatasetError(
+                f"metric {self.name!r}: `of_samples` must not change the targets in place."
+            )
         n = len(targets) if isinstance(targets, Tensor) and targets.ndim else None
         if not isinstance(samples, Tensor) or samples.ndim == 0 or n not in (None, len(samples)):
             got = list(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
             raise DatasetError(
                 f"metric {self.name!r}: `of_samples` must return a tensor ({n or 'N'}, ...), one "
                 f"row per sample, got {got}."
+            )
+        if samples.layout != torch.strided or samples.is_complex() or samples.is_meta:
+            raise DatasetError(
+                f"metric {self.name!r}: `of_samples` must return a dense tensor of real numbers, "
+                f"got {samples.dtype}, {samples.layout} on {samples.device}."
             )
         return samples.detach().cpu()
 
@@ -168,7 +187,9 @@ class Metric:
         if self.of_all is None or self.interval == "wilson":
             value = mean(samples) * (100 if self.unit == "%" else 1)
         else:
-            value = float(self.of_all(samples))
+            with blamed_on("metric", self.name, "of_all"):
+                found: Any = self.of_all(samples)
+                value = float(found.detach() if isinstance(found, Tensor) else found)
         if not math.isfinite(value):
             raise DatasetError(f"metric {self.name!r}: the value must be finite, got {value}.")
         return value
@@ -192,7 +213,14 @@ class Metric:
         if self.interval is None:
             return value, value, value
         if callable(self.interval):
-            return value, *self.interval(samples)
+            with blamed_on("metric", self.name, "interval"):
+                low, high = map(float, self.interval(samples))
+            if not -math.inf < low <= high < math.inf:
+                raise DatasetError(
+                    f"metric {self.name!r}: `interval` must return a finite lower and upper "
+                    f"bound, got {low} and {high}."
+                )
+            return value, min(low, value), max(value, high)
         _, low, high = jackknife_interval(samples, self.value)
         return value, self._clamped(low), self._clamped(high)
 
@@ -216,6 +244,13 @@ class Metric:
         if self.higher_is_better:
             return min(self.best, max(0.0, value) if self.unit == "%" else value)
         return max(self.best, value)
+
+
+def _version(targets: Any) -> int:
+    """Return how often a tensor was changed in place, where torch counts it."""
+    if not isinstance(targets, Tensor) or targets.is_inference():
+        return 0
+    return targets._version
 
 
 class MetricRegistry(Registry[Metric], Mapping[str, Metric]):

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
 from axopt.exploration.space import Genes, SearchSpace, Unseen
+from axopt.registry import blamed_on
 
 OptionValue = bool | int | float | str
 """What an option of an algorithm may be: plain values that a file and a store can keep."""
@@ -251,7 +252,10 @@ def create_algorithm(
     """
     algorithm = ALGORITHMS[name]
     settled = settled_options(name, options)
-    return algorithm(space, n_objectives=n_objectives, seed=seed, population=population, **settled)
+    with blamed_on("algorithm", name, "__init__"):
+        return algorithm(
+            space, n_objectives=n_objectives, seed=seed, population=population, **settled
+        )
 
 
 def _listed(known: typing.Mapping[str, AlgorithmOption]) -> str:

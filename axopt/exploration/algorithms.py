@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -61,6 +62,8 @@ def register_algorithm(name: str) -> Callable[[AlgorithmType], AlgorithmType]:
     def decorate(kind: AlgorithmType) -> AlgorithmType:
         if not isinstance(kind, type) or not (hasattr(kind, "ask") and hasattr(kind, "tell")):
             raise ArgumentError(f"an algorithm must be a subclass of `Algorithm`, got {kind!r}.")
+        if inspect.isabstract(kind):
+            raise ArgumentError(f"an algorithm must define `ask` and `tell`, got {kind!r}.")
         ALGORITHMS.add(name, kind)
         return kind
 

@@ -21,6 +21,7 @@ from axopt.exploration.plain import ExhaustiveSearch
 from axopt.exploration.space import Genes, SearchSpace
 from axopt.exploration.store import Store
 from axopt.exploration.trial import Problem, State, Trial
+from axopt.registry import blamed_on
 
 MAX_STALE_ASKS = 100
 """The search stops after this many asks in a row without a new point."""
@@ -149,9 +150,12 @@ def _run(
     genes, objectives = ledger.answer(seeds)
     stop_reason, stale_asks = reason_to_stop(0), 0
     while stop_reason is None:
-        algorithm.tell(genes, objectives)
+        with blamed_on("algorithm", type(algorithm).__name__, "tell"):
+            algorithm.tell(genes, objectives)
         known = len(ledger.trials)
-        genes, objectives = ledger.answer(algorithm.ask())
+        with blamed_on("algorithm", type(algorithm).__name__, "ask"):
+            proposed = algorithm.ask()
+        genes, objectives = ledger.answer(proposed)
         stale_asks = 0 if len(ledger.trials) > known else stale_asks + 1
         stop_reason = reason_to_stop(stale_asks)
     return stop_reason

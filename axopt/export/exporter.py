@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ class Exporter:
     writes_path: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.suffix, str) and len(self.suffix) > 1 and self.suffix[0] == "."):
+        if not isinstance(self.suffix, str) or not re.fullmatch(r"(\.\w+)+", self.suffix):
             raise ArgumentError(f"`suffix` must be a dot and letters, got {self.suffix!r}.")
         if not isinstance(self.summary, str) or not self.summary.strip():
             raise ArgumentError(f"`summary` must be a line of text, got {self.summary!r}.")

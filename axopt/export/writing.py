@@ -9,6 +9,7 @@ from pathlib import Path
 from axopt.errors import ArgumentError, ReportError, RunExistsError
 from axopt.export.exporter import Exporter, ExportInput, exporter_for, get_exporter
 from axopt.files import as_path, write_atomically
+from axopt.registry import blamed_on
 
 
 def export_bytes(given: ExportInput, format: str) -> bytes:
@@ -35,7 +36,8 @@ def export_bytes(given: ExportInput, format: str) -> bytes:
         conv1,v1/mul8s_1L2H,0f3a,false
     """
     exporter = get_exporter(format)
-    content = _written(exporter, given) if exporter.writes_path else exporter.function(given)
+    with blamed_on("exporter", format):
+        content = _written(exporter, given) if exporter.writes_path else exporter.function(given)
     if isinstance(content, str):
         try:
             return content.encode()

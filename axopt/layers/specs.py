@@ -48,7 +48,8 @@ from axopt.modules.called import (
     scaled,
     shifted,
 )
-from axopt.registry import Registry
+from axopt.multipliers import Multiplier
+from axopt.registry import Registry, blamed_on
 
 
 def observe(layer: EmulatedLayer, on: bool) -> None:
@@ -95,9 +96,59 @@ class LayerSpec:
     channels_last: bool = False
     calibrate: Callable[[EmulatedLayer, bool], None] = observe
 
+    def __post_init__(self) -> None:
+        types = self.modules if isinstance(self.modules, tuple) else ()
+        if not types or not all(isinstance(t, type) and issubclass(t, nn.Module) for t in types):
+            raise ArgumentError(
+                f"`modules` of the layer kind {self.name!r} must be a tuple of subclasses of "
+                f"nn.Module, got {self.modules!r}."
+            )
+        for field in ("build", "macs", "calibrate", *["fold"] * (self.fold is not None)):
+            if not callable(getattr(self, field)):
+                raise ArgumentError(
+                    f"`{field}` of the layer kind {self.name!r} must be a function, "
+                    f"got {getattr(self, field)!r}."
+                )
+
+    def built(self, module: nn.Module, multiplier: Multiplier, **options: Any) -> EmulatedLayer:
+        """Return the emulated layer that `build` makes.
+
+        Raises:
+            PluginError: If it fails; names the kind.
+            ArgumentError: If it makes anything else.
+        """
+        with blamed_on("layer kind", self.name, "build"):
+            layer = self.build(module, multiplier, **options)
+        if not isinstance(layer, EmulatedLayer):
+            raise ArgumentError(
+                f"`build` of the layer kind {self.name!r} must return an EmulatedLayer, "
+                f"got {type(layer).__name__}."
+            )
+        return layer
+
+    def multiplications(self, module: nn.Module, x: Any, y: Any) -> int:
+        """Return the multiplications of a call that `macs` counts.
+
+        Raises:
+            PluginError: If it fails; names the kind.
+            ArgumentError: If it is no integer of at least 0.
+        """
+        with blamed_on("layer kind", self.name, "macs"):
+            count = self.macs(module, x, y)
+        if not isinstance(count, int) or count < 0:
+            raise ArgumentError(
+                f"`macs` of the layer kind {self.name!r} must return an integer of at least 0, "
+                f"got {count!r}."
+            )
+        return count
+
 
 LAYERS: Registry[LayerSpec] = Registry(
-    "layer kind", group="axopt.layers", built_in=("axopt.layers.specs",), argument="name"
+    "layer kind",
+    group="axopt.layers",
+    built_in=("axopt.layers.specs",),
+    argument="name",
+    kind=LayerSpec,
 )
 
 

@@ -201,7 +201,7 @@ def _built(
 ) -> dict[str, EmulatedLayer]:
     """Return the emulated layers in the order of their first call; remove the ReLUs they apply."""
     return {
-        name: specs[type(chosen[name])].build(
+        name: specs[type(chosen[name])].built(
             chosen[name],
             multiplier,
             name=name,

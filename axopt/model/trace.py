@@ -208,8 +208,8 @@ class _Observer(TorchFunctionMode):
             if name not in macs:
                 self._trace.order.append(name)
                 macs[name] = 0
-            macs_of = self._specs[type(module)].macs
-            macs[name] += macs_of(module, _first(operands, options), output)
+            spec = self._specs[type(module)]
+            macs[name] += spec.multiplications(module, _first(operands, options), output)
             self._calls[name] += 1
             if name in self._plain:
                 self._outputs[id(output)] = name

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from axopt.errors import ArgumentError, described
-from axopt.registry import Registry
+from axopt.registry import Registry, blamed_on
 
 if TYPE_CHECKING:
     from axopt.evaluation import Evaluation, Metric
@@ -75,8 +75,10 @@ def value_of(objective: Objective, point: Measured) -> float:
 
     Raises:
         ArgumentError: If its function returns no number.
+        PluginError: If its function fails.
     """
-    value = objective.function(point)
+    with blamed_on("objective", objective.name, "function"):
+        value = objective.function(point)
     number = _number(value)
     if number is None:
         raise ArgumentError(
@@ -93,10 +95,12 @@ def figure_of(objective: Objective, multiplier: Multiplier) -> float | None:
 
     Raises:
         ArgumentError: If ``multiplier_figure`` returns no finite number.
+        PluginError: If it fails.
     """
     if objective.multiplier_figure is None:
         return None
-    value = objective.multiplier_figure(multiplier)
+    with blamed_on("objective", objective.name, "multiplier_figure"):
+        value = objective.multiplier_figure(multiplier)
     number = _number(value)
     if number is None or not isfinite(number):
         raise ArgumentError(
@@ -124,7 +128,9 @@ class ObjectiveRegistry(Registry[Objective], Mapping[str, Objective]):
         return len(self.names())
 
 
-OBJECTIVES = ObjectiveRegistry("objective", group="axopt.objectives", argument="objectives")
+OBJECTIVES = ObjectiveRegistry(
+    "objective", group="axopt.objectives", argument="objectives", kind=Objective
+)
 """The objectives by name: those of axopt, of `register_objective` and of installed packages.
 
 * ``error``: the error of the metric, which every search minimises.

@@ -22,7 +22,7 @@ from axopt.multipliers.formats.registry import (
 )
 from axopt.multipliers.metrics import PUBLISHED_NAMES
 from axopt.multipliers.multiplier import Multiplier, as_multiplier
-from axopt.registry import Registry
+from axopt.registry import Registry, blamed_on
 
 _Format = TypeVar("_Format", Importer, TableWriter)
 _COSTS = ("power_mw", "area_um2", "delay_ns")
@@ -139,12 +139,18 @@ def read_tables(
     file = as_path(file, "file")
     importer = _format(IMPORTERS, file, format)
     try:
-        found = list(importer.read(file, signed))
+        with blamed_on("importer", importer.name):
+            found = importer.read(file, signed)
     except OSError as error:
         raise LutFormatError(f"{file}: cannot be read: {error.strerror}.") from error
+    if not isinstance(found, list | tuple) or not all(isinstance(f, Imported) for f in found):
+        raise LutFormatError(
+            f"{file}: the importer {importer.name!r} must return a list of `Imported`, "
+            f"got {found!r:.80}."
+        )
     for imported in found:
         _check(imported, file, signed)
-    return [repaired(imported, file) for imported in found] if repair else found
+    return [repaired(imported, file) for imported in found] if repair else list(found)
 
 
 def export_multiplier(
@@ -170,7 +176,14 @@ def export_multiplier(
     """
     as_multiplier(multiplier)
     file = as_path(file, "file")
-    content = _format(TABLE_WRITERS, file, format).write(multiplier.table, multiplier.signed)
+    writer = _format(TABLE_WRITERS, file, format)
+    with blamed_on("table writer", writer.name):
+        content = writer.write(multiplier.table, multiplier.signed)
+    if not isinstance(content, bytes):
+        raise LutFormatError(
+            f"{file}: the table writer {writer.name!r} must return bytes, "
+            f"got {type(content).__name__}."
+        )
     write_atomically(file, content)
 
 
@@ -214,6 +227,8 @@ def _check(imported: Imported, file: Path, signed: bool | None) -> None:
             of another shape, of other than integers, or of values beyond 16 bits.
     """
     table = imported.table
+    if not isinstance(table, np.ndarray):
+        raise LutFormatError(f"{file}: expected a NumPy array, got {type(table).__name__}.")
     if signed is not None and imported.signed != signed:
         kind = "signed" if imported.signed else "unsigned"
         raise LutFormatError(f"{file}: holds a table of {kind} operands.")

@@ -126,10 +126,18 @@ _OWN = {"adapt": f"{_HERE}.adapt", "npy": f"{_HERE}.npy", "tfapprox": f"{_HERE}.
 _CIRCUITS = {"c": "axopt.circuits.formats.c_model"}
 
 IMPORTERS = Registry[Importer](
-    "importer", group="axopt.importers", built_in={**_OWN, **_CIRCUITS}, argument="format"
+    "importer",
+    group="axopt.importers",
+    built_in={**_OWN, **_CIRCUITS},
+    argument="format",
+    kind=Importer,
 )
 TABLE_WRITERS = Registry[TableWriter](
-    "table writer", group="axopt.table_writers", built_in=_OWN, argument="format"
+    "table writer",
+    group="axopt.table_writers",
+    built_in=_OWN,
+    argument="format",
+    kind=TableWriter,
 )
 
 
@@ -161,6 +169,7 @@ def register_importer(
     checked = _checked_suffixes(suffixes)
 
     def register(read: ReadTables) -> ReadTables:
+        _check_format(read, title)
         IMPORTERS.add(name, Importer(name, title or name, checked, read))
         return read
 
@@ -194,6 +203,7 @@ def register_table_writer(
     checked = _checked_suffixes(suffixes)
 
     def register(write: WriteTable) -> WriteTable:
+        _check_format(write, title)
         TABLE_WRITERS.add(name, TableWriter(name, title or name, checked, write))
         return write
 
@@ -250,9 +260,17 @@ def check_full_width(table: npt.NDArray[np.integer], what: str) -> None:
         )
 
 
+def _check_format(function: object, title: object) -> None:
+    if not callable(function):
+        raise ArgumentError(f"a format must be registered with a function, got {function!r}.")
+    if not isinstance(title, str) or not title.isprintable():
+        raise ArgumentError(f"`title` must be a printable text, got {title!r}.")
+
+
 def _checked_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
-    wrong = [s for s in suffixes if s and (not s.startswith(".") or s != s.lower())]
-    if isinstance(suffixes, str) or not suffixes or wrong:
+    given = suffixes if isinstance(suffixes, list | tuple) else ()
+    right = [isinstance(s, str) and (not s or (s[0] == "." and s == s.lower())) for s in given]
+    if not given or not all(right):
         raise ArgumentError(
             f"`suffixes` must be a sequence of lower-case suffixes with a dot, got {suffixes!r}."
         )
