@@ -42,35 +42,48 @@ def installed(tmp_path):
     return tmp_path
 
 
-def axopt(folder, *words):
+CALLS = """
+import contextlib, io, json, sys
+from axopt.cli import main
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(words)
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
+
+
+def axopt(folder, *calls):
+    """Run the calls, one after the other, in a process that finds the installed package."""
     path = os.pathsep.join([str(ROOT), str(folder)])
-    return subprocess.run(
-        [sys.executable, "-m", "axopt", *words],
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS, json.dumps([call.split() for call in calls])],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_an_installed_exporter_reaches_the_command_line(installed):
-    done = axopt(installed, "export", "point.json", "--out", "layers.md", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["format"] == "markdown"
+    ((code, out, err),) = axopt(installed, "export point.json --out layers.md --json")
+    assert code == 0, err
+    assert json.loads(out)["format"] == "markdown"
     text = (installed / "layers.md").read_text("utf-8")
     assert text == "| layer | multiplier |\n| --- | --- |\n| conv1 | v1/mul8s_1L2H |\n"
 
 
 def test_help_lists_it_without_importing_it(installed):
     (installed / "axopt_markdown.py").write_text("raise RuntimeError('imported')", "utf-8")
-    done = axopt(installed, "export", "--help")
-    assert done.returncode == 0, done.stderr
-    assert "csv,json,markdown" in done.stdout
-    done = axopt(installed, "export", "point.json", "--out", "a.csv", "--format", "csv")
-    assert done.returncode == 0, done.stderr
-    done = axopt(installed, "export", "point.json", "--out", "b.csv")  # by its suffix
-    assert done.returncode == 0, done.stderr
-    done = axopt(installed, "export", "point.json", "--out", "a.md")
-    assert done.returncode == 2
-    assert "axopt_markdown:markdown" in done.stderr
+    done = axopt(
+        installed,
+        "export --help",
+        "export point.json --out a.csv --format csv",
+        "export point.json --out b.csv",  # by its suffix
+        "export point.json --out a.md",
+    )
+    assert [code for code, _, _ in done] == [0, 0, 0, 2], done
+    assert "csv,json,markdown" in done[0][1]
+    assert "axopt_markdown:markdown" in done[3][2]
