@@ -18,12 +18,13 @@ from torch import nn
 
 from axopt.cli import main
 from axopt.multipliers import load_library
+from axopt.study import AssignmentProblem
 
-QUICK = (
-    *("--multipliers", "mul8s_1KV8,mul8s_1L2H,mul8s_1KTY,mul8s_1KR3"),
-    *("--validation-samples", "60", "--test-samples", "70", "--calibration-samples", "40"),
-)
-UNCORRECTED = (*QUICK, "--no-correct")  # quicker still, where corrections change nothing
+SAMPLES = ("--validation-samples", "60", "--test-samples", "70", "--calibration-samples", "40")
+TWO = ("--multipliers", "mul8s_1KV8,mul8s_1KR3")
+QUICK = (*SAMPLES, *TWO)  # corrections of each multiplier take time
+FOUR = ("--multipliers", "mul8s_1KV8,mul8s_1L2H,mul8s_1KTY,mul8s_1KR3")
+UNCORRECTED = (*SAMPLES, *FOUR, "--no-correct")  # quicker still, where they change nothing
 
 
 @pytest.fixture(scope="module")
@@ -152,9 +153,10 @@ def test_flags_are_compared_with_what_the_run_holds(axopt, tmp_path, flag, value
     assert "there is no search in" in axopt(*resume, held).err  # the next thing to be checked
 
 
-def test_resuming_needs_the_folder_alone_and_changes_nothing(run, axopt, tmp_path):
-    out = tmp_path / "two"
-    done = axopt("search", *QUICK, "--budget", "5", "--out", out, "--json")
+def test_resuming_needs_the_folder_alone_and_changes_nothing(axopt, tmp_path):
+    run, out = tmp_path / "one", tmp_path / "two"
+    assert axopt("search", *UNCORRECTED, "--budget", "12", "--out", run).code == 0
+    done = axopt("search", *UNCORRECTED, "--budget", "5", "--out", out, "--json")
     (note,) = json.loads(done.out)["notes"]
     assert "All 5 trials are uniform or random assignments: nsga2 starts to learn after 40" in note
     done = axopt("search", "--resume", "--out", out, "--budget", "12", "--json")
@@ -318,7 +320,7 @@ def own_model(tmp_path):
 
 def test_own_model_weights_and_data(axopt, own_model):
     words = ("--model", own_model, "--weights", "own.pt", "--data", "npz:own.npz")
-    done = axopt("search", *words, "--budget", "15", "--quiet")
+    done = axopt("search", *words, *TWO, "--budget", "4", "--quiet")
     assert done.code == 0, done.err
     run = "runs/own_net_for_tests-make"
     file = f"{run}/assignments/point-00.json"
@@ -328,7 +330,7 @@ def test_own_model_weights_and_data(axopt, own_model):
 
 def test_a_file_alone_never_imports_code(axopt, own_model):
     words = ("--model", own_model, "--weights", "own.pt", "--data", "npz:own.npz")
-    assert axopt("search", *words, "--budget", "1", "--out", "run").code == 0
+    assert axopt("search", *words, *TWO, "--budget", "1", "--out", "run").code == 0
     sys.modules.pop("own_net_for_tests")
     done = axopt("evaluate", "--assignment", "run/assignments/point-00.json")
     assert done.code == 2
@@ -358,17 +360,57 @@ def when_searching(process):
     next(line for line in process.stderr if line.startswith("search: "))
 
 
+SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+
+
+@pytest.fixture
+def signalled(axopt, monkeypatch):
+    """A search in this process that gets a signal in its sixth evaluation."""
+
+    def search(number):
+        evaluate, calls = AssignmentProblem.evaluate, []
+
+        def counted(problem, genes):
+            calls.append(genes)
+            if len(calls) == 6:
+                signal.raise_signal(number)
+            return evaluate(problem, genes)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(AssignmentProblem, "evaluate", counted)
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
+            try:
+                done = axopt("search", *UNCORRECTED, "--budget", "100", "--out", "run")
+            finally:
+                signal.signal(signal.SIGINT, before)
+        return done.code, done.err
+
+    return search
+
+
+@pytest.fixture
+def signalled_from_outside(endless):
+    """A search in a process of its own that gets a signal while it evaluates."""
+
+    def search(number):
+        when_searching(endless)
+        endless.send_signal(number)
+        error = endless.stderr.read()
+        return endless.wait(timeout=60), error
+
+    return search
+
+
+@pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
 @pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+    "how", ["signalled", pytest.param("signalled_from_outside", marks=pytest.mark.slow)]
 )
 def test_a_signal_leaves_what_is_known_and_says_how_to_resume(
-    axopt, endless, number, code, word, tmp_path
+    axopt, how, number, code, word, tmp_path, request
 ):
-    when_searching(endless)
-    endless.send_signal(number)
-    last_line = endless.stderr.read().splitlines()[-1]
-    assert endless.wait(timeout=60) == code
+    found, error = request.getfixturevalue(how)(number)
+    last_line = error.splitlines()[-1]
+    assert found == code
     assert last_line.startswith(f"axopt search: {word}; ")
     assert last_line.endswith("; resume with: python -m axopt search --resume --out run")
     record = json.loads((tmp_path / "run" / "record.json").read_text("utf-8"))["record"]
