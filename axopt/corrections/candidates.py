@@ -14,7 +14,14 @@ from axopt.corrections.allowed import Corrections
 from axopt.corrections.formats import activation_format, weight_format
 from axopt.corrections.remapping import activation_codes, product_errors, weight_codes
 from axopt.corrections.strides import exact_strides
-from axopt.layers import SIGNED_ZERO_POINT, EmulatedLayer, Quantisation, QuantParams, plan_of
+from axopt.layers import (
+    SIGNED_ZERO_POINT,
+    EmulatedLayer,
+    Quantisation,
+    QuantParams,
+    plan_of,
+    strides_of,
+)
 from axopt.multipliers import Multiplier
 
 
@@ -50,23 +57,25 @@ class Candidates:
         Args:
             multiplier: The multiplier of the layer.
             swap: Whether the weight is its first operand.
-            raw: The uncorrected formats.
+            raw: The uncorrected formats, of the least strides in this order.
             allowed: Corrections that may be used.
         """
         raw_a, raw_w = Operand(raw.activation), Operand(raw.weights)
         plain_a, plain_w = [raw_a], [raw_w]
+        least_a, least_w = strides_of(multiplier, swap)
         if multiplier.signed and allowed.affine:
-            affine = self._activation(multiplier.signed, 1, allowed)
+            affine = self._activation(multiplier.signed, least_a, allowed)
             plain_a += [affine] if affine.names else []
         if allowed.weight_codes:
-            plain_w.append(self._weight(multiplier.signed, 1))
+            plain_w.append(self._weight(multiplier.signed, least_w))
         pairs = [(a, w) for a in plain_a for w in plain_w]
         for strides in exact_strides(multiplier):
             stride_a, stride_w = reversed(strides) if swap else strides
             strided_a, strided_w = [], []
-            if allowed.activation_codes and stride_a > 1:
-                strided_a.append(self._activation(multiplier.signed, stride_a, allowed))
-            if allowed.weight_codes and stride_w > 1:
+            if allowed.activation_codes and stride_a > least_a:
+                strided = self._activation(multiplier.signed, stride_a, allowed)
+                strided_a.append(strided._replace(names=(*strided.names, "activation_codes")))
+            if allowed.weight_codes and stride_w > least_w:
                 strided_w.append(self._weight(multiplier.signed, stride_w))
             pairs += [(a, w) for a in strided_a for w in plain_w]
             pairs += [(a, w) for a in plain_a + strided_a for w in strided_w]
@@ -82,14 +91,16 @@ class Candidates:
         self, errors: NDArray[np.float64], a: Operand, w: Operand, allowed: Corrections
     ) -> Iterator[tuple[Operand, Operand]]:
         """Yield formats with any code for any level: of the weights, the activations, both."""
+        stride_a, stride_w = a.params.stride, w.params.stride
         if allowed.weight_codes:
-            codes = weight_codes(errors, a.params, self._layer)
+            codes = weight_codes(errors, a.params, self._layer, stride=stride_w)
             yield a, w.mapped(codes, "weight_codes")
         if allowed.activation_codes:
-            mapped = a.mapped(activation_codes(errors, w.params, self._layer), "activation_codes")
+            codes = activation_codes(errors, w.params, self._layer, stride=stride_a)
+            mapped = a.mapped(codes, "activation_codes")
             yield mapped, w
             if allowed.weight_codes:
-                codes = weight_codes(errors, mapped.params, self._layer)
+                codes = weight_codes(errors, mapped.params, self._layer, stride=stride_w)
                 yield mapped, w.mapped(codes, "weight_codes")
 
     def _activation(self, signed: bool, stride: int, allowed: Corrections) -> Operand:
@@ -101,7 +112,7 @@ class Candidates:
             )
         params = self._activations[key]
         affine = signed and int(params.zero_code) != SIGNED_ZERO_POINT
-        return Operand(params, ("affine",) * affine + ("activation_codes",) * (stride > 1))
+        return Operand(params, ("affine",) * affine)
 
     def _weight(self, signed: bool, stride: int) -> Operand:
         key = (signed, stride)

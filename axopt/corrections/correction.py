@@ -10,7 +10,7 @@ import torch
 from axopt.corrections.allowed import ALL, Corrections
 from axopt.corrections.candidates import Candidates
 from axopt.corrections.probe import Probe
-from axopt.layers import EmulatedLayer, Quantisation
+from axopt.layers import EmulatedLayer, Quantisation, strides_of
 from axopt.multipliers import Multiplier
 
 _CPU = torch.device("cpu")  # calibration keeps its windows there; native kernels run there
@@ -68,7 +68,7 @@ class LayerCorrector:
         self._layer = layer
         self._probe = Probe(layer)
         self._candidates = Candidates(layer)
-        self._chosen: dict[tuple[object, ...], tuple[Quantisation, Correction]] = {}
+        self._chosen: dict[tuple[object, ...], tuple[Quantisation, Quantisation, Correction]] = {}
 
     @classmethod
     def of(cls, layer: EmulatedLayer) -> LayerCorrector:
@@ -93,12 +93,17 @@ class LayerCorrector:
             allowed: Corrections that may be used.
         """
         swap = swap and not allowed.order
-        raw = self._layer.quantisation(multiplier.signed)
+        raw = self._uncorrected(multiplier, swap)
+        other = self._uncorrected(multiplier, not swap)
         key = (multiplier.digest, swap, allowed)
         kept = self._chosen.get(key)
-        if kept is None or kept[0] is not raw:
-            kept = self._chosen[key] = (raw, self._choose(multiplier, swap, raw.to(_CPU), allowed))
-        return kept[1]
+        if kept is None or kept[0] is not raw or kept[1] is not other:
+            found = self._choose(multiplier, swap, allowed)
+            kept = self._chosen[key] = (raw, other, found)
+        return kept[2]
+
+    def _uncorrected(self, multiplier: Multiplier, swap: bool) -> Quantisation:
+        return self._layer.quantisation(multiplier.signed, strides_of(multiplier, swap))
 
     def error_pct(
         self, quantisation: Quantisation, multiplier: Multiplier, *, swap: bool
@@ -107,11 +112,9 @@ class LayerCorrector:
         formats = quantisation.to(_CPU)
         return self._probe.results(formats, multiplier, swap).error_pct()
 
-    def _choose(
-        self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
-    ) -> Correction:
+    def _choose(self, multiplier: Multiplier, swap: bool, allowed: Corrections) -> Correction:
         measured: dict[tuple[str, ...], tuple[float, bool, Quantisation]] = {}
-        for order, formats, error in self._measured(multiplier, swap, raw, allowed):
+        for order, formats, error in self._measured(multiplier, swap, allowed):
             names = ("order",) * (order != swap) + formats.corrections
             if names not in measured or error < measured[names][0]:
                 measured[names] = (error, order, formats)
@@ -121,11 +124,12 @@ class LayerCorrector:
         return Correction(order, formats, error, measured[()][0], rejected)
 
     def _measured(
-        self, multiplier: Multiplier, swap: bool, raw: Quantisation, allowed: Corrections
+        self, multiplier: Multiplier, swap: bool, allowed: Corrections
     ) -> Iterator[tuple[bool, Quantisation, float]]:
         """Yield order, formats and error in percent of every candidate."""
         both = allowed.order and not multiplier.is_commutative
         for order in (swap, not swap) if both else (swap,):
+            raw = self._uncorrected(multiplier, order).to(_CPU)
             for formats in self._candidates.formats(multiplier, order, raw, allowed):
                 results = self._probe.results(formats, multiplier, order)
                 for corrected, error in results.corrected(

@@ -67,7 +67,8 @@ class Probe:
         """
         plan = plan_of(multiplier, swap)
         codes = formats.weights.codes(self.layer.filters.detach().cpu()).flatten(1)
-        products = Products(plan, multiplier.signed, formats, codes)
+        scale = math.prod(multiplier.strides)
+        products = Products(plan, multiplier.signed, formats, codes, product_scale=scale)
         accumulator = self.layer.accumulator
         if products.need_steps(self._absent is not None, accumulator):
             # NaN gets the code of zero, as in the native operation

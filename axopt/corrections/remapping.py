@@ -29,14 +29,15 @@ def product_errors(table: NDArray[np.int32], *, signed: bool) -> Floats:
 
 
 def activation_codes(
-    errors: Floats, weights: QuantParams, layer: EmulatedLayer
+    errors: Floats, weights: QuantParams, layer: EmulatedLayer, *, stride: int = 1
 ) -> NDArray[np.uint8]:
     """Return the best code of every activation level for the layer's quantised weights.
 
     Args:
         errors: Error of every product, see `product_errors`.
-        weights: Format of the weights, with the stride 1.
+        weights: Format of the weights.
         layer: The layer that has the weights.
+        stride: Distance between the codes of neighbouring activations, 1 for 8 bits.
 
     Returns:
         ``(256,)`` uint8.
@@ -50,11 +51,12 @@ def activation_codes(
         square=float(np.square(centred).mean()),
         mixed=errors @ first,
         error_square=np.square(errors) @ share,
+        stride=stride,
     )
 
 
 def weight_codes(
-    errors: Floats, activation: QuantParams, layer: EmulatedLayer
+    errors: Floats, activation: QuantParams, layer: EmulatedLayer, *, stride: int = 1
 ) -> NDArray[np.uint8]:
     """Return the best code of every weight level for the layer's quantised activations.
 
@@ -65,6 +67,7 @@ def weight_codes(
         errors: Error of every product, see `product_errors`.
         activation: Format of the activations.
         layer: The layer that gets the activations.
+        stride: Distance between the codes of neighbouring weights, 1 for 8 bits.
 
     Returns:
         ``(256,)`` uint8.
@@ -77,19 +80,26 @@ def weight_codes(
         square=float(share @ np.square(centred) - mean**2),
         mixed=(share * centred) @ errors - mean * mean_error,
         error_square=share @ np.square(errors) - np.square(mean_error),
+        stride=stride,
     )
 
 
-def _best_codes(square: float, mixed: Floats, error_square: Floats) -> NDArray[np.uint8]:
+def _best_codes(
+    square: float, mixed: Floats, error_square: Floats, stride: int
+) -> NDArray[np.uint8]:
     """Return the code of least loss for each level, ``(256,)`` uint8.
 
-    The loss of level n and code c is ``(c - n)^2 square + 2 (c - n) mixed[c] + error_square[c]``.
-    Of equally good codes, the one nearest to the level is taken.
+    Level n stands for the code ``n stride``, and only multiples of the stride are codes. The loss
+    of a code c is ``(c - n stride)^2 square + 2 (c - n stride) mixed[c] + error_square[c]``. Of
+    equally good codes, the one nearest to the level's own is taken. Levels that a narrow operand
+    does not have get the code of the last one.
     """
-    distance = _LEVELS[None, :] - _LEVELS[:, None]
-    loss = np.square(distance) * square + 2 * distance * mixed + error_square
+    own = _LEVELS[::stride]
+    distance = own[None, :] - own[:, None]
+    loss = np.square(distance) * square + 2 * distance * mixed[::stride] + error_square[::stride]
     loss += 1e-9 * loss.mean() * np.abs(distance)
-    codes: NDArray[np.uint8] = loss.argmin(1).astype(np.uint8)
+    best = loss.argmin(1) * stride
+    codes: NDArray[np.uint8] = np.pad(best, (0, 256 - len(best)), mode="edge").astype(np.uint8)
     return codes
 
 

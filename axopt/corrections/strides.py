@@ -19,9 +19,10 @@ def exact_strides(multiplier: Multiplier) -> tuple[tuple[int, int], ...]:
     error, which is not.
 
     Returns:
-        Pairs (first operand, second operand) of powers of two up to 64. The pairs are minimal:
-        halving either stride makes the table inexact. ``((1, 1),)`` for an exact multiplier,
-        ``()`` if the table is exact on no such codes.
+        Pairs (first operand, second operand) of powers of two up to 64, in units of codes. The
+        pairs are minimal: halving either stride makes the table inexact, or gives codes that a
+        narrow operand does not have. `Multiplier.strides` for an exact multiplier, ``()`` if the
+        table is exact on no such codes.
 
     Example:
         >>> from axopt import load_library
@@ -29,9 +30,15 @@ def exact_strides(multiplier: Multiplier) -> tuple[tuple[int, int], ...]:
         ((8, 8),)
     """
     operands = _CODES - 128 if multiplier.signed else _CODES
-    exact = multiplier.table == np.multiply.outer(operands, operands)
+    exact = multiplier.code_table == np.multiply.outer(operands, operands)
     usable = STRIDES[:-1]  # the last one leaves two codes
-    pairs = [(a, w) for a in usable for w in usable if exact[::a, ::w].all()]
+    least_a, least_w = multiplier.strides
+    pairs = [
+        (a, w)
+        for a in usable
+        for w in usable
+        if a >= least_a and w >= least_w and exact[::a, ::w].all()
+    ]
     return tuple(
         pair
         for pair in pairs

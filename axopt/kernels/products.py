@@ -34,7 +34,7 @@ def gemm_codes(a: Tensor, w: Tensor, table: PackedTable) -> Tensor:
 
     Raises:
         ArgumentError: If a tensor has another dtype, device or number of axes, or ``k`` differs.
-        AccumulatorError: If a sum of ``k`` products, scaled to 16 bits, may exceed int32.
+        AccumulatorError: If a sum of ``k`` products may exceed int32.
         MemoryError: If the result or a tile cannot be allocated.
 
     Example:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from axopt.layers.base import EmulatedLayer
+from axopt.layers.base import EmulatedLayer, Strides, strides_of
 from axopt.layers.calibrators import CALIBRATORS, activation_params
 from axopt.layers.conv import EmulatedConv1d, EmulatedConv2d, EmulatedConv3d
 from axopt.layers.gradients import Steps
@@ -63,12 +63,14 @@ __all__ = [
     "Quantisation",
     "Shares",
     "Steps",
+    "Strides",
     "WeightedLayer",
     "activation_params",
     "convolution_of",
     "level_shares",
     "plan_of",
     "rounded",
+    "strides_of",
     "transposed_multiplications",
     "transposed_products",
     "weight_params",

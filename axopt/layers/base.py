@@ -27,16 +27,35 @@ from axopt.multipliers import Multiplier
 
 Bounds = tuple[float, float]
 
-Formats = tuple[Mapping[bool, Quantisation], Quantisation | None]
-"""Fixed formats by whether the multiplier is signed, and the correction."""
+Strides = tuple[int, int]
+"""Least strides of the codes of activations and weights; (1, 1) for 8 bits a side."""
+
+Formats = tuple[Mapping[tuple[bool, Strides], Quantisation], Quantisation | None]
+"""Fixed formats by whether the multiplier is signed and by least strides, and the correction."""
+
+
+def strides_of(multiplier: Multiplier, swap: bool) -> Strides:
+    """Return the least strides of the codes of activations and weights.
+
+    Args:
+        multiplier: The multiplier.
+        swap: Whether the weight is its first operand.
+
+    Example:
+        >>> from axopt import load_library
+        >>> strides_of(load_library(narrow=True)["mul8x4u_2UU"], True)
+        (16, 1)
+    """
+    first, second = multiplier.strides
+    return (second, first) if swap else (first, second)
 
 
 class EmulatedLayer(nn.Module, ABC):
     """A layer whose products come from the table of a multiplier.
 
     The multiplier decides the number format: symmetric for signed multipliers, affine for unsigned
-    ones. Both formats follow from one calibration. A correction replaces them for the multiplier
-    in use.
+    ones, with as many levels as its operands have values. All formats follow from one calibration.
+    A correction replaces them for the multiplier in use.
 
     Args:
         weight: Float weight of the original layer.
@@ -117,9 +136,9 @@ class EmulatedLayer(nn.Module, ABC):
         self.steps: Steps | None = None
         self.correction: Quantisation | None = None
         self.derived: dict[object, Any] = {}
-        self._fixed: dict[bool, Quantisation] = {}
-        self._activation: dict[bool, QuantParams] = {}
-        self._calibrated: dict[bool, tuple[Version, Quantisation]] = {}
+        self._fixed: dict[tuple[bool, Strides], Quantisation] = {}
+        self._activation: dict[tuple[bool, int], QuantParams] = {}
+        self._calibrated: dict[tuple[bool, Strides], tuple[Version, Quantisation]] = {}
         self.assign(multiplier, swap=False)
 
     def _hold(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -140,14 +159,17 @@ class EmulatedLayer(nn.Module, ABC):
         self.multiplier = multiplier
         self.swap = swap
         self.correction = None
+        self._strides = strides_of(multiplier, swap)
         self._plan = plan_of(multiplier, swap)
 
-    def quantisation(self, signed: bool | None = None) -> Quantisation:
+    def quantisation(self, signed: bool | None = None, strides: Strides = (1, 1)) -> Quantisation:
         """Return the formats of operands and results.
 
         Args:
             signed: Whether to return the uncorrected formats of signed or of unsigned
                 multipliers; None for the formats in use.
+            strides: Least strides of the codes of activations and weights, see `strides_of`;
+                ignored for the formats in use.
 
         Raises:
             CalibrationError: If calibration saw nothing.
@@ -155,33 +177,46 @@ class EmulatedLayer(nn.Module, ABC):
         if signed is None:
             if self.correction is not None:
                 return self.correction.to(self.weight.device)
-            signed = self.multiplier.signed
-        if signed in self._fixed:
-            return self._fixed[signed].to(self.weight.device)
+            signed, strides = self.multiplier.signed, self._strides
+        key = (signed, strides)
+        if key in self._fixed:
+            return self._fixed[key].to(self.weight.device)
         version = self.weight_version()
-        cached = self._calibrated.get(signed)
+        cached = self._calibrated.get(key)
         if cached is None or cached[0] != version:
             with torch.inference_mode(False):  # they may be in a backward pass later
-                params = self._activation_params(signed), self._weight_params(signed)
-            cached = (version, Quantisation(*params))
-            self._calibrated[signed] = cached
+                activation = self._activation_params(signed, strides[0])
+                weights = self._weight_params(signed, strides[1])
+            cached = (version, Quantisation(activation, weights))
+            self._calibrated[key] = cached
         return cached[1]
 
-    def _activation_params(self, signed: bool) -> QuantParams:
-        if signed not in self._activation:
+    def _activation_params(self, signed: bool, stride: int) -> QuantParams:
+        key = (signed, stride)
+        if key not in self._activation:
             if self.histogram.empty:
                 raise CalibrationError(f"layer {self.name!r} was never calibrated.")
-            self._activation[signed] = activation_params(
-                self.histogram, signed=signed, calibrator=self.calibrator
+            self._activation[key] = activation_params(
+                self.histogram, signed=signed, calibrator=self.calibrator, stride=stride
             )
-        return self._activation[signed].to(self.weight.device)
+        return self._activation[key].to(self.weight.device)
 
-    def _weight_params(self, signed: bool) -> QuantParams:
-        return weight_params(self.filters, signed=signed, per_channel=self.per_channel)
+    def _weight_params(self, signed: bool, stride: int) -> QuantParams:
+        return weight_params(
+            self.filters, signed=signed, per_channel=self.per_channel, stride=stride
+        )
 
-    def fix_quantisation(self, signed: bool, quantisation: Quantisation) -> None:
-        """Use these formats instead of the calibrated ones for (un)signed multipliers."""
-        self._fixed[signed] = quantisation
+    def fix_quantisation(
+        self, signed: bool, quantisation: Quantisation, strides: Strides = (1, 1)
+    ) -> None:
+        """Use these formats instead of the calibrated ones for multipliers of a kind.
+
+        Args:
+            signed: Whether the multipliers are signed.
+            quantisation: The formats; their codes are those that the multipliers have.
+            strides: Least strides of the codes of activations and weights, see `strides_of`.
+        """
+        self._fixed[signed, strides] = quantisation
 
     def release_quantisation(self) -> None:
         """Return to the calibrated formats, without a correction."""
@@ -193,7 +228,7 @@ class EmulatedLayer(nn.Module, ABC):
         if self.correction is not None:
             self.correction = quantisation
         else:
-            self._fixed[self.multiplier.signed] = quantisation
+            self._fixed[self.multiplier.signed, self._strides] = quantisation
 
     @property
     def out_channels(self) -> int:

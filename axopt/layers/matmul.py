@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -194,12 +195,20 @@ class EmulatedMatMul(EmulatedLayer):
         """Compute `integer_sums` with an accumulator, one pair of matrices at a time; slow."""
         sums = a.new_zeros(len(a), a.shape[1], w.shape[1], dtype=torch.int64)
         for into, rows, columns in zip(sums, a, w, strict=True):
-            products = Products(self._plan, self.multiplier.signed, quantisation, columns)
+            products = Products(
+                self._plan,
+                self.multiplier.signed,
+                quantisation,
+                columns,
+                product_scale=prod(self.multiplier.strides),
+            )
             into.copy_(products.window_sums(rows[:, None], None, accumulator))
         return sums
 
-    def _weight_params(self, signed: bool) -> QuantParams:
-        params = activation_params(self.second, signed=signed, calibrator=self.calibrator)
+    def _weight_params(self, signed: bool, stride: int) -> QuantParams:
+        params = activation_params(
+            self.second, signed=signed, calibrator=self.calibrator, stride=stride
+        )
         return params.to(self.weight.device)
 
     def native_product(self, quantisation: Quantisation) -> MatrixProduct | None:

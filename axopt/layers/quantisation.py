@@ -8,7 +8,8 @@ correction, levels are codes.
 
 A signed multiplier multiplies ``code - 128``, an unsigned one the code itself. Weights of signed
 multipliers are symmetric: zero is code 128. The zero-point sums of another code are subtracted
-exactly (see docs/architecture.md).
+exactly (see docs/architecture.md). An operand of less than 8 bits has fewer codes: those of 4 bits
+are the multiples of 16, so the stride of a format for it is at least 16.
 
 .. [Jacob2018] B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
    Integer-Arithmetic-Only Inference", CVPR 2018.
@@ -133,6 +134,18 @@ class QuantParams:
             return self
         codes = None if self.code_of_level is None else self.code_of_level.to(device)
         return QuantParams(self.scale.to(device), self.zero_point.to(device), self.stride, codes)
+
+    def fits(self, stride: int) -> bool:
+        """Return whether all codes are multiples of ``stride``, those of a narrow operand.
+
+        Example:
+            >>> coarse = QuantParams(torch.tensor(4.0), torch.tensor(16), stride=8)
+            >>> coarse.fits(4), coarse.fits(16)
+            (True, False)
+        """
+        codes = self.code_table
+        on_grid = codes is None or not bool((codes.int() % stride).any())
+        return self.stride % stride == 0 and on_grid
 
     @property
     def per_channel(self) -> bool:
@@ -292,13 +305,16 @@ def _usable_scale(scale: Tensor) -> Tensor:
     return torch.where(scale == 0, torch.ones_like(usable), usable)
 
 
-def weight_params(weight: Tensor, *, signed: bool, per_channel: bool) -> QuantParams:
+def weight_params(
+    weight: Tensor, *, signed: bool, per_channel: bool, stride: int = 1
+) -> QuantParams:
     """Return the parameters that cover the whole range of a weight.
 
     Args:
         weight: Output channels first.
         signed: Whether the format is symmetric (True) or affine (False).
         per_channel: Whether each output channel gets a scale of its own.
+        stride: Distance between the codes of neighbouring levels.
 
     Raises:
         ArgumentError: If the weight holds NaN or infinity.
@@ -313,4 +329,4 @@ def weight_params(weight: Tensor, *, signed: bool, per_channel: bool) -> QuantPa
         low = high = torch.zeros(values.shape[:-1])
     else:
         low, high = torch.aminmax(values, dim=-1)
-    return QuantParams.from_range(low, high, signed=signed)
+    return QuantParams.from_range(low, high, signed=signed, stride=stride)

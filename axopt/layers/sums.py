@@ -27,6 +27,8 @@ class Products:
         signed: Whether the multiplier is signed.
         quantisation: Formats of the operands.
         codes: Weight codes, ``(out_channels, ...)`` uint8.
+        product_scale: Factor of the plan's products to the multiplier's own, which are smaller if
+            it is narrow; an accumulator holds sums of the latter.
 
     Example:
         >>> from axopt import load_library
@@ -43,6 +45,7 @@ class Products:
     signed: bool
     quantisation: Quantisation
     codes: Tensor
+    product_scale: int = 1
 
     @property
     def origin(self) -> int:
@@ -155,8 +158,8 @@ class Products:
             if not saturates:
                 sums[at] -= _matrix_product(lacking, self._padding_products(codes))
         if accumulator is not None and not saturates:
-            low, high = accumulator.bounds(signed=self.signed)
-            sums = (sums - low) % (high - low + 1) + low
+            low, high = self._bounds(accumulator)
+            sums = (sums - low) % (high - low + self.product_scale) + low
         zeros = (self.activation_zero, weight_zero)
         return less_zero_points(sums, activations, weights, depth, zeros)
 
@@ -164,7 +167,7 @@ class Products:
         self, windows: Tensor, absent: Tensor | None, codes: Tensor, accumulator: Accumulator
     ) -> Tensor:
         """Return sums that saturate at every addition, ``(n, outputs)`` int64."""
-        low, high = accumulator.bounds(signed=self.signed)
+        low, high = self._bounds(accumulator)
         table = self._table
         sums = torch.zeros(len(windows), len(codes), dtype=torch.int64, device=windows.device)
         present = torch.ones_like(windows) if absent is None else ~absent
@@ -200,9 +203,14 @@ class Products:
         )
         return not bool(added.any())
 
+    def _bounds(self, accumulator: Accumulator) -> tuple[int, int]:
+        """Return the least and the largest sum of the plan's products that a register holds."""
+        low, high = accumulator.bounds(signed=self.signed)
+        return low * self.product_scale, high * self.product_scale
+
     def _fit(self, accumulator: Accumulator) -> bool:
         """Return whether every partial sum fits the accumulator, for all activations."""
-        low, high = accumulator.bounds(signed=self.signed)
+        low, high = self._bounds(accumulator)
         extremes = (self.plan.table.min(0).clip(max=0), self.plan.table.max(0).clip(min=0))
         codes = self.codes.flatten(1).cpu().numpy()
         least, most = (values.astype(np.int64)[codes].sum(1) for values in extremes)

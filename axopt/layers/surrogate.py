@@ -181,7 +181,7 @@ def error_slopes(
 
 def level_errors(multiplier: Multiplier, swap: bool, activation: Grid, weight: Grid) -> Floats:
     """Return the error E in products of levels, ``(activation levels, weight levels)``."""
-    table = multiplier.table.T if swap else multiplier.table
+    table = multiplier.code_table.T if swap else multiplier.code_table
     products = table[np.ix_(activation.codes(), weight.codes())]
     exact = np.outer(*(grid.operands(signed=multiplier.signed) for grid in (activation, weight)))
     errors: Floats = products / (activation.stride * weight.stride) - exact

@@ -113,7 +113,10 @@ class WeightedLayer(EmulatedLayer):
 
     def products(self, quantisation: Quantisation) -> Products:
         codes = self._weight_codes(quantisation.weights)
-        return Products(self._plan, self.multiplier.signed, quantisation, codes)
+        scale = math.prod(self.multiplier.strides)
+        return Products(
+            self._plan, self.multiplier.signed, quantisation, codes, product_scale=scale
+        )
 
     def summed_by_windows(self, quantisation: Quantisation) -> bool:
         """Return whether an option that native kernels lack can change a sum of this layer."""

@@ -11,11 +11,11 @@ import torch
 
 from axopt.corrections import Corrections
 from axopt.errors import ArgumentError, AssignmentError, UnknownLayerError
-from axopt.layers import EmulatedLayer, Quantisation
+from axopt.layers import EmulatedLayer, Quantisation, strides_of
 from axopt.model.assignment import Assignment, LayerAssignment
 from axopt.model.correct import allowed_corrections, correct_layer
 from axopt.model.emulated_model import EmulatedModel, check_emulated
-from axopt.model.formats import formats_entry, parse_formats
+from axopt.model.formats import check_widths, formats_entry, parse_formats
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
 
 OptionSpec = str | Multiplier | tuple[str | Multiplier, bool] | LayerAssignment
@@ -38,7 +38,7 @@ def assign_(
             multipliers, where layers that are not named keep theirs; or an `Assignment`, which
             must name every layer. An `Assignment` brings quantisation parameters, which stay
             until the next `Assignment`. A pair (multiplier, swap) fixes the operand order too.
-        library: Library that names are looked up in; the bundled one by default.
+        library: Library that names are looked up in; all bundled multipliers by default.
         correct: Whether to correct the layers that get a multiplier, see `correct_`; or the
             `Corrections` that may be used. Layers that an `Assignment` corrects keep its
             corrections. A fixed operand order is kept.
@@ -61,7 +61,7 @@ def assign_(
         [('v1/mul8s_1L1G', True)]
     """
     check_emulated(emulated)
-    library = load_library() if library is None else library
+    library = load_library(narrow=True) if library is None else library
     if not isinstance(library, MultiplierLibrary):
         raise ArgumentError(
             f"`library` must be a MultiplierLibrary, got {type(library).__name__}; "
@@ -146,13 +146,16 @@ def _assign_all(
     fixed = {
         name: _formats_of(name, entry, layers) for name, entry in assignment.quantisation.items()
     }
+    for name, formats in fixed.items():
+        check_widths(formats, *resolved[name], f"quantisation[{name!r}]")
     for name, (multiplier, swap) in resolved.items():
         layers[name].assign(multiplier, swap=swap)
         layers[name].release_quantisation()
         if name in fixed and fixed[name].corrections:
             layers[name].correction = fixed[name]
         elif name in fixed:
-            layers[name].fix_quantisation(multiplier.signed, fixed[name])
+            strides = strides_of(multiplier, swap)
+            layers[name].fix_quantisation(multiplier.signed, fixed[name], strides)
 
 
 def _check_model(emulated: EmulatedModel, made_for: Mapping[str, Any]) -> None:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from axopt.errors import AssignmentError
-from axopt.layers import STRIDES, Quantisation, QuantParams
+from axopt.layers import STRIDES, Quantisation, QuantParams, strides_of
+from axopt.multipliers import Multiplier
 
 
 def formats_entry(quantisation: Quantisation) -> dict[str, Any]:
@@ -67,6 +68,29 @@ def parse_formats(entry: Any, channels: int, where: str) -> Quantisation:
             f"shapes {list(activation.scale.shape)} and {list(weights.scale.shape)}."
         )
     return formats
+
+
+def check_widths(formats: Quantisation, multiplier: Multiplier, swap: bool, where: str) -> None:
+    """Check that the operands of a multiplier have the codes of the formats.
+
+    Args:
+        formats: The formats of a layer.
+        multiplier: The layer's multiplier.
+        swap: Whether the weight is its first operand.
+        where: Name of the formats in messages.
+
+    Raises:
+        AssignmentError: If an operand is narrower than its format.
+    """
+    strides = strides_of(multiplier, swap)
+    operands = {"activation": formats.activation, "weight": formats.weights}
+    for (role, params), stride in zip(operands.items(), strides, strict=True):
+        if not params.fits(stride):
+            raise AssignmentError(
+                f"{where}.{role} must have codes that are multiples of {stride} only, those of an"
+                f" operand of {256 // stride} values of {multiplier.key}, got the step"
+                f" {params.stride}{'' if params.code_of_level is None else ' and other codes'}."
+            )
 
 
 def _check_fields(entry: Any, known: tuple[str, ...]) -> None:

@@ -65,7 +65,7 @@ def options_of(
     elif isinstance(library, str):
         raise ArgumentError(f"`library` must be a list of multipliers, got {library!r}.")
     elif not isinstance(library, MultiplierLibrary):
-        bundled = load_library()
+        bundled = load_library(narrow=True)
         library = MultiplierLibrary(bundled[m] if isinstance(m, str) else m for m in library)
     if not library:
         raise ArgumentError("`library` must hold at least one multiplier, got none.")
@@ -79,9 +79,10 @@ def options_of(
 
 
 def default_reference(options: Sequence[Option]) -> Multiplier:
-    """Return the exact multiplier of the kind searched, signed where both kinds are."""
+    """Return the exact 8 x 8 multiplier of the kind searched, signed where both kinds are."""
     signed = any(option.multiplier.signed for option in options)
     for option in options:
-        if option.multiplier.is_exact and option.multiplier.signed == signed:
-            return option.multiplier
+        multiplier = option.multiplier
+        if multiplier.is_exact and not multiplier.is_narrow and multiplier.signed == signed:
+            return multiplier
     return load_library().exact(signed=signed)
