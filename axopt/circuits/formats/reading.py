@@ -17,7 +17,7 @@ from axopt.multipliers.formats.interpretation import interpret
 
 MIN_BITS = 2
 
-_WIDTHS = re.compile(r"mul(\d{1,3})(?:x(\d{1,3}))?(?:[us]e?)?(?:_|$)", re.IGNORECASE)
+_NAME = re.compile(r"mul(\d{1,3})(?:x(\d{1,3}))?(?:([us])e?)?(?:_|$)", re.IGNORECASE)
 
 
 def widths_in_name(name: str) -> tuple[int, int] | None:
@@ -27,8 +27,19 @@ def widths_in_name(name: str) -> tuple[int, int] | None:
         >>> widths_in_name("mul8x5u_1F9"), widths_in_name("mul8s_1L2H"), widths_in_name("mine")
         ((8, 5), (8, 8), None)
     """
-    match = _WIDTHS.match(name)
+    match = _NAME.match(name)
     return None if match is None else (int(match[1]), int(match[2] or match[1]))
+
+
+def kind_in_name(name: str) -> bool | None:
+    """Return whether a name of EvoApproxLib's manner says signed; None if it does not say.
+
+    Example:
+        >>> kind_in_name("mul8x5u_1F9"), kind_in_name("mul8s_1L2H"), kind_in_name("mine")
+        (False, True, None)
+    """
+    match = _NAME.match(name)
+    return None if match is None or not match[3] else match[3].lower() == "s"
 
 
 def check_width(where: object, operand: str, bits: int) -> None:
@@ -70,7 +81,7 @@ def imported_circuit(
         where: The file, for messages.
         name: The multiplier's name in the file.
         figures: What the file states.
-        declared: Whether the file declares its operands as signed; None if it does not say.
+        declared: Whether the file declares its operands as signed; None if only the name may say.
         signed: Whether the user says so.
         notes: What the user should see.
 
@@ -90,7 +101,7 @@ def imported_circuit(
         where,
         order="patterns",
         bit_patterns=True,
-        declared=declared,
+        declared=kind_in_name(name) if declared is None else declared,
         signed=signed,
         figures=figures,
         notes=notes,

@@ -123,7 +123,12 @@ class TableWriter:
 _HERE = "axopt.multipliers.formats"
 _OWN = {"adapt": f"{_HERE}.adapt", "npy": f"{_HERE}.npy", "tfapprox": f"{_HERE}.tfapprox"}
 
-_CIRCUITS = {"c": "axopt.circuits.formats.c_model"}
+_READERS = "axopt.circuits.formats"
+_CIRCUITS = {
+    "blif": f"{_READERS}.blif",
+    "c": f"{_READERS}.c_model",
+    "verilog": f"{_READERS}.verilog",
+}
 
 IMPORTERS = Registry[Importer](
     "importer",
