@@ -21,9 +21,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 if TYPE_CHECKING:
     from axopt.multipliers import MultiplierLibrary
+
+
+# Tests state their number of examples as `examples(n)` of kernel_cases: n by default, whose
+# profile has 100, and ten times as many with `pytest --hypothesis-profile thorough`.
+settings.register_profile("thorough", max_examples=1000)
 
 
 def pytest_collection_finish() -> None:

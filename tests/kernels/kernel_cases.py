@@ -6,6 +6,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,6 +23,11 @@ ISAS = [
     for name, supported in _lut_gemm.instruction_sets()
 ]
 ODD_SIZES = (1, 2, 3, 5, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 129, 255)
+
+
+def examples(number: int) -> int:
+    """How many examples hypothesis draws: ``number``, or more in the profile "thorough"."""
+    return number * settings.default.max_examples // 100
 
 
 def signed_table(rng: np.random.Generator) -> NDArray[np.int64]:

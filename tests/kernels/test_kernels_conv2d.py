@@ -5,7 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import ISAS, codes, exact_signed_table, expected_sums, signed_table, tensor
+from kernel_cases import (
+    ISAS,
+    codes,
+    exact_signed_table,
+    examples,
+    expected_sums,
+    signed_table,
+    tensor,
+)
 
 from axopt.kernels import PackedTable, conv2d_codes, force_isa, gemm_codes
 
@@ -50,7 +58,7 @@ def convolutions(draw):
 
 @pytest.mark.parametrize("isa", ISAS)
 @given(case=convolutions(), half=st.booleans(), seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_any_convolution_with_the_exact_table_equals_torch(isa, case, half, seed):
     x_shape, w_shape, stride, dilation, groups = case
     rng = np.random.default_rng(seed)

@@ -12,7 +12,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import codes, exact_signed_table, expected_sums, signed_table, unsigned_table
+from kernel_cases import (
+    codes,
+    exact_signed_table,
+    examples,
+    expected_sums,
+    signed_table,
+    unsigned_table,
+)
 
 from axopt.kernels import device as device_module
 from axopt.kernels.device import conv2d_codes_on_device, gemm_codes_on_device
@@ -134,7 +141,7 @@ def convolutions(draw):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", DEVICES)
 @given(shapes=convolutions(), budget=st.integers(1, 20_000), seed=st.integers(0, 2**32))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_any_convolution_in_any_chunks(place, kind, shapes, budget, seed):
     x_shape, w_shape, *steps = shapes
     rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ from kernel_cases import (
     ODD_SIZES,
     RUN_HERE,
     codes,
+    examples,
     signed_table,
     tensor,
     unsigned_table,
@@ -100,7 +101,7 @@ def test_largest_sums_fit_int32(isa, entry, others, k_max):
 @given(
     m=st.integers(1, 600), n=st.integers(1, 40), k=st.integers(1, 150), seed=st.integers(0, 2**32)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_any_shape(isa, m, n, k, seed):
     rng = np.random.default_rng(seed)
     table = unsigned_table(rng)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import ISAS, codes, expected_sums, signed_table, unsigned_table
+from kernel_cases import ISAS, codes, examples, expected_sums, signed_table, unsigned_table
 
 from axopt.kernels import PackedTable, force_isa
 from axopt.kernels.dispatch import active_index
@@ -77,7 +77,7 @@ def cases(draw):
     code_range=st.sampled_from([(0, 256), (128, 256), (0, 128), (100, 103)]),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 def test_any_convolution(isa, method, case, last, code_range, seed):
     rng = np.random.default_rng(seed)
     x_shape, w_shape, threads = case.pop("x"), case.pop("w"), case.pop("threads")

@@ -9,6 +9,7 @@ from kernel_cases import (
     ISAS,
     codes,
     exact_signed_table,
+    examples,
     expected_sums,
     signed_table,
     unsigned_table,
@@ -195,7 +196,7 @@ def layers(draw):
     threads=st.integers(1, 3),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_any_layer(isa, layer, masked, last, scale, threads, seed):
     x_shape, w_shape, window = layer
     rng = np.random.default_rng(seed)

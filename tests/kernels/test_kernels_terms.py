@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import signed_table, unsigned_table
+from kernel_cases import examples, signed_table, unsigned_table
 
 from axopt.errors import ArgumentError
 from axopt.kernels import terms as terms_module
@@ -125,7 +125,7 @@ def test_exact_unsigned_product_takes_one_term_and_a_scaled_index():
     assert not terms.weight_offset.any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     kept=st.lists(BITS, min_size=1, max_size=4),
     rows=st.lists(st.integers(0, 3), min_size=8, max_size=8),
@@ -141,7 +141,7 @@ def test_broken_arrays_take_a_term_per_distinct_row_or_column(kept, rows, signed
     assert_proven(find_terms(table), table, min(distinct(matrix), distinct(matrix.T)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(kept=st.lists(BITS, min_size=8, max_size=8), signed=st.booleans())
 def test_any_broken_array_is_found(kept, signed):
     matrix = np.array(kept)[:, None] >> np.arange(8) & 1
@@ -218,7 +218,7 @@ def test_factors_of_enormous_coefficients_are_handled():
         assert_proven(find_terms(table), table, max_terms)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(a=BITS, w=BITS, entry=st.integers(-(2**15), 2**16 - 1), signed=st.booleans())
 def test_one_changed_entry_never_gives_wrong_terms(a, w, entry, signed):
     table = EXACT[signed].copy()
@@ -228,7 +228,7 @@ def test_one_changed_entry_never_gives_wrong_terms(a, w, entry, signed):
         assert_proven(terms, table)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rank=st.integers(1, 9), max_terms=st.integers(0, 9))
 def test_random_factors_never_give_wrong_terms(seed, rank, max_terms):
     rng = np.random.default_rng(seed)

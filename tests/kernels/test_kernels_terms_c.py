@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kernel_cases import examples
 
 from axopt import _lut_gemm
 
@@ -200,7 +201,7 @@ def cases(draw):
 
 
 @given(cases())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_every_instruction_set_equals_numpy(case):
     layer, x, inverse_scale, zero_point = case
     numbers = {"inverse_scale": inverse_scale, "zero_point": zero_point}

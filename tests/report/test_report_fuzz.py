@@ -69,7 +69,7 @@ def check_report(record):
     assert page.count("<script") == page.count("</script") == 2
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_a_damaged_record_is_shown_or_refused_in_one_line(text):
     try:
