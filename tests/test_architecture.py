@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "modules": _BASE | {"kernels"},  # the gates of an LSTM are a native pass
     "layers": _BASE | {"modules", "multipliers", "kernels"},
     "corrections": _BASE | {"multipliers", "kernels", "layers"},
-    "model": _EMULATION - {"model"},
+    "model": _EMULATION - {"model"} | {"circuits"},  # power under a layer's data
     "data": _BASE,
     "zoo": _BASE,
     "bench": _EMULATION | {"zoo"},

@@ -9,6 +9,7 @@ from axopt.circuits.families import (
     register_family,
     sign_magnitude,
 )
+from axopt.circuits.lookup import netlist_of, register_netlists
 from axopt.circuits.netlist import ARITY, Gate, Netlist
 from axopt.circuits.storage import load_netlists, read_netlists, save_netlists
 
@@ -26,8 +27,10 @@ __all__ = [
     "estimate",
     "generate",
     "load_netlists",
+    "netlist_of",
     "read_netlists",
     "register_family",
+    "register_netlists",
     "save_netlists",
     "sign_magnitude",
     "without_unused_gates",

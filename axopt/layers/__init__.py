@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from axopt.layers.base import EmulatedLayer, Strides, strides_of
 from axopt.layers.calibrators import CALIBRATORS, activation_params
+from axopt.layers.code_shares import code_shares
 from axopt.layers.conv import EmulatedConv1d, EmulatedConv2d, EmulatedConv3d
 from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
@@ -66,6 +67,7 @@ __all__ = [
     "Strides",
     "WeightedLayer",
     "activation_params",
+    "code_shares",
     "convolution_of",
     "level_shares",
     "plan_of",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from axopt.errors import CalibrationError
 from axopt.layers.calibrators import activation_params
+from axopt.layers.code_shares import tensor_code_shares
 from axopt.layers.gradients import Steps
 from axopt.layers.histogram import Histogram
 from axopt.layers.native import Version, plan_of, version_of
@@ -244,6 +245,10 @@ class EmulatedLayer(nn.Module, ABC):
     def formats(self, formats: Formats) -> None:
         fixed, self.correction = formats
         self._fixed = dict(fixed)
+
+    def weight_code_shares(self, weights: QuantParams) -> Tensor:
+        """Return how often each code of the weight is multiplied, ``(256,)`` float64."""
+        return tensor_code_shares(self.filters, weights)
 
     def weight_version(self) -> Version:
         """Return a value that differs from any earlier one if the weight has changed."""

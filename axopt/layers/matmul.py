@@ -13,6 +13,7 @@ from axopt.kernels import MatrixProduct, matmul_sums
 from axopt.kernels.products import check_depth
 from axopt.layers.base import Bounds, EmulatedLayer
 from axopt.layers.calibrators import activation_params
+from axopt.layers.code_shares import histogram_code_shares
 from axopt.layers.gradients import Gradients, differentiable
 from axopt.layers.histogram import Histogram
 from axopt.layers.native import product_of
@@ -204,6 +205,9 @@ class EmulatedMatMul(EmulatedLayer):
             )
             into.copy_(products.window_sums(rows[:, None], None, accumulator))
         return sums
+
+    def weight_code_shares(self, weights: QuantParams) -> Tensor:
+        return histogram_code_shares(self.second, weights, self.name)
 
     def _weight_params(self, signed: bool, stride: int) -> QuantParams:
         params = activation_params(

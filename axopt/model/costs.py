@@ -11,11 +11,14 @@ definition of [Mrazek2019], which counts convolution layers only (`Cost.rel_powe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from axopt.errors import ArgumentError
 from axopt.model.emulated_model import EmulatedModel, check_emulated
 from axopt.multipliers import Multiplier, load_library
+
+POWERS = ("published", "activity")
+"""What power may be: see `cost`."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Cost:
         reference: Key of the exact multiplier that the ratios refer to.
         macs: Layer name -> multiplications for one sample.
         coverage: Emulated share of all multiplications of one sample, 0..1.
+        power: "published", or "activity" if power is that under the layers' own data.
+        layer_power_mw: Layer name -> power of its multiplier in mW.
 
     Example:
         >>> import torch, axopt
@@ -48,19 +53,31 @@ class Cost:
     reference: str
     macs: dict[str, int]
     coverage: float
+    power: str = "published"
+    layer_power_mw: dict[str, float] = field(default_factory=dict)
 
 
-def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cost:
+def cost(
+    emulated: EmulatedModel, *, reference: Multiplier | None = None, power: str = "published"
+) -> Cost:
     """Return the hardware cost of the multipliers that ``emulated`` uses now.
 
     Args:
         emulated: A model made by `prepare`.
         reference: Multiplier that ratios refer to; by default the bundled exact one, signed if
             any layer uses a signed multiplier, else unsigned.
+        power: "published" for the multipliers' figures, which assume uniformly distributed
+            operands. "activity" for their power under each layer's own data: the figure times the
+            ratio of two estimates from the multiplier's gates, with the layer's codes and with
+            uniform ones; the reference has its own codes. Successive operands count as
+            independent. The first call simulates for about 10 ms a layer.
 
     Raises:
-        ArgumentError: If ``emulated`` was not made by `prepare`, or the reference has no power
-            or area.
+        ArgumentError: If ``emulated`` was not made by `prepare`, the reference has no power
+            or area, or ``power`` is unknown.
+        CircuitError: If ``power`` is "activity" and a multiplier has no gate list, see
+            `axopt.circuits.register_netlists`.
+        CalibrationError: If ``power`` is "activity" and a layer was never calibrated.
 
     Example:
         >>> import torch, axopt
@@ -69,8 +86,13 @@ def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cos
         >>> found = cost(emulated)
         >>> round(found.rel_power, 3), found.macs, found.coverage
         (0.296, {'0': 32}, 1.0)
+        >>> under_data = cost(emulated, power="activity")
+        >>> 0 < under_data.layer_power_mw["0"] < 0.2, under_data.power
+        (True, 'activity')
     """
     check_emulated(emulated)
+    if power not in POWERS:
+        raise ArgumentError(f"`power` must be one of {list(POWERS)}, got {power!r}.")
     infos = emulated.layers()
     used = [layer.multiplier for layer in emulated.emulated_layers.values()]
     if reference is None:
@@ -85,25 +107,41 @@ def cost(emulated: EmulatedModel, *, reference: Multiplier | None = None) -> Cos
         n if layer.convolves else 0
         for n, layer in zip(macs, emulated.emulated_layers.values(), strict=True)
     ]
-    power = [m.power_mw for m in used]
+    powers, exact = _powers(emulated, reference, power)
     return Cost(
-        rel_power=_relative(power, reference.power_mw, macs),
-        rel_power_conv=_relative(power, reference.power_mw, convolution_macs),
-        power_mw_macs=_weighted(power, macs),
-        rel_area=_relative([m.area_um2 for m in used], reference.area_um2, macs),
+        rel_power=_relative(powers, exact, macs),
+        rel_power_conv=_relative(powers, exact, convolution_macs),
+        power_mw_macs=_weighted(powers, macs),
+        rel_area=_relative([m.area_um2 for m in used], [reference.area_um2] * len(used), macs),
         delay_ns=max(m.delay_ns for m in used),
         reference=reference.key,
         macs={info.name: info.macs for info in infos},
         coverage=emulated.coverage,
+        power=power,
+        layer_power_mw={info.name: p for info, p in zip(infos, powers, strict=True)},
     )
+
+
+def _powers(
+    emulated: EmulatedModel, reference: Multiplier, power: str
+) -> tuple[list[float], list[float]]:
+    """Return the power of each layer's multiplier and of the reference in its place, in mW."""
+    layers = emulated.emulated_layers.values()
+    if power == "published":
+        return [layer.multiplier.power_mw for layer in layers], [reference.power_mw] * len(layers)
+    from axopt.model.activity import LayerPowers  # gate lists, which most programs never need
+
+    found = [LayerPowers.of(layer) for layer in layers]
+    return [p.power_mw() for p in found], [p.reference_mw(reference) for p in found]
 
 
 def _weighted(values: Sequence[float], macs: Sequence[int]) -> float:
     return sum(v * n for v, n in zip(values, macs, strict=True))
 
 
-def _relative(values: Sequence[float], reference: float, macs: Sequence[int]) -> float:
-    """Return the weighted mean over the reference; exactly 1 if all values are the reference's."""
-    if not any(macs):
+def _relative(values: Sequence[float], reference: Sequence[float], macs: Sequence[int]) -> float:
+    """Return the weighted mean over the reference's; exactly 1 if all values are the same."""
+    exact = _weighted(reference, macs)
+    if exact == 0:  # no multiplications, or none that switches anything
         return 1.0
-    return _weighted(values, macs) / _weighted([reference] * len(macs), macs)
+    return _weighted(values, macs) / exact

@@ -1,0 +1,81 @@
+"""The gate list of a multiplier, by its key and checked against its table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+import numpy as np
+
+from axopt.circuits.netlist import Netlist
+from axopt.circuits.storage import load_netlists
+from axopt.errors import CircuitError
+from axopt.multipliers import Multiplier
+
+_registered: dict[str, Netlist] = {}
+
+
+def register_netlists(netlists: Mapping[str, Netlist]) -> None:
+    """Make gate lists known to `netlist_of`, beside those of the bundled multipliers.
+
+    A gate list replaces an earlier one of the same key.
+
+    Args:
+        netlists: Gate lists by the keys ``"release/name"`` of their multipliers, such as those
+            that ``load_netlists(directory)`` returns.
+
+    Raises:
+        CircuitError: If a value is no `Netlist`.
+
+    Example:
+        >>> from axopt.circuits import generate, netlist_of, register_netlists
+        >>> from axopt.multipliers import Multiplier
+        >>> netlist = generate("truncated", bits_a=4, bits_w=4)
+        >>> register_netlists({"user/mine": netlist})
+        >>> mine = Multiplier.from_table("mine", netlist.table(), signed=False, power_mw=0.05,
+        ...                              area_um2=100, delay_ns=0.5)
+        >>> netlist_of(mine) is netlist
+        True
+    """
+    for key, netlist in netlists.items():
+        if not isinstance(netlist, Netlist):
+            raise CircuitError(
+                f"`netlists` must be Netlist by key, got {type(netlist).__name__} for {key!r}."
+            )
+    _registered.update(netlists)
+    _checked.cache_clear()
+
+
+def netlist_of(multiplier: Multiplier) -> Netlist:
+    """Return the gate list of a multiplier.
+
+    Args:
+        multiplier: A bundled multiplier, or one whose gate list was registered.
+
+    Raises:
+        CircuitError: If there is no gate list of this key, or it computes another table.
+
+    Example:
+        >>> from axopt.multipliers import load_library
+        >>> netlist_of(load_library()["mul8s_1L1G"]).signed
+        True
+    """
+    return _checked(multiplier)
+
+
+@cache
+def _checked(multiplier: Multiplier) -> Netlist:
+    key = multiplier.key
+    netlist = _registered.get(key) or load_netlists().get(key)
+    if netlist is None:
+        raise CircuitError(
+            f"multiplier {key} has no gate list, from which its power under data could be "
+            "estimated; register it with "
+            f"axopt.circuits.register_netlists({{{key!r}: ...}}), or keep it in the library's "
+            "folder as NAME.gates.json.gz."
+        )
+    if netlist.signed != multiplier.signed or not np.array_equal(
+        netlist.table(), multiplier.table
+    ):
+        raise CircuitError(f"the gate list of multiplier {key} computes another table.")
+    return netlist
