@@ -121,7 +121,8 @@ class TableWriter:
 
 
 _HERE = "axopt.multipliers.formats"
-_OWN = {"adapt": f"{_HERE}.adapt", "npy": f"{_HERE}.npy", "tfapprox": f"{_HERE}.tfapprox"}
+_OWN = {name: f"{_HERE}.{name}" for name in ("adapt", "npy", "tfapprox")}
+_TABLES = {name: f"{_HERE}.{name}" for name in ("matrix", "npz")}
 
 _READERS = "axopt.circuits.formats"
 _CIRCUITS = {
@@ -133,7 +134,7 @@ _CIRCUITS = {
 IMPORTERS = Registry[Importer](
     "importer",
     group="axopt.importers",
-    built_in={**_OWN, **_CIRCUITS},
+    built_in={**_OWN, **_TABLES, **_CIRCUITS},
     argument="format",
     kind=Importer,
 )
