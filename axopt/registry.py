@@ -99,10 +99,12 @@ class Registry(Generic[T]):
             ArgumentError: If ``name`` is empty, or another value or an installed package has it.
         """
         if not name or not isinstance(name, str):
-            raise ArgumentError(f"`name` of a {self.what} must be a non-empty text, got {name!r}.")
+            raise ArgumentError(
+                f"`name` of the {self.what} must be a non-empty text, got {name!r}."
+            )
         if not name.isprintable() or name != name.strip() or "," in name:
             raise ArgumentError(
-                f"`name` of a {self.what} must be printable, without commas and surrounding "
+                f"`name` of the {self.what} must be printable, without commas and surrounding "
                 f"spaces, got {name!r}."
             )
         self._import_module_of(name)

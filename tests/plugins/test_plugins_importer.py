@@ -79,9 +79,7 @@ def test_the_command_line_knows_the_importer(plugin, tmp_path, monkeypatch, caps
 
 def test_what_an_importer_returns_is_checked(plugin, tmp_path):
     path = tmp_path / "x.json"
-    with pytest.raises(
-        LutFormatError, match=r"integers of shape \(256, 256\), got int64 \(2, 2\)"
-    ):
+    with pytest.raises(LutFormatError, match=r"integers of shape \(2\*\*m, 2\*\*n\), .* \(2, 2\)"):
         import_multiplier(write(path, np.zeros((2, 2), int)))
     with pytest.raises(LutFormatError, match="16-bit signed products are"):
         import_multiplier(write(path, exact_table(True) + 40000))

@@ -51,7 +51,7 @@ def forgotten():
 
 @pytest.mark.parametrize("name", ["a,b", "two\nlines", " left", "\x00"])
 def test_names_that_a_flag_cannot_take_are_refused(name):
-    with pytest.raises(ArgumentError, match="`name` of a metric must be printable"):
+    with pytest.raises(ArgumentError, match="`name` of the metric must be printable"):
         axopt.register_metric(name, fails, higher_is_better=True)
 
 
