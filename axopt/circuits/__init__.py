@@ -10,6 +10,7 @@ from axopt.circuits.families import (
     sign_magnitude,
 )
 from axopt.circuits.lookup import netlist_of, register_netlists
+from axopt.circuits.multipliers import add_circuit_to_library, multiplier_of
 from axopt.circuits.netlist import ARITY, Gate, Netlist
 from axopt.circuits.storage import load_netlists, read_netlists, save_netlists
 
@@ -24,9 +25,11 @@ __all__ = [
     "Netlist",
     "NetlistBuilder",
     "activity_power_mw",
+    "add_circuit_to_library",
     "estimate",
     "generate",
     "load_netlists",
+    "multiplier_of",
     "netlist_of",
     "read_netlists",
     "register_family",

@@ -28,7 +28,7 @@ COMMANDS = {
     "evaluate": "measure one assignment on the test split",
     "export": "write a point of a front in a format of another program",
     "report": "rebuild the table, plot and page of a run",
-    "multipliers": "list, show, import, check and export multipliers",
+    "multipliers": "list, show, import, generate, check and export multipliers",
     "bench": "measure the speed and memory of emulation on this machine",
     "doctor": "check this installation: kernels, tables, threads, weights",
 }

@@ -4,9 +4,10 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from axopt.cli.console import one_line
+from axopt.errors import AxoptError
 
 MAX_SAMPLES = 1_000_000_000
 MAX_THREADS = 1024
@@ -18,15 +19,31 @@ class Parser(argparse.ArgumentParser):
     Attributes:
         later_epilog: Makes the text below the help when the help is shown: what it imports costs
             nothing otherwise.
+        later_arguments: Adds arguments when words are parsed or the help is shown.
     """
 
     later_epilog: Callable[[], str] | None = None
+    later_arguments: Callable[["Parser"], None] | None = None
 
     def __init__(self, **options: object) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_formatter, **options)  # type: ignore[arg-type]
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse words, after the later arguments were added."""
+        self._add_later_arguments()
+        return super().parse_known_args(args, namespace)
+
+    def _add_later_arguments(self) -> None:
+        add, self.later_arguments = self.later_arguments, None
+        if add is not None:
+            try:
+                add(self)
+            except AxoptError as error:
+                self.error(str(error))
+
     def format_help(self) -> str:
         """Return the help with the epilog as it is now."""
+        self._add_later_arguments()
         if self.later_epilog is not None:
             self.epilog = self.later_epilog()
         return super().format_help()
@@ -87,12 +104,15 @@ def sentence(summary: str) -> str:
     return summary[0].upper() + summary[1:] + "."
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser, default: object = False) -> None:
     """Add the options that every command has."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print the result as JSON")
-    group.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for flag, said in (
+        ("--json", "print the result as JSON"),
+        ("--quiet", "no progress on stderr"),
+        ("--debug", "show the traceback of an error"),
+    ):
+        group.add_argument(flag, action="store_true", default=default, help=said)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

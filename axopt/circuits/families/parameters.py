@@ -38,6 +38,11 @@ class Parameter:
     default: Any = REQUIRED
 
     @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is REQUIRED
+
+    @property
     def rule(self) -> str:
         """What a value must be."""
         raise NotImplementedError
@@ -64,6 +69,10 @@ class Parameter:
     def in_name(self, value: Any) -> str:
         """Return the part of a multiplier's name that tells the value."""
         return f"{self.name}{value}"
+
+    def shown(self, value: Any) -> str:
+        """Return the text that `parsed` reads as the value."""
+        return str(value)
 
     def refuse(self, value: object) -> CircuitError:
         """Return the error for a value that breaks the rule."""
@@ -189,6 +198,13 @@ class KeptSet(Parameter):
     def in_name(self, value: Any) -> str:  # noqa: D102
         rows = (value.astype(np.int64) << np.arange(value.shape[1])).sum(axis=1)
         return "k" + "".join(f"{row:02x}" for row in rows)
+
+    def shown(self, value: Any) -> str:  # noqa: D102
+        words = {0: "none", value.shape[1]: "all"}
+        digits = value.astype(int).astype(str)
+        return ",".join(
+            words.get(row.sum(), "".join(d)) for row, d in zip(value, digits, strict=True)
+        )
 
     def _digits(self, rows: list[str], given: object) -> list[list[bool]]:
         widths = {len(row) for row in rows if row not in ("all", "none")} or {MAX_BITS}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from axopt.circuits.families.parameters import REQUIRED, Flag, Parameter
+from axopt.circuits.families.parameters import REQUIRED, Flag, KeptSet, Parameter
 from axopt.circuits.families.signs import sign_magnitude
 from axopt.circuits.netlist import Netlist
 from axopt.errors import CircuitError
@@ -108,14 +108,28 @@ class Family:
             'trunc4x5s'
         """
         values = self.checked(parameters)
-        widths = [str(values[n]) for n in ("bits_a", "bits_w") if n in values]
-        parts = [f"{self.label}{'x'.join(widths)}{'s' if values['signed'] else 'u'}"]
+        widths = [values[n] for n in ("bits_a", "bits_w") if n in values]
+        for parameter in self.parameters:
+            if isinstance(parameter, KeptSet):
+                widths = values[parameter.name].shape
+        parts = [f"{self.label}{'x'.join(map(str, widths))}{'s' if values['signed'] else 'u'}"]
         for parameter in self.parameters:
             value = values[parameter.name]
             told = parameter.name in ("bits_a", "bits_w", "signed")
             if not told and (parameter.default is REQUIRED or value != parameter.default):
                 parts.append(parameter.in_name(value))
         return "_".join(parts)
+
+    def describe(self, parameters: Mapping[str, object]) -> str:
+        """Return family, parameters and article in a line, for the source of a multiplier.
+
+        Example:
+            >>> FAMILIES["recursive"].describe({"bits_a": 4, "bits_w": 4})  # doctest: +ELLIPSIS
+            'recursive, bits_a 4, bits_w 4, exact_from 16, signed False; Kulkarni, Gupta and ...'
+        """
+        values = self.checked(parameters)
+        shown = [f"{p.name} {p.shown(values[p.name])}" for p in self.parameters]
+        return "; ".join(filter(None, [", ".join([self.name, *shown]), self.article]))
 
 
 FAMILIES = Registry[Family](

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from axopt.cli.arguments import Parser, figure, path, word
 from axopt.cli.console import print_result
+from axopt.cli.multipliers.destination import prepare_library
 from axopt.cli.multipliers.figures import figures_of
 from axopt.cli.multipliers.options import add_kind
 from axopt.errors import MissingFigureError
@@ -50,7 +51,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read a table from a file and add it to the library in a folder."""
-    from axopt.multipliers import add_to_library, import_multiplier, load_library
+    from axopt.multipliers import add_to_library, import_multiplier
 
     try:
         multiplier = import_multiplier(
@@ -66,9 +67,7 @@ def run(options: argparse.Namespace) -> int:
     except MissingFigureError as error:
         raise MissingFigureError(f"{error} (--power, --area, --delay)") from error
     directory = Path(options.to)
-    if not (directory.is_dir() and any(directory.glob("*.csv"))):
-        load_library().with_multiplier(multiplier)  # refuses a taken name before writing
-        load_library().save(directory)
+    prepare_library(directory, [multiplier])
     add_to_library(multiplier, directory)
     kind = "signed" if multiplier.signed else "unsigned"
     print_result(
