@@ -210,7 +210,7 @@ def test_names_tell_the_parameters():
     assert name["exact"]({"signed": True, "sign_magnitude": True}) == "exact8x8s_sign_magnitude"
     assert name["exact"]({"reduction": "array"}) == "exact8x8u_array"
     assert name["column_truncated"]({"columns": 6}) == "ctrunc8x8u_columns6"
-    assert name["broken"]({"kept": "11,none", "constant": -3}) == "brokenu_k0300_constant-3"
+    assert name["broken"]({"kept": "11,none", "constant": -3}) == "broken2x2u_k0300_constant-3"
 
 
 def test_every_family_says_what_it_is():

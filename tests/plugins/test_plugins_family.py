@@ -1,5 +1,6 @@
 """A family of multipliers from outside the package: one file, one registration."""
 
+import re
 import sys
 from importlib import metadata
 
@@ -8,8 +9,9 @@ import pytest
 
 from axopt import registry
 from axopt.circuits import FAMILIES, generate, register_family
+from axopt.circuits.families import Flag
 from axopt.cli import main
-from axopt.errors import ArgumentError, CircuitError
+from axopt.errors import ArgumentError, CircuitError, PluginError
 from axopt.multipliers import load_library
 
 PLUGIN = '''
@@ -75,6 +77,56 @@ def test_a_broken_plug_in_is_one_line(tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "comes from the entry point 'no_such_module:gone', which cannot be imported" in error
+
+
+def fails():
+    raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (fails, PluginError, "family of multipliers 'own': failed with RuntimeError: boom"),
+        (lambda: 5, CircuitError, "own: the function must return an unsigned Netlist, got int 5"),
+        (
+            lambda: generate("exact", signed=True),
+            CircuitError,
+            "own: the function must return an unsigned Netlist, got Netlist",
+        ),
+        (lambda size: size, PluginError, "'own': failed with TypeError"),
+    ],
+)
+def test_what_fails_in_a_family_is_named(make, error, message):
+    register_family("own", title="", parameters=[])(make)
+    try:
+        with pytest.raises(error, match=re.escape(message)):
+            generate("own")
+    finally:
+        FAMILIES.remove("own")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"title": 5}, "`title` must be a printable text, got int 5"),
+        ({"article": "a\nb"}, "`article` must be a printable text"),
+        ({"signed": True}, "`signed` must be 'own' or 'sign_magnitude', got bool True"),
+        ({"parameters": [5]}, "`parameters` must be Parameters, got int 5"),
+        ({"parameters": [Flag("signed", "")]}, "different names in lower case, .*, got 'signed'"),
+        ({"parameters": [Flag("A b", "")]}, "different names in lower case, .*, got 'A b'"),
+        ({"parameters": [Flag("to", "")]}, "different names in lower case, .*, got 'to'"),
+        (
+            {"parameters": [Flag("x", ""), Flag("x", "")]},
+            "different names in lower case, .*, got 'x'",
+        ),
+    ],
+)
+def test_what_is_registered_is_checked(arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        register_family("own", **{"title": "", "parameters": [], **arguments})
+    with pytest.raises(ArgumentError, match="a family must be a function, got int 5"):
+        register_family("own", title="", parameters=[])(5)
+    assert "own" not in FAMILIES
 
 
 def test_names_are_given_once():

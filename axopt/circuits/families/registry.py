@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,8 +11,11 @@ from typing import Any, Literal
 from axopt.circuits.families.parameters import REQUIRED, Flag, KeptSet, Parameter
 from axopt.circuits.families.signs import sign_magnitude
 from axopt.circuits.netlist import Netlist
-from axopt.errors import CircuitError
-from axopt.registry import Registry
+from axopt.errors import ArgumentError, CircuitError, described
+from axopt.registry import Registry, blamed_on
+
+FLAGS = {"area", "debug", "delay", "help", "json", "name", "power", "quiet", "release", "to"}
+"""Flags that every family has on the command line."""
 
 Make = Callable[..., Netlist]
 
@@ -97,7 +101,13 @@ class Family:
         wrapped = values.pop("sign_magnitude", not self.makes_signed)
         if self.makes_signed:
             values["signed"] = signed and not wrapped
-        netlist = self.make(**values)
+        with blamed_on("family of multipliers", self.name):
+            netlist = self.make(**values)
+        if not isinstance(netlist, Netlist) or netlist.signed != values.get("signed", False):
+            kind = "a signed" if values.get("signed") else "an unsigned"
+            raise CircuitError(
+                f"{self.name}: the function must return {kind} Netlist, got {described(netlist)}."
+            )
         return sign_magnitude(netlist) if signed and wrapped else netlist
 
     def name_of(self, parameters: Mapping[str, object]) -> str:
@@ -133,7 +143,7 @@ class Family:
 
 
 FAMILIES = Registry[Family](
-    "family of multipliers", group="axopt.families", built_in=_OWN, argument="family"
+    "family of multipliers", group="axopt.families", built_in=_OWN, argument="family", kind=Family
 )
 """Families by name."""
 
@@ -163,7 +173,8 @@ def register_family(
         A decorator; the decorated name becomes a `Family`.
 
     Raises:
-        ArgumentError: If ``name`` is taken.
+        ArgumentError: If ``name`` is taken, a text is no printable one, or ``parameters`` are no
+            `Parameter` objects of different names.
 
     Example:
         >>> from axopt.circuits import NetlistBuilder, generate
@@ -176,14 +187,38 @@ def register_family(
         >>> FAMILIES.remove("and")
     """
     own = signed == "own"
-    everything = (*parameters, SIGNED, *([SIGN_MAGNITUDE] if own else []))
+    for argument, text in (("title", title), ("article", article), ("label", label)):
+        if not isinstance(text, str) or not text.isprintable():
+            raise ArgumentError(f"`{argument}` must be a printable text, got {described(text)}.")
+    if signed not in ("own", "sign_magnitude"):
+        raise ArgumentError(
+            f"`signed` must be 'own' or 'sign_magnitude', got {described(signed)}."
+        )
+    everything = (*_checked(parameters), SIGNED, *([SIGN_MAGNITUDE] if own else []))
 
     def register(make: Make) -> Family:
+        if not callable(make):
+            raise ArgumentError(f"a family must be a function, got {described(make)}.")
         family = Family(name, title, label or name, article, everything, make, own)
         FAMILIES.add(name, family)
         return family
 
     return register
+
+
+def _checked(parameters: Sequence[Parameter]) -> list[Parameter]:
+    checked: list[Parameter] = []
+    for parameter in parameters:
+        if not isinstance(parameter, Parameter):
+            raise ArgumentError(f"`parameters` must be Parameters, got {described(parameter)}.")
+        taken = {p.name for p in (*checked, SIGNED, SIGN_MAGNITUDE)} | FLAGS
+        if not re.fullmatch("[a-z][a-z0-9_]*", parameter.name) or parameter.name in taken:
+            raise ArgumentError(
+                "`parameters` must have different names in lower case, other than those of the"
+                f" flags {', '.join(sorted(FLAGS))}, got {parameter.name!r}."
+            )
+        checked.append(parameter)
+    return checked
 
 
 def generate(family: str, **parameters: Any) -> Netlist:
