@@ -102,7 +102,7 @@ def test_command_runs(workplace, command, capsys):
 
 
 def test_blocks_and_commands_were_found():
-    assert len(blocks("python")) == 6
+    assert len(blocks("python")) == 7
     assert len(SEARCHING) == 4
     assert len(set(commands()) - NOT_RUN) >= 10
     assert set(commands()) >= NOT_RUN
