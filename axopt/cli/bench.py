@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     from axopt.multipliers import load_library
 
     loading.start(None)
-    multipliers = _multipliers(options, load_library(options.library))
+    multipliers = _multipliers(options, load_library(options.library, narrow=True))
     batch = options.batch or (QUICK_BATCH if options.quick else BATCH)
     repeats = options.repeats or (QUICK_REPEATS if options.quick else REPEATS)
     threads = options.threads or sorted({1, torch.get_num_threads()})

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     loading.start(options.threads)
     assignment = Assignment.load(options.assignment)
     source = source_of(assignment.model, str(options.assignment), options)
-    library = load_library(source.library)
+    library = load_library(source.library, narrow=True)
     model, data = loading.load(source)
     metric, n = _measured(options, assignment)
     measured = measured_data(metric, model, data, output=source.output)

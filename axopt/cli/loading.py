@@ -379,7 +379,8 @@ def choose_multipliers(
             keys.append(library[pattern].key)
             continue
         form = pattern if "/" in pattern else f"*/{pattern}"
-        matching = fnmatch.filter(library.select(), form)
+        named = fnmatch.filter(library, form)
+        matching = [key for key in named if not library[key].is_degenerate]
         if not matching:
             raise ArgumentError(f"`--multipliers`: nothing in the library matches {pattern!r}.")
         keys += matching

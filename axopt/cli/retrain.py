@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
     name = re.sub(r"[^\w.-]", "-", source.model)
     out = options.out or Path("runs") / f"{name}-retrained"
     check_free(out, force=options.force)
-    library = load_library(source.library)
+    library = load_library(source.library, narrow=True)
     model, data = loading.load(source)
     metric = loading.metric_of(options, source.model)
     train, validation, test = _splits(options, source, metric, model, data)

@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
     from axopt.study import search
 
     loading.start(options.threads)
-    library = load_library(options.library)
+    library = load_library(options.library, narrow=True)
     chosen = loading.choose_multipliers(library, options.multipliers)
     source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")

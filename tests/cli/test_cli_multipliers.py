@@ -1,11 +1,12 @@
 """``axopt multipliers``: list, show, import, check, export."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from axopt.multipliers import load_library
+from axopt.multipliers import MultiplierLibrary, load_library
 
 FIGURES = ("--power", "0.2", "--area", "400", "--delay", "1.1")
 
@@ -85,7 +86,7 @@ def test_a_header_of_the_broken_converter_warns_in_one_line(axopt, library, tmp_
 def test_check_passes_the_bundled_library(axopt):
     done = axopt("multipliers", "check", "--json")
     assert done.code == 0
-    assert json.loads(done.out) == {"checked": 99, "problems": {}}
+    assert json.loads(done.out) == {"checked": 489, "problems": {}}
 
 
 def test_check_finds_a_wrong_figure_and_fails(axopt, tmp_path):
@@ -105,3 +106,32 @@ def test_export_keeps_an_existing_file_unless_forced(axopt, tmp_path):
     assert (tmp_path / "mine.npy").read_text() == "precious"
     assert axopt("multipliers", "export", "mul8s_1L2H", "mine.npy", "--force").code == 0
     assert np.load("mine.npy", allow_pickle=False).shape == (256, 256)
+
+
+def test_narrow_multipliers_are_listed_by_width_and_shown_by_name(axopt):
+    assert "mul8x4u" not in axopt("multipliers", "list").out
+    listed = axopt(
+        "multipliers", "list", "--bits-w", "4", "--release", "v1", "--pareto", "mae"
+    ).out
+    assert "v1/mul8x4u_2UU  unsigned 8x4  0.137 " in listed
+    assert "mul8x5u" not in listed
+    shown = json.loads(axopt("multipliers", "show", "mul8x4u_2UU", "--json").out)
+    assert (shown["bits_a"], shown["bits_w"], shown["metrics"]["mae"]) == (8, 4, 0)
+    assert "intervals" not in shown
+    assert axopt("multipliers", "export", "mul8x4u_2UU", "narrow.npy").code == 0
+    refused = axopt("multipliers", "list", "--bits-w", "9")
+    assert refused.code == 2
+    assert "2..8" in refused.err or "at most 8" in refused.err
+
+
+def test_estimated_figures_are_marked_with_their_intervals(axopt):
+    one = load_library(narrow=True)["mul8x4u_2UU"]
+    MultiplierLibrary([replace(one, intervals={"power_mw": (0.1, 0.2)})]).save("lib")
+    listed = axopt("multipliers", "list", "--library", "lib").out
+    assert "unsigned 8x4  0.137*  " in listed
+    assert "* estimated, not published" in listed
+    assert "*" not in axopt("multipliers", "list", "--release", "v1", "--signed").out
+    shown = axopt("multipliers", "show", "mul8x4u_2UU", "--library", "lib").out
+    assert "estimated   power_mw 0.1..0.2" in shown
+    as_json = axopt("multipliers", "show", "mul8x4u_2UU", "--library", "lib", "--json").out
+    assert json.loads(as_json)["intervals"] == {"power_mw": [0.1, 0.2]}

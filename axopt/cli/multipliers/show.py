@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         "commutative": multiplier.is_commutative,
         "degenerate": multiplier.is_degenerate,
         "aliases": [k for k in library.aliases(multiplier.key) if k != multiplier.key],
-        "plan": explain(plan(multiplier.table)),
+        "plan": explain(plan(multiplier.code_table)),
         "published": dict(multiplier.published),
         "source": multiplier.source,
     }
@@ -40,7 +40,10 @@ def run(options: argparse.Namespace) -> int:
 def _as_lines(result: dict[str, Any]) -> str:
     lines = []
     for name, value in result.items():
-        if isinstance(value, dict):
+        if name == "intervals":
+            value = ", ".join(f"{key} {low:.4g}..{high:.4g}" for key, (low, high) in value.items())
+            name = "estimated"
+        elif isinstance(value, dict):
             value = ", ".join(f"{key} {number:.6g}" for key, number in value.items())
         elif isinstance(value, list):
             value = ", ".join(value)
