@@ -13,7 +13,7 @@ from axopt.cli.source import source_of
 from axopt.errors import AssignmentError
 
 if TYPE_CHECKING:
-    from axopt.model import Assignment, Explanation
+    from axopt.model import Assignment, Cost, Explanation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,9 +82,9 @@ def run(options: argparse.Namespace) -> int:
         f"{metric:<8} {loading.with_unit(metric, quality.value)}"
         f" [{quality.low:.2f}, {quality.high:.2f}]"
         f" on {quality.n} {options.split} samples\n"
-        f"power    {price.rel_power:.4f} of {price.reference}\n"
-        f"area     {price.rel_area:.4f} of {price.reference}\n"
-        f"delay    {price.delay_ns:.2f} ns"
+        f"power    {price.rel_power:.4f} of {price.reference}{_estimated(price, 'rel_power')}\n"
+        f"area     {price.rel_area:.4f} of {price.reference}{_estimated(price, 'rel_area')}\n"
+        f"delay    {price.delay_ns:.2f} ns{_estimated(price, 'delay_ns')}"
     )
     if options.explain:
         explanations = explain_corrections(emulated)
@@ -92,6 +92,14 @@ def run(options: argparse.Namespace) -> int:
         text += f"\n\n{_explanations_as_text(explanations)}"
     print_result(options, result, text)
     return 0
+
+
+def _estimated(price: Cost, name: str) -> str:
+    """Return what marks an estimate: the word and its interval."""
+    if name not in price.intervals:
+        return ""
+    low, high = price.intervals[name]
+    return f" (estimate, {low:.4f}..{high:.4f})"
 
 
 def _explanation_as_json(explanation: Explanation) -> dict[str, Any]:

@@ -264,6 +264,9 @@ def _as_text(result: SearchResult) -> str:
     return "\n".join(lines)
 
 
+_COSTS = {"rel_power": "{:.4f}".format, "rel_area": "{:.4f}".format, "delay_ns": "{:.2f}".format}
+
+
 def _row_of(point: Point) -> list[str]:
     drop, low, high = point.drop, point.drop_low, point.drop_high
     known = drop is not None and low is not None and high is not None
@@ -273,7 +276,8 @@ def _row_of(point: Point) -> list[str]:
         f"{point.quality_low:.2f}..{point.quality_high:.2f}",
         f"{drop:.2f}" if known else "",
         f"{low:.2f}..{high:.2f}" if known else "",
-        f"{point.rel_power:.4f}",
-        f"{point.rel_area:.4f}",
-        f"{point.delay_ns:.2f}",
+        *(
+            form(getattr(point, name)) + " est." * (name in point.intervals)
+            for name, form in _COSTS.items()
+        ),
     ]

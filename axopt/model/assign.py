@@ -117,7 +117,12 @@ def current_assignment(
     options = {"options": emulated.options} if emulated.options else {}
     return Assignment(
         layers={
-            name: LayerAssignment(m.multiplier.key, m.multiplier.digest, m.swap)
+            name: LayerAssignment(
+                m.multiplier.key,
+                m.multiplier.digest,
+                m.swap,
+                (m.multiplier.bits_a, m.multiplier.bits_w),
+            )
             for name, m in layers.items()
         },
         model={

@@ -32,6 +32,8 @@ class LayerAssignment:
         multiplier: Key in the library, "release/name".
         digest: sha256 of the product table, which identifies the multiplier.
         swap: Whether the weight is the first operand.
+        bits: Widths of the multiplier's first and second operand; files of earlier versions have
+            none, and all their multipliers are of 8 x 8 bits.
 
     Example:
         >>> import axopt
@@ -43,6 +45,7 @@ class LayerAssignment:
     multiplier: str
     digest: str
     swap: bool = False
+    bits: tuple[int, int] = (8, 8)
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,7 @@ class Assignment:
         """Return the text of the file."""
         document: dict[str, Any] = {section: getattr(self, section) for section in _SECTIONS}
         document["schema"] = SCHEMA
-        document["layers"] = {
-            name: {"multiplier": a.multiplier, "digest": a.digest, "swap": a.swap}
-            for name, a in self.layers.items()
-        }
+        document["layers"] = {name: _layer_entry(a) for name, a in self.layers.items()}
         _check_finite(document, "assignment")
         return json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
@@ -136,11 +136,22 @@ class Assignment:
         return cls.from_json(text, str(path))
 
 
+def _layer_entry(layer: LayerAssignment) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "multiplier": layer.multiplier,
+        "digest": layer.digest,
+        "swap": layer.swap,
+    }
+    if layer.bits != (8, 8):
+        entry["bits"] = list(layer.bits)
+    return entry
+
+
 def _parse_layer(name: str, entry: Any, source: str) -> LayerAssignment:
     where = f"{source}: layers[{name!r}]"
     if not isinstance(entry, dict):
         raise AssignmentError(f"{where} must be an object, got {_short(entry)}.")
-    unknown = set(entry) - {"multiplier", "digest", "swap"}
+    unknown = set(entry) - {"multiplier", "digest", "swap", "bits"}
     if unknown:
         raise AssignmentError(f"{where}: unknown field {sorted(unknown)[0]!r}.")
     for key in ("multiplier", "digest"):
@@ -149,7 +160,11 @@ def _parse_layer(name: str, entry: Any, source: str) -> LayerAssignment:
     swap = entry.get("swap", False)
     if not isinstance(swap, bool):
         raise AssignmentError(f"{where}.swap must be true or false, got {_short(swap)}.")
-    return LayerAssignment(entry["multiplier"], entry["digest"], swap)
+    bits = entry.get("bits", [8, 8])
+    right = isinstance(bits, list) and len(bits) == 2
+    if not right or not all(type(n) is int and 2 <= n <= 8 for n in bits):
+        raise AssignmentError(f"{where}.bits must be two integers in 2..8, got {_short(bits)}.")
+    return LayerAssignment(entry["multiplier"], entry["digest"], swap, (bits[0], bits[1]))
 
 
 def _check_finite(document: Mapping[str, Any], source: str) -> None:

@@ -10,11 +10,11 @@ definition of [Mrazek2019], which counts convolution layers only (`Cost.rel_powe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from axopt.errors import ArgumentError
 from axopt.model.emulated_model import EmulatedModel, check_emulated
+from axopt.model.estimates import intervals_of, relative, weighted
 from axopt.multipliers import Multiplier, load_library
 
 POWERS = ("published", "activity")
@@ -37,6 +37,9 @@ class Cost:
         coverage: Emulated share of all multiplications of one sample, 0..1.
         power: "published", or "activity" if power is that under the layers' own data.
         layer_power_mw: Layer name -> power of its multiplier in mW.
+        intervals: Lowest and highest value of ``rel_power``, ``rel_power_conv``, ``rel_area`` and
+            ``delay_ns`` where a multiplier in use has an estimated figure. All estimates are then
+            at the same end of their intervals, which is the widest interval possible.
 
     Example:
         >>> import torch, axopt
@@ -55,6 +58,7 @@ class Cost:
     coverage: float
     power: str = "published"
     layer_power_mw: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def cost(
@@ -109,16 +113,17 @@ def cost(
     ]
     powers, exact = _powers(emulated, reference, power)
     return Cost(
-        rel_power=_relative(powers, exact, macs),
-        rel_power_conv=_relative(powers, exact, convolution_macs),
-        power_mw_macs=_weighted(powers, macs),
-        rel_area=_relative([m.area_um2 for m in used], [reference.area_um2] * len(used), macs),
+        rel_power=relative(powers, exact, macs),
+        rel_power_conv=relative(powers, exact, convolution_macs),
+        power_mw_macs=weighted(powers, macs),
+        rel_area=relative([m.area_um2 for m in used], [reference.area_um2] * len(used), macs),
         delay_ns=max(m.delay_ns for m in used),
         reference=reference.key,
         macs={info.name: info.macs for info in infos},
         coverage=emulated.coverage,
         power=power,
         layer_power_mw={info.name: p for info, p in zip(infos, powers, strict=True)},
+        intervals=intervals_of(used, powers, exact, reference, macs, convolution_macs),
     )
 
 
@@ -133,15 +138,3 @@ def _powers(
 
     found = [LayerPowers.of(layer) for layer in layers]
     return [p.power_mw() for p in found], [p.reference_mw(reference) for p in found]
-
-
-def _weighted(values: Sequence[float], macs: Sequence[int]) -> float:
-    return sum(v * n for v, n in zip(values, macs, strict=True))
-
-
-def _relative(values: Sequence[float], reference: Sequence[float], macs: Sequence[int]) -> float:
-    """Return the weighted mean over the reference's; exactly 1 if all values are the same."""
-    exact = _weighted(reference, macs)
-    if exact == 0:  # no multiplications, or none that switches anything
-        return 1.0
-    return _weighted(values, macs) / exact

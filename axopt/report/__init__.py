@@ -7,12 +7,14 @@ stores. pandas and matplotlib are imported by the functions that need them.
 from typing import TYPE_CHECKING
 
 from axopt.renamed import renamed_names
+from axopt.report.entries import Layer, LayerOption, LeftOut, TrialRow, UsedMultiplier
 from axopt.report.example import example_record
-from axopt.report.record import Layer, LayerOption, LeftOut, Point, Quality, RunRecord, TrialRow
+from axopt.report.record import ESTIMATES, Point, Quality, RunRecord
 from axopt.report.table import assignment_csv, csv_text, export_csv, front_table
 from axopt.report.write import write_report
 
 __all__ = [
+    "ESTIMATES",
     "Layer",
     "LayerOption",
     "LeftOut",
@@ -20,6 +22,7 @@ __all__ = [
     "Quality",
     "RunRecord",
     "TrialRow",
+    "UsedMultiplier",
     "assignment_csv",
     "csv_text",
     "example_record",

@@ -1,14 +1,7 @@
 """A small record, made up, for examples in docstrings and for tests of exporters."""
 
-from axopt.report.record import (
-    Layer,
-    LayerOption,
-    LeftOut,
-    Point,
-    Quality,
-    RunRecord,
-    TrialRow,
-)
+from axopt.report.entries import Layer, LayerOption, LeftOut, TrialRow
+from axopt.report.record import Point, Quality, RunRecord
 
 EXACT, SAVING, CHEAP = "v1/mul8s_1KV8", "v1/mul8s_1L2H", "v1/mul8s_1KR3"
 

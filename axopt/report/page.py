@@ -92,7 +92,7 @@ def _data(record: RunRecord, assignments: Mapping[str, str]) -> dict[str, Any]:
             {"name": layer.name, "kind": layer.kind, "macs": layer.macs} for layer in record.layers
         ],
         "macs": sum(layer.macs for layer in record.layers),
-        "multipliers": keys,
+        "multipliers": [texts.multiplier_text(record, key) for key in keys],
         "points": [_point_data(record, point, number) for point in record.front],
         "filter": _filter_data(record),
         "assignments": embedded,
@@ -128,8 +128,9 @@ def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> d
         ),
         "text": (
             f"{quality} on {point.split}; drop {drop} against {texts.baseline_name(record)}. "
-            f"Relative power {texts.fixed(point.rel_power, 3)}, area "
-            f"{texts.fixed(point.rel_area, 3)}, delay {texts.fixed(point.delay_ns, 2)} ns."
+            f"Relative power {texts.cost_text(point, 'rel_power', 3)}, area "
+            f"{texts.cost_text(point, 'rel_area', 3)}, delay "
+            f"{texts.cost_text(point, 'delay_ns', 2)} ns."
             f"{dominated}"
         ),
         "assignment": point.assignment,
@@ -187,10 +188,10 @@ def _point_cells(record: RunRecord, point: Point) -> list[str]:
     return [
         texts.quality_interval(record, point),
         texts.drop_interval(record, point),
-        texts.fixed(point.rel_power, 4),
-        _percent_saved(point),
-        texts.fixed(point.rel_area, 4),
-        texts.fixed(point.delay_ns, 2),
+        texts.cost_text(point, "rel_power", 4),
+        _percent_saved(point) + (" est." if "rel_power" in point.intervals else ""),
+        texts.cost_text(point, "rel_area", 4),
+        texts.cost_text(point, "delay_ns", 2),
     ]
 
 

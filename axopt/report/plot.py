@@ -157,6 +157,7 @@ def _draw_points(
         linestyle="none",
         **{**BARS, **style, "markeredgewidth": BARS["capthick"]},  # caps are markers too
     )
+    _draw_estimates(axes, shown, style["color"])
     bars[0].set_markeredgewidth(style.get("markeredgewidth", EDGE_WIDTH))
     below = [point.rel_power for point in points if limits.is_below(point)]
     axes.plot(
@@ -172,6 +173,14 @@ def _draw_points(
         markeredgewidth=style.get("markeredgewidth", EDGE_WIDTH),
     )
     return bars
+
+
+def _draw_estimates(axes: "Axes", points: Sequence[Point], color: str) -> None:
+    """Draw a horizontal bar over the interval of each estimated power."""
+    for point in points:
+        if "rel_power" in point.intervals:
+            low, high = point.intervals["rel_power"]
+            axes.hlines(point.quality, low, high, color=color, linewidth=0.8, zorder=3)
 
 
 def _edge(limits: Limits) -> float:

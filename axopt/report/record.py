@@ -11,10 +11,13 @@ from typing import Any, NamedTuple, Self
 
 from axopt.errors import ReportError
 from axopt.report.decoding import decode, parse
+from axopt.report.entries import Layer, LayerOption, LeftOut, TrialRow, UsedMultiplier
 from axopt.report.rules import check_interval, check_option, check_plain, check_plain_fields, short
 
 SCHEMA = 2
 READABLE_SCHEMAS = (1, 2)  # 1 lacks the fields that have defaults below
+ESTIMATES = ("rel_power", "rel_area", "delay_ns")
+"""Figures of a point that may be estimates."""
 
 
 class Quality(NamedTuple):
@@ -33,81 +36,6 @@ class Quality(NamedTuple):
     value: float
     low: float
     high: float
-
-
-@dataclass(frozen=True)
-class Layer:
-    """An emulated layer.
-
-    Attributes:
-        name: Name of the layer in the model.
-        kind: Kind of the layer: ``"conv2d"``, ``"linear"`` and so on.
-        macs: Number of its multiplications for one sample.
-
-    Raises:
-        ReportError: If a value breaks its rule.
-
-    Example:
-        >>> Layer("conv1", "conv2d", macs=9216).name
-        'conv1'
-    """
-
-    name: str
-    kind: str
-    macs: int
-
-    def __post_init__(self) -> None:
-        check_plain_fields(self)
-
-
-@dataclass(frozen=True)
-class LayerOption:
-    """What one layer uses.
-
-    Attributes:
-        multiplier: Key of its multiplier: ``"v1/mul8s_1L2H"``.
-        swap: Whether the weight is the multiplier's first operand.
-
-    Raises:
-        ReportError: If a value breaks its rule.
-
-    Example:
-        >>> LayerOption("v1/mul8s_1L2H", swap=False).multiplier
-        'v1/mul8s_1L2H'
-    """
-
-    multiplier: str
-    swap: bool
-
-    def __post_init__(self) -> None:
-        check_plain_fields(self)
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """One evaluation of the search.
-
-    Attributes:
-        number: Number of the trial, from 0.
-        state: ``"complete"``, ``"failed"`` or ``"pruned"``.
-        quality: Quality on the validation split; None if there is none.
-        rel_power: Power relative to the record's reference multiplier; None if unknown.
-
-    Raises:
-        ReportError: If a value breaks its rule.
-
-    Example:
-        >>> TrialRow(0, "complete", quality=98.9, rel_power=0.25).state
-        'complete'
-    """
-
-    number: int
-    state: str
-    quality: float | None
-    rel_power: float | None
-
-    def __post_init__(self) -> None:
-        check_plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -132,6 +60,8 @@ class Point:
         drop_high: Upper end of the drop's 95 % paired interval.
         dominated: Whether another point of the front is at least as good in every objective on
             ``split`` and better in one. False for points outside the front.
+        intervals: Lowest and highest value of ``rel_power``, ``rel_area`` and ``delay_ns``, by
+            these names, where the figure is an estimate; empty where all figures are published.
 
     Raises:
         ReportError: If a value breaks its rule, or a quality or drop is outside its interval.
@@ -158,9 +88,11 @@ class Point:
     drop_low: float | None = None
     drop_high: float | None = None
     dominated: bool = False
+    intervals: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_plain_fields(self)
+        self._check_intervals()
         check_interval("quality", Quality(self.quality, self.quality_low, self.quality_high))
         check_interval("validation", self.validation)
         self._check_drop()
@@ -169,6 +101,21 @@ class Point:
             raise ReportError(
                 f"`assignment` must be a path inside the run folder, got {short(self.assignment)}."
             )
+
+    def _check_intervals(self) -> None:
+        checked = {}
+        for name, interval in self.intervals.items():
+            if name not in ESTIMATES:
+                raise ReportError(
+                    f"`intervals` must be of {', '.join(ESTIMATES)}, got {short(name)}."
+                )
+            if not isinstance(interval, list | tuple) or len(interval) != 2:
+                raise ReportError(
+                    f"`intervals` must map names to [low, high], got {short(interval)}."
+                )
+            checked[name] = tuple(interval)
+            check_interval(f"intervals.{name}", (getattr(self, name), *interval))
+        object.__setattr__(self, "intervals", checked)
 
     def _check_drop(self) -> None:
         drop, low, high = self.drop, self.drop_low, self.drop_high
@@ -180,29 +127,6 @@ class Point:
                 f"got {(drop, low, high)}."
             )
         check_interval("drop", Quality(drop, low, high))
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """A product of the model that is not emulated.
-
-    Attributes:
-        name: Name of the product.
-        multiplications: Number of its multiplications for one sample.
-
-    Raises:
-        ReportError: If a value breaks its rule.
-
-    Example:
-        >>> LeftOut("head.matmul", 120_000).multiplications
-        120000
-    """
-
-    name: str
-    multiplications: int
-
-    def __post_init__(self) -> None:
-        check_plain_fields(self)
 
 
 @dataclass(frozen=True)
@@ -245,6 +169,8 @@ class RunRecord:
         options: Options of the algorithm; values are texts, numbers, true, false or null.
         notes: Sentences about the run that its reader must know.
         partial: Whether the run was interrupted before it was complete.
+        multipliers: The multipliers that the search could choose from; empty in records of
+            earlier versions.
 
     Example:
         >>> from axopt.report import example_record
@@ -287,6 +213,7 @@ class RunRecord:
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     partial: bool = False
+    multipliers: tuple[UsedMultiplier, ...] = ()
 
     def __post_init__(self) -> None:
         check_plain_fields(self)

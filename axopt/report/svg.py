@@ -120,7 +120,11 @@ def _bar(point: Point, plane: _Plane) -> str:
         return ""
     x = plane.x(point.rel_power)
     low, high = plane.y(point.quality_low), plane.y(point.quality_high)
-    return f'<path class="bar" d="M{x:.1f} {low:.1f}V{high:.1f}"/>'
+    path = f"M{x:.1f} {low:.1f}V{high:.1f}"
+    if "rel_power" in point.intervals:
+        left, right = (plane.x(end) for end in point.intervals["rel_power"])
+        path += f"M{left:.1f} {plane.y(point.quality):.1f}H{right:.1f}"
+    return f'<path class="bar" d="{path}"/>'
 
 
 def _arrowhead(x: float, y: float) -> str:
@@ -135,7 +139,7 @@ def _uniform(record: RunRecord, point: Point, plane: _Plane) -> str:
         mark = f'<rect class="mark" x="{x - 5:.1f}" y="{y - 5:.1f}" width="10" height="10"/>'
     title = (
         f"{point.label} everywhere: {texts.quality_interval(record, point)}, "
-        f"relative power {texts.fixed(point.rel_power, 3)}"
+        f"relative power {texts.cost_text(point, 'rel_power', 3)}"
     )
     return f'<g class="uniform"><title>{escape(title)}</title>{_bar(point, plane)}{mark}</g>'
 
@@ -160,7 +164,8 @@ def _point(record: RunRecord, index: int, point: Point, plane: _Plane) -> str:
     else:
         mark = f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
     quality = texts.quality_text(record, point.quality)
-    name = f"{point.label}: {quality}, relative power {texts.fixed(point.rel_power, 3)}"
+    power = texts.cost_text(point, "rel_power", 3)
+    name = f"{point.label}: {quality}, relative power {power}"
     kind = "point"
     if point.dominated:
         name, kind = f"{name}, dominated on {point.split}", "point dominated"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.errors import AssignmentError
 from axopt.files import as_path, write_text_atomically
-from axopt.report.record import Point, RunRecord
+from axopt.report.record import ESTIMATES, Point, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,11 @@ COLUMNS = {
 }
 """Columns of the front's table with their types."""
 
+ENDS = ("low", "high")
+
+ESTIMATE_COLUMNS = {f"{name}_{end}": (name, i) for name in ESTIMATES for i, end in enumerate(ENDS)}
+"""Columns behind the others if a cost is an estimate: its lowest and highest value."""
+
 EXPORT_COLUMNS = ("layer", "multiplier", "digest", "swap")
 
 # Spreadsheet programs run a cell that begins with one of these as a formula.
@@ -49,7 +54,9 @@ def front_table(record: RunRecord) -> "pd.DataFrame":
         (relative to the reference multiplier), ``delay_ns``, ``assignment`` (file name),
         ``split``, ``drop``, ``drop_low`` and ``drop_high`` (difference to the baseline with its
         95 % paired interval; NaN if not measured), ``dominated`` (bool), ``coverage`` (emulated
-        share of the multiplications, the same in every row; NaN if unknown).
+        share of the multiplications, the same in every row; NaN if unknown). If a cost of a point
+        is an estimate, ``rel_power_low``, ``rel_power_high``, ``rel_area_low``,
+        ``rel_area_high``, ``delay_ns_low`` and ``delay_ns_high`` follow; NaN for published costs.
 
     Example:
         >>> from axopt.report import example_record
@@ -65,14 +72,22 @@ def front_table(record: RunRecord) -> "pd.DataFrame":
     return pd.DataFrame(
         {
             name: pd.Series([_cell(record, point, name) for point in record.front], dtype=kind)
-            for name, kind in COLUMNS.items()
+            for name, kind in _columns(record).items()
         }
     )
+
+
+def _columns(record: RunRecord) -> dict[str, str]:
+    estimated = any(point.intervals for point in record.front)
+    return COLUMNS | (dict.fromkeys(ESTIMATE_COLUMNS, "float64") if estimated else {})
 
 
 def _cell(record: RunRecord, point: Point, name: str) -> str | float | bool | None:
     if name == "point":
         return point.label
+    if name in ESTIMATE_COLUMNS:
+        figure, end = ESTIMATE_COLUMNS[name]
+        return float(point.intervals[figure][end]) if figure in point.intervals else None
     value: str | float | bool | None
     value = record.coverage if name == "coverage" else getattr(point, name)
     return float(value) if COLUMNS[name] == "float64" and value is not None else value
@@ -84,8 +99,9 @@ def front_csv(record: RunRecord) -> str:
     Numbers read back as the same float64; those that were not measured are empty. ``dominated``
     reads ``true`` or ``false``. See `csv_text` for texts that look like formulas.
     """
-    rows = [[_cell(record, point, name) for name in COLUMNS] for point in record.front]
-    return csv_text(list(COLUMNS), rows)
+    columns = list(_columns(record))
+    rows = [[_cell(record, point, name) for name in columns] for point in record.front]
+    return csv_text(columns, rows)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -124,6 +140,8 @@ def _csv_cell(value: object) -> str:
 def assignment_csv(assignment: Mapping[str, Any]) -> str:
     """Return the layers of an assignment as CSV: ``layer, multiplier, digest, swap``.
 
+    If a multiplier is narrow, ``bits_a`` and ``bits_w`` follow, the widths of its operands.
+
     Args:
         assignment: The parsed JSON of an assignment file. Rows keep the order of its layers.
 
@@ -139,9 +157,12 @@ def assignment_csv(assignment: Mapping[str, Any]) -> str:
     layers = assignment.get("layers")
     if not isinstance(layers, Mapping):
         raise AssignmentError(f"`layers` of an assignment must be an object, got {layers!r}.")
-    return csv_text(
-        EXPORT_COLUMNS, [(name, *_export_cells(name, layer)) for name, layer in layers.items()]
-    )
+    rows = [(name, *_export_cells(name, layer)) for name, layer in layers.items()]
+    widths = [_bits_of(name, layer) for name, layer in layers.items()]
+    if all(bits == (8, 8) for bits in widths):
+        return csv_text(EXPORT_COLUMNS, rows)
+    wider = [(*row, *bits) for row, bits in zip(rows, widths, strict=True)]
+    return csv_text((*EXPORT_COLUMNS, "bits_a", "bits_w"), wider)
 
 
 def export_csv(assignment: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -164,6 +185,17 @@ def export_csv(assignment: Mapping[str, Any], path: str | os.PathLike[str]) -> N
         conv1,v1/mul8s_1L2H,0f3a,false
     """
     write_text_atomically(as_path(path, "path"), assignment_csv(assignment))
+
+
+def _bits_of(name: str, layer: object) -> tuple[int, int]:
+    match layer:
+        case {"bits": [int(bits_a), int(bits_w)]}:
+            return bits_a, bits_w
+        case {"bits": bits}:
+            raise AssignmentError(
+                f"layer {name!r}: `bits` of an assignment must be two integers, got {bits!r}."
+            )
+    return 8, 8
 
 
 def _export_cells(name: str, layer: object) -> tuple[str, str, bool]:

@@ -74,6 +74,37 @@ def interval_text(record: RunRecord, value: float, low: float, high: float) -> s
     return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
+def cost_text(point: Point, name: str, digits: int) -> str:
+    """Return a cost of a point; an estimate is marked and has its interval.
+
+    Args:
+        point: The point.
+        name: ``"rel_power"``, ``"rel_area"`` or ``"delay_ns"``.
+        digits: Number of decimals.
+    """
+    text = fixed(getattr(point, name), digits)
+    if name not in point.intervals:
+        return text
+    low, high = (fixed(end, digits) for end in point.intervals[name])
+    return f"{text} est. [{low}, {high}]"
+
+
+def has_estimates(record: RunRecord) -> bool:
+    """Whether a cost of any point is an estimate."""
+    points = (record.exact, record.reference_point, *record.uniform, *record.front)
+    return any(point.intervals for point in points)
+
+
+def multiplier_text(record: RunRecord, key: str) -> str:
+    """Return the key of a multiplier, with its widths if it is narrow, marked if estimated."""
+    for used in record.multipliers:
+        if used.key == key:
+            narrow = (used.bits_a, used.bits_w) != (8, 8)
+            widths = f" ({used.bits_a} x {used.bits_w} bits)" if narrow else ""
+            return key + widths + (" est." if used.power_low is not None else "")
+    return key
+
+
 def quality_interval(record: RunRecord, point: Point) -> str:
     """Return the quality of a point with its interval, without the unit."""
     return interval_text(record, point.quality, point.quality_low, point.quality_high)
@@ -118,7 +149,8 @@ def quality_axis(record: RunRecord) -> str:
 
 def power_axis(record: RunRecord) -> str:
     """Return the title of the axis of relative powers."""
-    return f"Power of the multipliers relative to {one_line(record.reference, 40)}"
+    estimated = ", estimates with horizontal bars" if has_estimates(record) else ""
+    return f"Power of the multipliers relative to {one_line(record.reference, 40)}{estimated}"
 
 
 def algorithm_text(record: RunRecord) -> str:
@@ -167,6 +199,11 @@ def notices(record: RunRecord) -> list[str]:
         if record.left_out:
             text += f" Largest products in float: {left_out_text(record)}."
         found.append(text)
+    if has_estimates(record):
+        found.append(
+            'Costs marked "est." are estimates with their intervals: some multipliers have no '
+            "published figures."
+        )
     return found + list(record.notes)
 
 

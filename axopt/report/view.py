@@ -67,6 +67,7 @@ def limits(record: RunRecord) -> Limits:
     min_span = MIN_SPAN_PP if percent else MIN_SPAN_RATIO * scale
     y_low, y_high = _padded(low, high, min_span)
     powers = [point.rel_power for point in points]
+    powers += [end for point in points for end in point.intervals.get("rel_power", ())]
     x_low, x_high = _padded(min(powers), max(powers), MIN_SPAN_POWER)
     sign = 1 if record.higher_is_better else -1
     return Limits(x_low, x_high, sign * y_low, sign * y_high)

@@ -237,6 +237,7 @@ def point_of(measured: Measured, label: str, split: str) -> report.Point:
         rel_area=measured.cost.rel_area,
         delay_ns=measured.cost.delay_ns,
         layers=layers_of(measured.candidate),
+        intervals={n: i for n, i in measured.cost.intervals.items() if n in report.ESTIMATES},
     )
 
 

@@ -134,9 +134,30 @@ def record_of(
         trials=tuple(map(_trial_row, outcome.trials)),
         coverage=emulated.coverage,
         left_out=tuple(report.LeftOut(name, n) for name, n in emulated.left_out.items()),
+        multipliers=_multipliers(problem),
         notes=(*notes_on(problem, outcome, config), *points.notes),
         partial=partial,
     )
+
+
+def _multipliers(problem: AssignmentProblem) -> tuple[report.UsedMultiplier, ...]:
+    """Return the reference and the multipliers to choose from, each once."""
+    found = {m.key: m for m in (problem.reference, *(o.multiplier for o in problem.options))}
+    rows = []
+    for multiplier in found.values():
+        low, high = multiplier.intervals.get("power_mw", (None, None))
+        rows.append(
+            report.UsedMultiplier(
+                multiplier.key,
+                multiplier.signed,
+                multiplier.bits_a,
+                multiplier.bits_w,
+                multiplier.power_mw,
+                low,
+                high,
+            )
+        )
+    return tuple(rows)
 
 
 def notes_on(
