@@ -42,9 +42,17 @@ def kept_products(kept, signed):
     )
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_exact_multipliers_of_2_to_7_bits(signed):
+    for bits_a, bits_w in np.ndindex(6, 6):
+        netlist = generate("exact", bits_a=bits_a + 2, bits_w=bits_w + 2, signed=signed)
+        a, w = operands(bits_a + 2, bits_w + 2, signed)
+        np.testing.assert_array_equal(netlist.table(), a * w)
+
+
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("signs", [{}, {"signed": True}, {"signed": True, "sign_magnitude": True}])
-def test_exact_multipliers_of_all_widths(reduction, signs):
+def test_exact_multipliers_by_every_reduction(reduction, signs):
     for bits_a, bits_w in [(2, 2), (2, 8), (3, 5), (7, 4), (8, 8)]:
         netlist = generate("exact", bits_a=bits_a, bits_w=bits_w, reduction=reduction, **signs)
         a, w = operands(bits_a, bits_w, bool(signs))

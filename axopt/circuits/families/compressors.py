@@ -14,10 +14,10 @@ Their values, for the number of ones ``n`` of the four bits:
    approximate compressors for multiplication", IEEE Transactions on Computers 64(4), 2015.
    doi:10.1109/TC.2014.2308214
 .. [Yang2015] Z. Yang, J. Han and F. Lombardi, "Approximate compressors for error-resilient
-   multiplier design", DFTS 2015. doi:10.1109/DFT.2015.7315159
+   multiplier design", DFTS 2015.
 .. [Akbari2017] O. Akbari, M. Kamal, A. Afzali-Kusha and M. Pedram, "Dual-quality 4:2 compressors
    for utilizing in dynamic accuracy configurable multipliers", IEEE Transactions on VLSI Systems
-   25(4), 2017. doi:10.1109/TVLSI.2016.2643003
+   25(4), 2017.
 .. [Venkatachalam2017] S. Venkatachalam and S.-B. Ko, "Design of power and area efficient
    approximate multipliers", IEEE Transactions on VLSI Systems 25(5), 2017.
    doi:10.1109/TVLSI.2016.2643639
