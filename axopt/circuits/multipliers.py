@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from axopt.circuits.cost import estimate
+from axopt.circuits.lookup import register_netlists
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import SUFFIX, save_netlists
 from axopt.errors import CircuitError
@@ -25,7 +26,7 @@ def multiplier_of(
     figures: Mapping[str, float] | None = None,
     source: str = "",
 ) -> Multiplier:
-    """Make the multiplier that a gate list computes.
+    """Make the multiplier that a gate list computes; `netlist_of` then knows its gates.
 
     Args:
         netlist: Its gates.
@@ -59,7 +60,7 @@ def multiplier_of(
             if figure not in known:
                 known[figure] = getattr(estimated, figure)
                 intervals[figure] = estimated.intervals[figure]
-    return Multiplier.from_table(
+    multiplier = Multiplier.from_table(
         name,
         netlist.table(),
         signed=netlist.signed,
@@ -68,6 +69,8 @@ def multiplier_of(
         intervals=intervals,
         **known,
     )
+    register_netlists({multiplier.key: netlist})
+    return multiplier
 
 
 def add_circuit_to_library(

@@ -8,6 +8,7 @@ from axopt.circuits import (
     generate,
     load_netlists,
     multiplier_of,
+    netlist_of,
 )
 from axopt.circuits.cost import estimate
 from axopt.errors import CircuitError, MultiplierError
@@ -25,6 +26,7 @@ def test_the_multiplier_has_the_gates_table_and_estimated_figures(bits, signed):
     assert (made.key, made.source, made.signed) == ("r1/mine", "here", signed)
     assert (made.bits_a, made.bits_w) == bits
     assert made.is_exact
+    assert netlist_of(made) is netlist
     found = estimate(netlist)
     for figure in FIGURES:
         assert getattr(made, figure) == getattr(found, figure)
