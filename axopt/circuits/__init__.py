@@ -9,12 +9,30 @@ from axopt.circuits.families import (
     register_family,
     sign_magnitude,
 )
+from axopt.circuits.formats.checking import check_export
+from axopt.circuits.formats.writers import (
+    NETLIST_WRITERS,
+    NetlistWriter,
+    netlist_text,
+    netlist_writer_for,
+    register_netlist_writer,
+    write_netlist,
+)
 from axopt.circuits.lookup import netlist_of, register_netlists
 from axopt.circuits.multipliers import add_circuit_to_library, multiplier_of
 from axopt.circuits.netlist import ARITY, Gate, Netlist
+from axopt.circuits.sources import gates_of
 from axopt.circuits.storage import load_netlists, read_netlists, save_netlists
 
 __all__ = [
+    "gates_of",
+    "write_netlist",
+    "register_netlist_writer",
+    "netlist_writer_for",
+    "netlist_text",
+    "NetlistWriter",
+    "NETLIST_WRITERS",
+    "check_export",
     "ARITY",
     "FAMILIES",
     "ONE",

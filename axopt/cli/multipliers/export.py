@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from axopt.cli.arguments import Parser, add_library, path, word
 from axopt.cli.console import print_result
 from axopt.cli.multipliers.options import library_of
-from axopt.errors import RunExistsError
+from axopt.errors import CircuitError, MissingPackageError, RunExistsError
+
+if TYPE_CHECKING:
+    from axopt.circuits import Netlist
+    from axopt.multipliers import Multiplier
 
 
 def add_arguments(parser: Parser) -> None:
@@ -19,23 +25,83 @@ def add_arguments(parser: Parser) -> None:
         "--format", type=word, help="format of the file (default: that of its suffix)"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument(
+        "--check",
+        action=argparse.BooleanOptionalAction,
+        help="compare all products of the file with the table (default: where what it takes is"
+        " installed; --check fails where it is not)",
+    )
     add_library(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the table of a multiplier to a file."""
+    """Write the table or the gates of a multiplier to a file, and compare the file."""
+    from axopt.circuits import check_export, write_netlist
     from axopt.multipliers import export_multiplier
 
     multiplier = library_of(options)[options.name]
     if options.file.exists() and not options.force:
         raise RunExistsError(f"{options.file}: exists already; --force replaces it.")
-    export_multiplier(multiplier, options.file, format=options.format)
-    result = {"multiplier": multiplier.key, "file": str(options.file)}
-    print_result(options, result, f"{multiplier.key} is in {options.file}")
+    if _is_circuit(options.file, options.format):
+        gates = _gates(multiplier, options.library)
+        write_netlist(
+            gates,
+            options.file,
+            name=multiplier.name,
+            format=options.format,
+            multiplier=multiplier,
+        )
+    else:
+        export_multiplier(multiplier, options.file, format=options.format)
+    checked_by, said = None, ""
+    if options.check is not False:
+        try:
+            checked_by = check_export(
+                options.file, multiplier, format=options.format, quick=not options.check
+            )
+            said = f"; all {multiplier.table.size:,} products checked ({checked_by})"
+        except MissingPackageError as error:
+            if options.check:
+                raise
+            said = f"; not checked: {error}"
+    result = {
+        "multiplier": multiplier.key,
+        "file": str(options.file),
+        "checked_by": checked_by,
+    }
+    print_result(options, result, f"{multiplier.key} is in {options.file}{said}")
     return 0
 
 
+def _is_circuit(file: Path, format: str | None) -> bool:
+    """Return whether a format writes gates; no format writes both gates and tables."""
+    from axopt.circuits import NETLIST_WRITERS
+
+    if format is not None:
+        return format in NETLIST_WRITERS
+    suffix = file.suffix.lower()
+    return any(suffix in NETLIST_WRITERS[name].suffixes for name in NETLIST_WRITERS.names())
+
+
+def _gates(multiplier: Multiplier, library: Path | None) -> Netlist:
+    from axopt.circuits import gates_of
+
+    netlist = gates_of(multiplier, library)
+    if netlist is None:
+        raise CircuitError(
+            f"{multiplier.key} has a table but no gate list, from which this format is written;"
+            " multipliers that were imported from Verilog, BLIF or C, or generated, have one."
+        )
+    return netlist
+
+
 def _writers_epilog() -> str:
+    from axopt.circuits import NETLIST_WRITERS
     from axopt.multipliers import TABLE_WRITERS, describe_formats
 
-    return f"Formats: {describe_formats(TABLE_WRITERS)}."
+    writers = [NETLIST_WRITERS[name] for name in NETLIST_WRITERS.names()]
+    circuits = "; ".join(f"{w.name}: {w.title} ({', '.join(w.suffixes)})" for w in writers)
+    return (
+        f"Formats of tables: {describe_formats(TABLE_WRITERS)}. Formats of circuits, for"
+        f" multipliers with a gate list: {circuits}."
+    )
