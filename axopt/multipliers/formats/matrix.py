@@ -17,7 +17,12 @@ import numpy.typing as npt
 
 from axopt.errors import LutFormatError
 from axopt.multipliers.formats.interpretation import TABLE_SHAPES, interpret, is_table_shape
-from axopt.multipliers.formats.registry import Imported, read_table_file, register_importer
+from axopt.multipliers.formats.registry import (
+    Imported,
+    read_table_file,
+    register_importer,
+    register_table_writer,
+)
 from axopt.multipliers.formats.text import decode, stated_figures
 
 _INTEGER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
@@ -42,6 +47,18 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
         table, known = _from_matrix(cells, numbers, path)
     kind = True if known else signed  # who says otherwise gets an error
     return [interpret(table, path, order="numeric", signed=kind, figures=stated_figures(text))]
+
+
+@register_table_writer("matrix", suffixes=(".csv", ".txt"), title="text matrix")
+def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
+    """Return the file's content: the operands as header row and column, commas between cells."""
+    first, second = (np.arange(size) - (size // 2 if signed else 0) for size in table.shape)
+    lines = [",".join(["", *map(str, second.tolist())])]
+    lines += [
+        ",".join(map(str, [operand, *row]))
+        for operand, row in zip(first.tolist(), table.tolist(), strict=True)
+    ]
+    return ("\n".join(lines) + "\n").encode("ascii")
 
 
 def _cells(text: str, where: object) -> tuple[list[int], Cells]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from axopt.errors import LutFormatError
 from axopt.files import open_regular
 from axopt.multipliers.formats.interpretation import interpret
 from axopt.multipliers.formats.npy import parse_npy
-from axopt.multipliers.formats.registry import MAX_FILE_BYTES, Imported, register_importer
+from axopt.multipliers.formats.npy import write as write_npy
+from axopt.multipliers.formats.registry import (
+    MAX_FILE_BYTES,
+    Imported,
+    register_importer,
+    register_table_writer,
+)
 
 MAX_ARRAYS = 2000
 
@@ -43,6 +53,17 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
                 raise
             raise LutFormatError(f"{path}: damaged archive: {error}.") from error
     return found
+
+
+@register_table_writer("npz", suffixes=(".npz",), title="NumPy archive")
+def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
+    """Return an archive of one array, ``table``; equal tables give equal bytes."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        # `ZipInfo` has a fixed date
+        info = zipfile.ZipInfo("table.npy")
+        archive.writestr(info, write_npy(table, signed), archive.compression)
+    return content.getvalue()
 
 
 def _table(

@@ -141,7 +141,7 @@ IMPORTERS = Registry[Importer](
 TABLE_WRITERS = Registry[TableWriter](
     "table writer",
     group="axopt.table_writers",
-    built_in=_OWN,
+    built_in={**_OWN, **_TABLES},
     argument="format",
     kind=TableWriter,
 )
