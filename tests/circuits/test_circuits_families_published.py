@@ -107,12 +107,15 @@ def test_compressors_are_wrong_as_often_as_published(name):
 
 @pytest.mark.parametrize("name", sorted(COMPRESSORS))
 @pytest.mark.parametrize(("bits_a", "bits_w", "columns"), [(8, 8, 8), (8, 8, 11), (5, 7, 16)])
-def test_compressors_in_low_columns(name, bits_a, bits_w, columns):
-    a, w = unsigned(bits_a, bits_w)
-    table = [
-        [(a >> i & 1) * (w >> c - i & 1) for i in range(bits_a) if 0 <= c - i < bits_w]
-        for c in range(bits_a + bits_w)
-    ]
+@pytest.mark.parametrize("signed", [False, True])
+def test_compressors_in_low_columns(name, bits_a, bits_w, columns, signed):
+    a, w = (np.arange(2**bits) - signed * 2 ** (bits - 1) for bits in (bits_a, bits_w))
+    a, w = a[:, None], w[None, :]
+    table, constant = [[] for _ in range(bits_a + bits_w)], 0
+    for i, j in np.ndindex(bits_a, bits_w):
+        negative = signed and (i == bits_a - 1) != (j == bits_w - 1)
+        table[i + j].append((a >> i & 1) * (w >> j & 1) ^ negative)
+        constant -= negative << i + j
     while any(len(column) >= 4 for column in table[:columns]):
         after = [[] for _ in table]
         for c, column in enumerate(table):
@@ -123,13 +126,23 @@ def test_compressors_in_low_columns(name, bits_a, bits_w, columns):
                 column = column[4:]
             after[c] += column
         table = after
-    expected = sum(bit << c for c, column in enumerate(table) for bit in column)
-    check("compressor", expected, bits_a, bits_w, compressor=name, columns=columns)
+    expected = constant + sum(bit << c for c, column in enumerate(table) for bit in column)
+    sizes = {"bits_a": bits_a, "bits_w": bits_w, "columns": columns}
+    netlist = generate("compressor", compressor=name, signed=signed, **sizes)
+    np.testing.assert_array_equal(netlist.table(), expected)
 
 
-def test_no_column_is_exact():
+def test_no_column_is_exact_and_signs_can_be_separate():
     a, w = unsigned(8, 8)
-    check("compressor", a * w, 8, 8, compressor="momeni", columns=0)
+    table = generate("compressor", compressor="momeni", columns=0).table()
+    np.testing.assert_array_equal(table, a * w)
+    wrapped = {"signed": True, "sign_magnitude": True}
+    signs = np.where(np.arange(-128, 128) < 0, -1, 1)
+    magnitudes = abs(np.arange(-128, 128))
+    given = {"compressor": "momeni", "columns": 9}
+    expected = generate("compressor", **given).table()[np.ix_(magnitudes, magnitudes)]
+    table = generate("compressor", **given, **wrapped).table()
+    np.testing.assert_array_equal(table, expected * np.outer(signs, signs))
 
 
 def test_published_properties():

@@ -27,7 +27,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from axopt.circuits.builder import NetlistBuilder
+from axopt.circuits.families.kept import insert_constant, partial_products
 from axopt.circuits.families.parameters import Integer, OneOf, bits
 from axopt.circuits.families.reduction import rows_of_columns, sum_of_rows
 from axopt.circuits.families.registry import register_family
@@ -78,28 +81,33 @@ COMPRESSORS: dict[str, Compressor] = {
         OneOf("compressor", "which compressor", choices=tuple(COMPRESSORS)),
         Integer("columns", "number of low columns with approximate compressors", 8),
     ],
+    signed="own",
 )
-def compressor(bits_a: int, bits_w: int, compressor: str, columns: int) -> Netlist:
+def compressor(bits_a: int, bits_w: int, compressor: str, columns: int, signed: bool) -> Netlist:
     """Reduce the low columns of partial products with approximate 4:2 compressors.
 
     The reduction goes stage by stage. In a stage, a low column of at least four bits gives its
     first four to a compressor, the next four to another, and so on; left over bits stay. A column
     holds the carries of the column to its right, then its own sums, then left over bits, at first
     ``a_i w_j`` by ascending ``i``. When no low column has four bits, the rest is added exactly.
+    Signed operands: partial products of negative weight enter complemented, and the constant of
+    Baugh and Wooley is added with the rest.
 
     A. Momeni, J. Han, P. Montuschi and F. Lombardi, "Design and analysis of approximate
     compressors for multiplication", IEEE Transactions on Computers 64(4), 2015,
     doi:10.1109/TC.2014.2308214; the articles of the other compressors are in the module.
     """
-    build = NetlistBuilder(bits_a, bits_w, signed=False)
+    build = NetlistBuilder(bits_a, bits_w, signed=signed)
     width = bits_a + bits_w
     table: list[list[int]] = [[] for _ in range(width)]
-    for i, bit in enumerate(build.a):
-        for j, other in enumerate(build.w):
-            table[i + j].append(build.and_(bit, other))
+    products, constant = partial_products(build, np.ones((bits_a, bits_w), np.bool_), signed)
+    for (i, j), product in products.items():
+        table[i + j].append(product)
     while any(len(column) >= 4 for column in table[:columns]):
         table = _stage(build, table, columns, COMPRESSORS[compressor])
-    return build.netlist(sum_of_rows(build, rows_of_columns(table), width, "dadda"))
+    rows = rows_of_columns(table)
+    insert_constant(rows, constant % 2**width, width)
+    return build.netlist(sum_of_rows(build, rows, width, "dadda"))
 
 
 def _stage(

@@ -43,22 +43,43 @@ def sum_of_kept(kept: Kept, *, signed: bool, constant: int | str, reduction: str
     added = _mean_of_dropped(kept, signed) if constant == "mean" else int(constant)
     width = _width(kept, signed, added)
     build = NetlistBuilder(*kept.shape, signed=signed)
+    products, complement = partial_products(build, kept, signed)
     rows: Rows = []
-    negative = _weights(kept, signed) < 0
-    for i, bit in enumerate(build.a):
+    for i in range(len(kept)):
         row = [ZERO] * width
         for j in np.flatnonzero(kept[i]):
-            product = build.and_(bit, build.w[j])
-            row[i + j] = build.not_(product) if negative[i, j] else product
-            added -= int(negative[i, j]) << int(i + j)
+            row[i + j] = products[i, int(j)]
         if any(row):
             rows.append(row)
-    _insert_constant(rows, added % 2**width, width)
+    insert_constant(rows, (added + complement) % 2**width, width)
     return build.netlist(sum_of_rows(build, rows, width, reduction))
 
 
-def _insert_constant(rows: Rows, constant: int, width: int) -> None:
-    """Set the ones of a constant in rows that have no bit of that weight."""
+def partial_products(
+    build: NetlistBuilder, kept: Kept, signed: bool
+) -> tuple[dict[tuple[int, int], int], int]:
+    """Add the gates of kept partial products; those of negative weight are complemented.
+
+    Args:
+        build: Where the gates are added.
+        kept: ``(bits_a, bits_w)`` bool.
+        signed: Whether the operands are in two's complement.
+
+    Returns:
+        The signal of each kept ``(i, j)``, of weight ``2**(i + j)``, and what has to be added to
+        their sum.
+    """
+    products, constant = {}, 0
+    negative = _weights(kept, signed) < 0
+    for i, j in np.argwhere(kept).tolist():
+        product = build.and_(build.a[i], build.w[j])
+        products[i, j] = build.not_(product) if negative[i, j] else product
+        constant -= int(negative[i, j]) << (i + j)
+    return products, constant
+
+
+def insert_constant(rows: Rows, constant: int, width: int) -> None:
+    """Set the ones of a constant in rows that have no bit of that weight; add rows if needed."""
     for column in range(width):
         if constant >> column & 1:
             free = [row for row in rows if row[column] == ZERO]
