@@ -18,7 +18,7 @@ from axopt.circuits.formats.writers import (
     register_netlist_writer,
     write_netlist,
 )
-from axopt.circuits.lookup import netlist_of, register_netlists
+from axopt.circuits.lookup import activity_digest, netlist_of, register_netlists
 from axopt.circuits.multipliers import add_circuit_to_library, multiplier_of
 from axopt.circuits.netlist import ARITY, Gate, Netlist
 from axopt.circuits.sources import gates_of
@@ -42,6 +42,7 @@ __all__ = [
     "HardwareEstimate",
     "Netlist",
     "NetlistBuilder",
+    "activity_digest",
     "activity_power_mw",
     "add_circuit_to_library",
     "estimate",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from functools import cache
 
 import numpy as np
 
+from axopt.circuits.cost import cost_model
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import load_netlists
 from axopt.errors import CircuitError
@@ -61,6 +63,27 @@ def netlist_of(multiplier: Multiplier) -> Netlist:
         True
     """
     return _checked(multiplier)
+
+
+def activity_digest(multipliers: Iterable[Multiplier]) -> str:
+    """Return the sha256 of what the power of multipliers under data depends on.
+
+    It covers the gate lists and the coefficients of the cost model.
+
+    Raises:
+        CircuitError: If a multiplier has no gate list.
+
+    Example:
+        >>> from axopt.multipliers import load_library
+        >>> len(activity_digest([load_library()["mul8s_1L1G"]]))
+        64
+    """
+    digest = hashlib.sha256(repr(sorted(cost_model().coefficients["power_mw"].items())).encode())
+    for multiplier in multipliers:
+        netlist = netlist_of(multiplier)
+        gates = [(gate.op, *gate.inputs) for gate in netlist.gates]
+        digest.update(repr((multiplier.key, gates, netlist.outputs)).encode())
+    return digest.hexdigest()
 
 
 @cache

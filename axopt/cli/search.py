@@ -21,7 +21,7 @@ from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
 from axopt.study.config import CORRECTIONS
 from axopt.study.folder import RunFolder
-from axopt.study.objectives import ERROR, OBJECTIVES
+from axopt.study.objectives import ERROR, OBJECTIVES, POWER_UNDER_DATA
 
 if TYPE_CHECKING:
     from axopt.corrections import Corrections
@@ -162,6 +162,10 @@ def run(options: argparse.Namespace) -> int:
 
     loading.start(options.threads)
     library = load_library(options.library, narrow=True)
+    if POWER_UNDER_DATA in options.objectives and options.library is not None:
+        from axopt.circuits import load_netlists, register_netlists
+
+        register_netlists(load_netlists(options.library))
     chosen = loading.choose_multipliers(library, options.multipliers)
     source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
@@ -247,11 +251,13 @@ def _as_text(result: SearchResult) -> str:
     record, outcome = result.record, result.outcome
     unit = record.unit
     header = ("point", f"quality {unit}".rstrip(), "95 % interval", "drop", "95 % paired", "power")
+    under_data = any(point.rel_power_activity is not None for point in record.front)
+    columns = (*header, "area", "delay ns", *["power under data"] * under_data)
     rows = [_row_of(point) for point in record.front]
     dominated = any(point.dominated for point in record.front)
     baseline = record.baseline or record.exact
     lines = [
-        as_table((*header, "area", "delay ns"), rows),
+        as_table(columns, rows),
         *(["* another point is at least as good in everything on the test split"] * dominated),
         f"drop: against {record.reference} everywhere with the same treatment, "
         f"{baseline.quality:.2f} {unit}".rstrip()
@@ -270,6 +276,7 @@ _COSTS = {"rel_power": "{:.4f}".format, "rel_area": "{:.4f}".format, "delay_ns":
 def _row_of(point: Point) -> list[str]:
     drop, low, high = point.drop, point.drop_low, point.drop_high
     known = drop is not None and low is not None and high is not None
+    under_data = point.rel_power_activity
     return [
         point.label + "*" * point.dominated,
         f"{point.quality:.2f}",
@@ -280,4 +287,5 @@ def _row_of(point: Point) -> list[str]:
             form(getattr(point, name)) + " est." * (name in point.intervals)
             for name, form in _COSTS.items()
         ),
+        *([] if under_data is None else [f"{under_data:.4f}"]),
     ]

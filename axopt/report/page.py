@@ -181,6 +181,7 @@ def _point_columns(record: RunRecord) -> list[str]:
         "Power saved (%)",
         "Relative area",
         "Delay (ns)",
+        *(["Relative power under data"] if texts.has_power_under_data(record) else []),
     ]
 
 
@@ -192,7 +193,13 @@ def _point_cells(record: RunRecord, point: Point) -> list[str]:
         _percent_saved(point) + (" est." if "rel_power" in point.intervals else ""),
         texts.cost_text(point, "rel_area", 4),
         texts.cost_text(point, "delay_ns", 2),
+        *([_power_under_data(point)] if texts.has_power_under_data(record) else []),
     ]
+
+
+def _power_under_data(point: Point) -> str:
+    power = point.rel_power_activity
+    return "" if power is None else texts.fixed(power, 4)
 
 
 def _front_table(record: RunRecord) -> str:

@@ -62,6 +62,8 @@ class Point:
             ``split`` and better in one. False for points outside the front.
         intervals: Lowest and highest value of ``rel_power``, ``rel_area`` and ``delay_ns``, by
             these names, where the figure is an estimate; empty where all figures are published.
+        rel_power_activity: Power under the layers' own data relative to that of the record's
+            reference multiplier; None if the search did not minimise it.
 
     Raises:
         ReportError: If a value breaks its rule, or a quality or drop is outside its interval.
@@ -89,6 +91,7 @@ class Point:
     drop_high: float | None = None
     dominated: bool = False
     intervals: dict[str, Any] = field(default_factory=dict)
+    rel_power_activity: float | None = None
 
     def __post_init__(self) -> None:
         check_plain_fields(self)

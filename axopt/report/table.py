@@ -36,6 +36,9 @@ ENDS = ("low", "high")
 ESTIMATE_COLUMNS = {f"{name}_{end}": (name, i) for name in ESTIMATES for i, end in enumerate(ENDS)}
 """Columns behind the others if a cost is an estimate: its lowest and highest value."""
 
+POWER_UNDER_DATA = "rel_power_activity"
+"""Last column if a search minimised it."""
+
 EXPORT_COLUMNS = ("layer", "multiplier", "digest", "swap")
 
 # Spreadsheet programs run a cell that begins with one of these as a formula.
@@ -57,6 +60,8 @@ def front_table(record: RunRecord) -> "pd.DataFrame":
         share of the multiplications, the same in every row; NaN if unknown). If a cost of a point
         is an estimate, ``rel_power_low``, ``rel_power_high``, ``rel_area_low``,
         ``rel_area_high``, ``delay_ns_low`` and ``delay_ns_high`` follow; NaN for published costs.
+        If the search minimised it, ``rel_power_activity`` is last: relative power under the
+        layers' own data.
 
     Example:
         >>> from axopt.report import example_record
@@ -79,7 +84,12 @@ def front_table(record: RunRecord) -> "pd.DataFrame":
 
 def _columns(record: RunRecord) -> dict[str, str]:
     estimated = any(point.intervals for point in record.front)
-    return COLUMNS | (dict.fromkeys(ESTIMATE_COLUMNS, "float64") if estimated else {})
+    under_data = any(point.rel_power_activity is not None for point in record.front)
+    further = [
+        *(ESTIMATE_COLUMNS if estimated else ()),
+        *([POWER_UNDER_DATA] if under_data else ()),
+    ]
+    return COLUMNS | dict.fromkeys(further, "float64")
 
 
 def _cell(record: RunRecord, point: Point, name: str) -> str | float | bool | None:
@@ -88,6 +98,8 @@ def _cell(record: RunRecord, point: Point, name: str) -> str | float | bool | No
     if name in ESTIMATE_COLUMNS:
         figure, end = ESTIMATE_COLUMNS[name]
         return float(point.intervals[figure][end]) if figure in point.intervals else None
+    if name == POWER_UNDER_DATA:
+        return point.rel_power_activity
     value: str | float | bool | None
     value = record.coverage if name == "coverage" else getattr(point, name)
     return float(value) if COLUMNS[name] == "float64" and value is not None else value

@@ -270,6 +270,11 @@ def has_paired_drops(record: RunRecord) -> bool:
     return any(point.drop is not None for point in (*record.front, *record.uniform))
 
 
+def has_power_under_data(record: RunRecord) -> bool:
+    """Whether a point of the front has a power under the layers' own data."""
+    return any(point.rel_power_activity is not None for point in record.front)
+
+
 def uniform_title(prefix: str) -> str:
     """Return the legend of the uniform assignments, whose labels lack ``prefix``."""
     return (

@@ -15,7 +15,7 @@ from axopt.evaluation import Evaluation, paired_drop
 from axopt.exploration import Genes, SearchOutcome, State, Trial
 from axopt.model import Assignment, cost
 from axopt.study.candidate import Candidate
-from axopt.study.objectives import Measured
+from axopt.study.objectives import POWER_UNDER_DATA, Measured
 from axopt.study.problem import AssignmentProblem
 
 
@@ -217,7 +217,12 @@ class AsSeen:
         seen = Evaluation(**trial.info["quality"])
         measured = Measured(candidate, self._problem.emulated, figures, seen, self._problem.metric)
         point = point_of(measured, label, "validation")
-        return replace(point, validation=quality_of(seen))
+        values = dict(zip(self._problem.objective_names, trial.objectives, strict=True))
+        return replace(
+            point,
+            validation=quality_of(seen),
+            rel_power_activity=values.get(POWER_UNDER_DATA),
+        )
 
 
 def sorted_front(outcome: SearchOutcome) -> list[Trial]:
@@ -227,6 +232,7 @@ def sorted_front(outcome: SearchOutcome) -> list[Trial]:
 
 def point_of(measured: Measured, label: str, split: str) -> report.Point:
     """Return a measured candidate as a point of the report."""
+    under_data = measured.cost_under_data
     return report.Point(
         label=label,
         split=split,
@@ -236,6 +242,7 @@ def point_of(measured: Measured, label: str, split: str) -> report.Point:
         rel_power=measured.cost.rel_power,
         rel_area=measured.cost.rel_area,
         delay_ns=measured.cost.delay_ns,
+        rel_power_activity=None if under_data is None else under_data.rel_power,
         layers=layers_of(measured.candidate),
         intervals={n: i for n, i in measured.cost.intervals.items() if n in report.ESTIMATES},
     )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 ERROR = "error"
 """The objective that every search has: the error of its metric."""
 
+POWER_UNDER_DATA = "rel_power_activity"
+"""Relative power under the layers' own data."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -30,11 +33,13 @@ class Measured:
         cost: Hardware cost of its multipliers.
         quality: Quality on the samples that it was measured on.
         metric: The metric of ``quality``.
+        cost_under_data: Hardware cost with power under the layers' own data; None where no
+            objective of the search needs it.
 
     Example:
         >>> from axopt.study import Measured
         >>> sorted(Measured.__dataclass_fields__)
-        ['candidate', 'cost', 'emulated', 'metric', 'quality']
+        ['candidate', 'cost', 'cost_under_data', 'emulated', 'metric', 'quality']
     """
 
     candidate: Candidate
@@ -42,6 +47,7 @@ class Measured:
     cost: Cost
     quality: Evaluation
     metric: Metric
+    cost_under_data: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class Objective:
         multiplier_figure: Figure of one multiplier, where the objective is its mean over the
             layers, weighted by their multiplications, relative to the reference multiplier.
             Algorithms then know the objective before any evaluation.
+        check: Raises an `AxoptError` for a multiplier whose value cannot be computed; it is
+            called for all multipliers of a search before the first evaluation.
 
     Example:
         >>> from axopt.study import OBJECTIVES
@@ -68,6 +76,7 @@ class Objective:
     title: str
     unit: str
     multiplier_figure: Callable[[Multiplier], float] | None = None
+    check: Callable[[Multiplier], object] | None = None
 
 
 def value_of(objective: Objective, point: Measured) -> float:
@@ -136,6 +145,9 @@ OBJECTIVES = ObjectiveRegistry(
 * ``error``: the error of the metric, which every search minimises.
 * ``rel_power``, ``rel_area``: mean power and area of the multipliers, weighted by the layers'
   multiplications, relative to the reference multiplier.
+* ``rel_power_activity``: like ``rel_power``, but with power under each layer's own data, see
+  `axopt.cost`. Every multiplier needs a gate list. A layer is simulated once for each multiplier,
+  order and correction, for about 10 ms.
 * ``delay_ns``: largest delay of the multipliers in use.
 """
 
@@ -147,6 +159,7 @@ def register_objective(
     title: str,
     unit: str,
     multiplier_figure: Callable[[Multiplier], float] | None = None,
+    check: Callable[[Multiplier], object] | None = None,
 ) -> Objective:
     """Make an objective known to `search` and to the command line by its name.
 
@@ -159,13 +172,14 @@ def register_objective(
         unit: Its unit, "" for a plain number.
         multiplier_figure: Figure of one multiplier, a finite number, if the objective is its
             weighted relative mean; see `Objective`.
+        check: Raises an `AxoptError` for a multiplier whose value cannot be computed.
 
     Returns:
         The objective.
 
     Raises:
-        ArgumentError: If the name is taken, ``function`` or ``multiplier_figure`` is not callable,
-            or ``title`` or ``unit`` is no printable text.
+        ArgumentError: If the name is taken, ``function``, ``multiplier_figure`` or ``check`` is
+            not callable, or ``title`` or ``unit`` is no printable text.
 
     Example:
         >>> from axopt.study import OBJECTIVES, register_objective
@@ -180,12 +194,27 @@ def register_objective(
         raise ArgumentError(f"`function` must be callable, got {type(function).__name__}.")
     if multiplier_figure is not None and not callable(multiplier_figure):
         raise ArgumentError(f"`multiplier_figure` must be callable, got {multiplier_figure!r}.")
+    if check is not None and not callable(check):
+        raise ArgumentError(f"`check` must be callable, got {check!r}.")
     for argument, text in (("title", title), ("unit", unit)):
         if not isinstance(text, str) or not text.isprintable():
             raise ArgumentError(f"`{argument}` must be a printable text, got {text!r}.")
-    objective = Objective(name, function, title, unit, multiplier_figure)
+    objective = Objective(name, function, title, unit, multiplier_figure, check)
     OBJECTIVES.add(name, objective)
     return objective
+
+
+def _power_under_data(point: Measured) -> float:
+    found = point.cost_under_data
+    if found is None:  # measured by other code than that of a search
+        raise ArgumentError("`cost_under_data` of what was measured must be a Cost, got None.")
+    return found.rel_power
+
+
+def _with_gates(multiplier: Multiplier) -> None:
+    from axopt.circuits import netlist_of  # needs NumPy, which `axopt --help` must not import
+
+    netlist_of(multiplier)
 
 
 register_objective(
@@ -204,5 +233,12 @@ register_objective(
     title="relative area",
     unit="",
     multiplier_figure=lambda multiplier: multiplier.area_um2,
+)
+register_objective(
+    POWER_UNDER_DATA,
+    _power_under_data,
+    title="relative power under data",
+    unit="",
+    check=_with_gates,
 )
 register_objective("delay_ns", lambda point: point.cost.delay_ns, title="delay", unit="ns")

@@ -13,11 +13,18 @@ from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, Metric, as_metric, measure
 from axopt.exploration import Additive, Genes, Outcome, SearchSpace
-from axopt.model import EmulatedModel, Reestimator, allowed_corrections, cost
+from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.study.candidate import Candidate, Candidates
 from axopt.study.groups import Groups, genes_of
-from axopt.study.objectives import ERROR, OBJECTIVES, Measured, figure_of, value_of
+from axopt.study.objectives import (
+    ERROR,
+    OBJECTIVES,
+    POWER_UNDER_DATA,
+    Measured,
+    figure_of,
+    value_of,
+)
 from axopt.study.options import Option, default_reference
 
 DIFFERENCES = {
@@ -27,6 +34,7 @@ DIFFERENCES = {
     "calibration": "the model was prepared otherwise (calibration samples, calibrator or weight "
     "scales) than in the run",
     "validation": "the validation samples are not those of the run",
+    "activity": "gate lists or axopt's cost model are not those of the run",
     "reestimated on": "batch norms are re-estimated on other samples than in the run",
 }
 """Field of `AssignmentProblem.identity` -> what it means that it differs."""
@@ -86,6 +94,7 @@ class AssignmentProblem:
         self.reference = reference or default_reference(options)
         self.metric = as_metric(metric)
         self.costs = _checked(costs)
+        self._check_multipliers()
         self.allowed = allowed_corrections(correct)
         self.reestimate = reestimate
         self.batch_size = batch_size
@@ -98,6 +107,24 @@ class AssignmentProblem:
         )
         sizes = (len(self.options),) * len(self.genes)
         self._space = SearchSpace(tuple(self.genes), sizes, self._additive())
+
+    def _activity_identity(self) -> dict[str, str]:
+        """Return what power under data depends on, if an objective needs it."""
+        if POWER_UNDER_DATA not in self.costs:
+            return {}
+        from axopt.circuits import activity_digest
+
+        used = [*(option.multiplier for option in self.options), self.reference]
+        return {"activity": activity_digest(used)}
+
+    def _check_multipliers(self) -> None:
+        """Check that every objective can be computed for every multiplier."""
+        for name in self.costs:
+            check = OBJECTIVES[name].check
+            if check is not None:
+                for multiplier in {option.multiplier for option in self.options}:
+                    check(multiplier)
+                check(self.reference)
 
     @property
     def space(self) -> SearchSpace:
@@ -117,6 +144,7 @@ class AssignmentProblem:
         return {
             **({"groups": groups} if groups else {}),  # stores of searches without have none
             **({"options": self.emulated.options} if self.emulated.options else {}),
+            **self._activity_identity(),
             "model": self.emulated.digest,
             "quantisation": [self.emulated.quantisation_digest(signed) for signed in kinds],
             "validation": self.split.digest,
@@ -176,7 +204,16 @@ class AssignmentProblem:
         candidate.apply_(self.emulated)
         quality, samples = measure(self.emulated, split, self.metric, batch_size=self.batch_size)
         figures = cost(self.emulated, reference=self.reference)
-        return Measured(candidate, self.emulated, figures, quality, self.metric), samples
+        point = Measured(
+            candidate, self.emulated, figures, quality, self.metric, self._cost_under_data()
+        )
+        return point, samples
+
+    def _cost_under_data(self) -> Cost | None:
+        """Return the cost of the candidate that is applied, if an objective needs it."""
+        if POWER_UNDER_DATA not in self.costs:
+            return None
+        return cost(self.emulated, reference=self.reference, power="activity")
 
     def objectives(self, point: Measured) -> tuple[float, ...]:
         """Return the objectives of a measured candidate, the error first."""

@@ -67,7 +67,7 @@ def test_names_are_given_once_and_functions_are_called():
 
 @pytest.mark.parametrize(
     ("wrong", "value"),
-    [("title", 3), ("title", "a\nb"), ("unit", None), ("multiplier_figure", 3)],
+    [("title", 3), ("title", "a\nb"), ("unit", None), ("multiplier_figure", 3), ("check", 3)],
 )
 def test_an_objective_of_wrong_parts_is_refused(wrong, value):
     parts = {"title": "one", "unit": "", wrong: value}
