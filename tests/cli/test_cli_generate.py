@@ -10,6 +10,13 @@ from axopt.kernels import explain, plan
 from axopt.multipliers import load_library
 
 
+@pytest.fixture
+def mylib(axopt, tmp_path):
+    """A library of one multiplier: a new one would get all bundled ones."""
+    load_library().select(names=["mul8s_1KV8"]).save(tmp_path / "mylib")
+
+
+@pytest.mark.usefixtures("mylib")
 def test_a_truncated_multiplier_is_one_term(axopt):
     words = ("truncated", "--bits-a", "4", "--bits-w", "5", "--signed", "--to", "mylib")
     done = axopt("multipliers", "generate", *words)
@@ -37,6 +44,7 @@ def test_a_new_library_has_the_bundled_multipliers_and_their_gates(axopt, librar
     assert set(load_netlists("mylib")) == set(made)
 
 
+@pytest.mark.usefixtures("mylib")
 def test_a_sweep_adds_all_combinations(axopt):
     words = ("drum", "--segment", "3-5", "--bits-w", "6,8", "--to", "mylib", "--json")
     done = axopt("multipliers", "generate", *words)
@@ -46,6 +54,7 @@ def test_a_sweep_adds_all_combinations(axopt):
     assert set(expected) < set(load_library("mylib"))
 
 
+@pytest.mark.usefixtures("mylib")
 def test_figures_can_be_given(axopt):
     figures = ("--power", "0.2", "--area", "400", "--delay", "1.1")
     done = axopt("multipliers", "generate", "exact", "--signed", *figures, "--to", "mylib")
@@ -56,6 +65,7 @@ def test_figures_can_be_given(axopt):
     assert not made.is_estimated
 
 
+@pytest.mark.usefixtures("mylib")
 def test_kept_sets_and_constants(axopt):
     words = ("broken", "--kept", "none,0111,all,all", "--constant", "-3", "--signed")
     done = axopt("multipliers", "generate", *words, "--to", "mylib")
@@ -114,6 +124,7 @@ def test_bad_input_is_one_line_and_writes_nothing(axopt, tmp_path, words, messag
     assert set(tmp_path.iterdir()) == before
 
 
+@pytest.mark.usefixtures("mylib")
 def test_an_existing_name_is_refused_before_anything_is_written(axopt, tmp_path):
     words = ("recursive", "--bits-a", "4", "--bits-w", "4", "--to", "mylib")
     assert axopt("multipliers", "generate", *words).code == 0

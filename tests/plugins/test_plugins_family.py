@@ -59,6 +59,7 @@ def test_it_generates_and_gets_signed_multipliers_for_free(plugin):
 
 def test_it_has_flags_on_the_command_line(plugin, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    load_library().select(names=["mul8s_1KV8"]).save("mylib")
     words = ["multipliers", "generate", "shift", "--by", "1-2", "--to", "mylib"]
     assert main([*words, "--power", "0.01", "--area", "1", "--delay", "0"]) == 0
     made = load_library("mylib")

@@ -172,7 +172,7 @@ class KeptSet(Parameter):
 
     A value is a bool array ``[i, j]``, or one word for each bit of ``a`` from the lowest, in a
     sequence or in a text with commas: ``all``, ``none``, or one digit for each bit of ``w`` from
-    the lowest, 1 where the product is kept.
+    the lowest, 1 where the product is kept. With ``all`` and ``none`` alone, ``w`` has 8 bits.
 
     Example:
         >>> KeptSet("kept", "kept partial products").checked("none,01").tolist()
