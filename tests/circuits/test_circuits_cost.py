@@ -191,12 +191,9 @@ def test_errors_of_every_eighth_published_multiplier(study):
 
 
 @pytest.mark.slow
-def test_errors_without_a_width_and_the_stored_model(study, shared_data):
+def test_errors_without_a_width_and_the_stored_model(study):
     fit, published, errors_pct = study
-    files = [file for file in fit.FILES if file.exists()]
-    if len(files) < len(fit.FILES):
-        files.append(shared_data / "evoapprox8b" / "narrow.csv")
-    circuits = published.load_published(files)
+    circuits = published.load_published(fit.FILES)
     assert len(circuits) == 256
     widths = [circuit.width for circuit in circuits]
     found = {}
