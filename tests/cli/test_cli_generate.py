@@ -63,6 +63,9 @@ def test_figures_can_be_given(axopt):
     made = load_library("mylib")["exact8x8s"]
     assert (made.power_mw, made.area_um2, made.delay_ns) == (0.2, 400.0, 1.1)
     assert not made.is_estimated
+    words = ("exact", "--power", "0.2", "--name", "partly", "--to", "mylib")
+    assert "0.2 mW)" in axopt("multipliers", "generate", *words).out
+    assert set(load_library("mylib")["partly"].intervals) == {"area_um2", "delay_ns"}
 
 
 @pytest.mark.usefixtures("mylib")

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         add_circuit_to_library(multiplier, netlist, directory)
     lines = [
         f"{m.key} ({'signed' if m.signed else 'unsigned'}, MAE {m.metrics.mae:.4g},"
-        f" {m.power_mw:.3g} mW{' estimated' if m.is_estimated else ''})"
+        f" {m.power_mw:.3g} mW{' estimated' if 'power_mw' in m.intervals else ''})"
         for m, _ in made
     ]
     lines.append(f"in {directory}; search it with --library {directory}")
