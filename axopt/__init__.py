@@ -10,6 +10,7 @@ from axopt.lazy import lazy_names
 if TYPE_CHECKING:
     from axopt.corrections import Corrections
     from axopt.data import load_data
+    from axopt.design import Design, design_multipliers
     from axopt.errors import AxoptError
     from axopt.evaluation import Evaluation, evaluate, register_metric
     from axopt.exploration import register_algorithm
@@ -35,6 +36,7 @@ __all__ = [
     "AxoptError",
     "Corrections",
     "Cost",
+    "Design",
     "EmulatedModel",
     "Evaluation",
     "LayerOptions",
@@ -48,6 +50,7 @@ __all__ = [
     "correct_",
     "cost",
     "create_model",
+    "design_multipliers",
     "evaluate",
     "list_models",
     "load_data",
@@ -72,6 +75,7 @@ _ROOM_OF = {
     "AxoptError": "errors",
     "Corrections": "corrections",
     "Cost": "model",
+    "Design": "design",
     "EmulatedModel": "model",
     "Evaluation": "evaluation",
     "LayerOptions": "layers",
@@ -85,6 +89,7 @@ _ROOM_OF = {
     "correct_": "model",
     "cost": "model",
     "create_model": "zoo",
+    "design_multipliers": "design",
     "evaluate": "evaluation",
     "list_models": "zoo",
     "load_data": "data",

@@ -20,6 +20,7 @@ _ALL_BUT_CLI = _EMULATION | {
     "data",
     "zoo",
     "evaluation",
+    "design",
     "exploration",
     "report",
     "export",
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "evaluation": _EMULATION | {"data", "zoo"},
     "retraining": _EMULATION | {"data", "zoo", "evaluation"},
     "exploration": _BASE,  # knows genes, objectives and the store, never models
+    "design": _EMULATION | {"circuits", "data", "evaluation", "exploration"},
     "report": _BASE,
     "export": _BASE | {"report", "model"},
     "study": _ALL_BUT_CLI - {"export"},
