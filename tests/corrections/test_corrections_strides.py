@@ -3,6 +3,7 @@ import pytest
 from correction_cases import make_multiplier
 
 from axopt.corrections import exact_strides
+from axopt.multipliers import Multiplier
 
 # From the partial products that each multiplier keeps: with the low p bits of the first operand
 # and the low q bits of the second 0, no dropped product a_i w_j may be left.
@@ -70,3 +71,15 @@ def test_one_wrong_product_of_multiples_of_64_leaves_none(library):
     table = np.array(library.exact(signed=True).table)
     table[128 + 64, 128 - 64] += 1
     assert exact_strides(make_multiplier(table, True)) == ()
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_strides_of_a_narrow_multiplier_are_of_codes(signed):
+    def make(f):
+        return Multiplier.from_function(
+            f, name="f", signed=signed, bits_a=6, bits_w=5, power_mw=1, area_um2=1, delay_ns=1
+        )
+
+    assert exact_strides(make(lambda a, w: a * w)) == ((4, 8),)
+    assert exact_strides(make(lambda a, w: (a & ~3) * (w & ~1))) == ((16, 16),)
+    assert exact_strides(make(lambda a, w: a * (w & ~3))) == ((4, 32),)
