@@ -18,6 +18,7 @@ from axopt.circuits.formats.writers import (
     register_netlist_writer,
     write_netlist,
 )
+from axopt.circuits.importing import ImportedLibrary, import_library
 from axopt.circuits.lookup import activity_digest, netlist_of, register_netlists
 from axopt.circuits.multipliers import add_circuit_to_library, multiplier_of
 from axopt.circuits.netlist import ARITY, Gate, Netlist
@@ -40,6 +41,7 @@ __all__ = [
     "Family",
     "Gate",
     "HardwareEstimate",
+    "ImportedLibrary",
     "Netlist",
     "NetlistBuilder",
     "activity_digest",
@@ -47,6 +49,7 @@ __all__ = [
     "add_circuit_to_library",
     "estimate",
     "generate",
+    "import_library",
     "load_netlists",
     "multiplier_of",
     "netlist_of",

@@ -3,7 +3,7 @@
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -275,14 +275,19 @@ def load_library(
     return MultiplierLibrary(read_directory(directory))
 
 
-def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) -> None:
-    """Add a multiplier to the library in a folder.
+def add_to_library(
+    multiplier: Multiplier | Sequence[Multiplier], directory: str | os.PathLike[str]
+) -> Path:
+    """Add a multiplier, or several, to the library in a folder.
 
-    The multiplier gets files of its own: an interrupted write cannot damage other entries.
+    What is added gets files of its own: an interrupted write cannot damage other entries.
 
     Args:
-        multiplier: The multiplier.
+        multiplier: The multiplier, or a sequence of at least one.
         directory: The folder; it is made if it is missing.
+
+    Returns:
+        The ``.csv`` file of what was added.
 
     Raises:
         MultiplierError: If the library has a multiplier of that release and name.
@@ -290,17 +295,24 @@ def add_to_library(multiplier: Multiplier, directory: str | os.PathLike[str]) ->
         OSError: If the folder cannot be written.
 
     Example:
-        >>> add_to_library(load_library()["mul8s_1L2H"], "mine")
+        >>> add_to_library(load_library()["mul8s_1L2H"], "mine").name
+        'v1@mul8s_1L2H.csv'
         >>> list(load_library("mine"))
         ['v1/mul8s_1L2H']
     """
-    as_multiplier(multiplier)
+    several = isinstance(multiplier, Sequence) and not isinstance(multiplier, str)
+    added = [as_multiplier(m) for m in (multiplier if several else (multiplier,))]  # type: ignore[union-attr]
+    if not added:
+        raise ArgumentError("`multiplier` must be at least one multiplier, got an empty sequence.")
     directory = as_path(directory, "directory")
     directory.mkdir(parents=True, exist_ok=True)
-    if any(directory.glob("*.csv")):
-        load_library(directory).with_multiplier(multiplier)
+    known = load_library(directory)._items.values() if any(directory.glob("*.csv")) else ()
+    MultiplierLibrary([*known, *added])  # refuses a key that occurs twice
     # "@" is in no name, so no two keys share a file
-    write_pair(directory, f"{multiplier.release}@{multiplier.name}", [multiplier])
+    others = f"@{len(added) - 1}" if len(added) > 1 else ""
+    stem = f"{added[0].release}@{added[0].name}{others}"
+    write_pair(directory, stem, added)
+    return directory / f"{stem}.csv"
 
 
 def bundled_directory() -> Path:

@@ -135,3 +135,62 @@ def test_estimated_figures_are_marked_with_their_intervals(axopt):
     assert "estimated   power_mw 0.1..0.2" in shown
     as_json = axopt("multipliers", "show", "mul8x4u_2UU", "--library", "lib", "--json").out
     assert json.loads(as_json)["intervals"] == {"power_mw": [0.1, 0.2]}
+
+
+def circuit(name, body="return A * B;"):
+    figures = "// PDK45_PWR = 0.3 mW\n// PDK45_AREA = 500 um2\n// PDK45_DELAY = 1.2 ns\n"
+    return f"{figures}unsigned {name}(unsigned char A, unsigned char B) {{ {body} }}\n"
+
+
+def test_a_folder_is_imported_in_one_command(axopt, tmp_path):
+    pytest.importorskip("pycparser", reason="needs the extra rtl")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "one.c").write_text(circuit("one"))
+    (tmp_path / "in" / "two.c").write_text(circuit("two", "return (A & ~1) * B;"))
+    done = axopt("multipliers", "import", "in", "--to", "mylib")
+    assert done.code == 0
+    assert done.out == "2 multipliers are in mylib; search them with --library mylib\n"
+    assert {"user/one", "user/two", "v1/mul8s_1L2H"} <= set(load_library("mylib"))
+    assert load_library("mylib")["one"].is_exact
+
+
+def test_a_folder_that_is_read_in_part_gives_1_and_names_the_rest(axopt, tmp_path):
+    pytest.importorskip("pycparser", reason="needs the extra rtl")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "one.c").write_text(circuit("one"))
+    (tmp_path / "in" / "two.c").write_text(circuit("two", "while (A) ; return B;"))
+    done = axopt("multipliers", "import", "in", "--to", "mylib")
+    assert done.code == 1
+    first, second = done.out.splitlines()
+    assert first.startswith("cannot be read: in/two.c:4: a loop is not read;")
+    assert second.startswith("1 multipliers are in mylib, 1 cannot be read;")
+    assert "user/one" in load_library("mylib")
+    (tmp_path / "in" / "one.c").unlink()
+    done = axopt("multipliers", "import", "in", "--to", "other")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "other").exists()
+
+
+def test_figures_from_gates_are_said_to_be_estimates(axopt, tmp_path):
+    (tmp_path / "x.blif").write_text(
+        ".model x\n.inputs a0 a1 b0 b1\n.outputs o0 o1 o2 o3\n.names a0 b0 o0\n11 1\n"
+        ".names o1\n.names a1 b1 o2\n11 1\n.names o3\n.end\n"
+    )
+    done = axopt("multipliers", "import", "x.blif", "--unsigned", "--delay", "1.0")
+    assert done.code == 0
+    assert "(estimated: power_mw, area_um2)" in done.out
+    assert load_library("user_multipliers")["user/x"].is_estimated
+
+
+def test_a_broken_quadrant_is_repaired_where_that_is_asked_for(axopt, library, tmp_path):
+    table = library["mul8s_1L1G"].table.copy()
+    values = np.arange(-128, 0)
+    mirrored = np.where(values == -128, -128, -values) + 128
+    table[:128, :128] = table[np.ix_(mirrored, mirrored)]
+    np.save(tmp_path / "broken.npy", table)
+    done = axopt("multipliers", "import", "broken.npy", *FIGURES, "--repair")
+    assert done.code == 0
+    assert "rebuilt from the other three quadrants" in done.err
+    made = load_library("user_multipliers")["user/broken"]
+    assert made.digest == library["mul8s_1L1G"].digest

@@ -78,20 +78,6 @@ _PDK45 = {
 }  # fmt: skip
 
 
-@register_importer("verilog", suffixes=(".v", ".sv"), title="Verilog")
-def read(path: Path, signed: bool | None) -> Sequence[Imported]:
-    """Read the multiplier that the top module of a file describes.
-
-    Raises:
-        LutFormatError: If Yosys refuses the file, or its top module is no such multiplier.
-        MissingPackageError: If there is no Yosys.
-    """
-    [found] = read_many([path], signed)
-    if isinstance(found, LutFormatError):
-        raise found
-    return found
-
-
 def read_many(
     paths: Sequence[Path], signed: bool | None
 ) -> list[Sequence[Imported] | LutFormatError]:
@@ -120,6 +106,20 @@ def read_many(
         for path, design in zip(chosen, designs, strict=True):
             results[path] = _multiplier(design, texts[path], path, signed)
     return [results[path] for path in paths]
+
+
+@register_importer("verilog", suffixes=(".v", ".sv"), title="Verilog", read_many=read_many)
+def read(path: Path, signed: bool | None) -> Sequence[Imported]:
+    """Read the multiplier that the top module of a file describes.
+
+    Raises:
+        LutFormatError: If Yosys refuses the file, or its top module is no such multiplier.
+        MissingPackageError: If there is no Yosys.
+    """
+    [found] = read_many([path], signed)
+    if isinstance(found, LutFormatError):
+        raise found
+    return found
 
 
 def _top_name(text: str, path: Path) -> str:

@@ -4,6 +4,7 @@ from axopt.multipliers.formats.exchange import (
     describe_formats,
     export_multiplier,
     import_multiplier,
+    read_many_tables,
     read_tables,
 )
 from axopt.multipliers.formats.interpretation import BrokenQuadrantWarning
@@ -30,6 +31,7 @@ __all__ = [
     "describe_formats",
     "export_multiplier",
     "import_multiplier",
+    "read_many_tables",
     "read_table_file",
     "read_tables",
     "register_importer",

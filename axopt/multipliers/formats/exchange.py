@@ -2,13 +2,13 @@
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from axopt.errors import LutFormatError, MissingFigureError
+from axopt.errors import AxoptError, LutFormatError, MissingFigureError
 from axopt.files import as_path, write_atomically
 from axopt.multipliers.formats.interpretation import TABLE_SHAPES, is_table_shape, repaired
 from axopt.multipliers.formats.registry import (
@@ -136,16 +136,96 @@ def read_tables(
         >>> [(found.signed, found.table.shape) for found in read_tables("mine.bin")]
         [(False, (256, 256))]
     """
-    file = as_path(file, "file")
-    importer = _format(IMPORTERS, file, format)
+    [found] = read_many_tables(
+        [as_path(file, "file")], signed=signed, format=format, repair=repair
+    )
+    if isinstance(found, AxoptError):
+        raise found
+    return found
+
+
+def read_many_tables(
+    files: Sequence[Path],
+    *,
+    signed: bool | None = None,
+    format: str | None = None,
+    repair: bool = False,
+) -> list[list[Imported] | AxoptError]:
+    """Read the tables of several files like `read_tables`, together where that is faster.
+
+    Args:
+        files: The files.
+        signed: Whether the operands are -128..127; None as for `import_multiplier`.
+        format: Name of the importer of all; by default it follows from each suffix.
+        repair: As for `import_multiplier`.
+
+    Returns:
+        For each file its tables, or the error that says why it has none.
+
+    Raises:
+        ArgumentError: If there is no importer ``format``.
+
+    Example:
+        >>> [error] = read_many_tables([Path("missing.npy")])
+        >>> str(error)
+        'missing.npy: cannot be read: No such file or directory.'
+    """
+    results: dict[Path, list[Imported] | AxoptError] = {}
+    by_importer: dict[str, list[Path]] = {}
+    for file in files:
+        try:
+            by_importer.setdefault(_format(IMPORTERS, file, format).name, []).append(file)
+        except LutFormatError as error:
+            results[file] = error
+    for name, chosen in by_importer.items():
+        for file, found in zip(chosen, _read(IMPORTERS[name], chosen, signed), strict=True):
+            try:
+                results[file] = _accepted(found, name, file, signed, repair)
+            except AxoptError as error:
+                results[file] = error
+    return [results[file] for file in files]
+
+
+def _read(
+    importer: Importer, files: Sequence[Path], signed: bool | None
+) -> Sequence[Sequence[Imported] | AxoptError]:
+    """Return what an importer returns for each file, or the error that it raises."""
+    if importer.read_many is not None and len(files) > 1:
+        try:
+            with blamed_on("importer", importer.name):
+                return importer.read_many(files, signed)
+        except AxoptError as error:
+            return [error] * len(files)
+    return [_read_one(importer, file, signed) for file in files]
+
+
+def _read_one(
+    importer: Importer, file: Path, signed: bool | None
+) -> Sequence[Imported] | AxoptError:
     try:
         with blamed_on("importer", importer.name):
-            found = importer.read(file, signed)
+            return importer.read(file, signed)
+    except AxoptError as error:
+        return error
     except OSError as error:
-        raise LutFormatError(f"{file}: cannot be read: {error.strerror}.") from error
+        refusal = LutFormatError(f"{file}: cannot be read: {error.strerror}.")
+        refusal.__cause__ = error
+        return refusal
+
+
+def _accepted(
+    found: object, importer: str, file: Path, signed: bool | None, repair: bool
+) -> list[Imported]:
+    """Return what an importer found in a file, if it may be so.
+
+    Raises:
+        AxoptError: If it is an error, or breaks a rule.
+    """
+    if isinstance(found, AxoptError):
+        raise found
     if not isinstance(found, list | tuple) or not all(isinstance(f, Imported) for f in found):
         raise LutFormatError(
-            f"{file}: the importer {importer.name!r} must return a list of `Imported`, "
+            f"{file}: the importer {importer!r} must return a list of `Imported`, "
             f"got {found!r:.80}."
         )
     for imported in found:
