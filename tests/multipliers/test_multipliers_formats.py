@@ -402,12 +402,12 @@ def test_a_figure_that_neither_file_nor_caller_states_is_named(tmp_path, library
 
 
 def test_a_format_is_named_or_follows_from_the_suffix(tmp_path, library):
-    export_multiplier(library["mul8s_1L2H"], tmp_path / "x.txt", format="tfapprox")
+    export_multiplier(library["mul8s_1L2H"], tmp_path / "x.dat", format="tfapprox")
     with pytest.raises(LutFormatError, match="suffix"):
-        read(tmp_path / "x.txt")
-    assert read(tmp_path / "x.txt", format="tfapprox").digest == library["mul8s_1L2H"].digest
+        read(tmp_path / "x.dat")
+    assert read(tmp_path / "x.dat", format="tfapprox").digest == library["mul8s_1L2H"].digest
     with pytest.raises(ArgumentError, match="`format` must be a known importer, got 'tfaprox'"):
-        read(tmp_path / "x.txt", format="tfaprox")
+        read(tmp_path / "x.dat", format="tfaprox")
 
 
 def test_file_name_that_makes_no_name(tmp_path, library):
