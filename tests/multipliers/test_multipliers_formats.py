@@ -350,9 +350,9 @@ def test_suffix_names_the_format(tmp_path, library):
     export_multiplier(multiplier, tmp_path / "x.NPY")
     assert read(tmp_path / "x.NPY").digest == multiplier.digest
     with pytest.raises(
-        LutFormatError, match=r"x\.txt: the suffix must be one of \.bin, \.h, \.npy"
+        LutFormatError, match=r"x\.dat: the suffix must be one of \.bin, \.csv, \.h, \.npy"
     ):
-        export_multiplier(multiplier, tmp_path / "x.txt")
+        export_multiplier(multiplier, tmp_path / "x.dat")
     with pytest.raises(LutFormatError, match="the suffix must be"):
         read(tmp_path / "x")
 
