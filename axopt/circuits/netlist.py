@@ -126,6 +126,14 @@ class Netlist:
         """Number of gates of each operation."""
         return Counter(gate.op for gate in self.gates)
 
+    @cached_property
+    def depth(self) -> int:
+        """Number of gates on the longest path; sum and carry of an adder are one gate each."""
+        depths = [0] * self.first_gate
+        for gate in self.gates:
+            depths.append(1 + max(depths[signal] for signal in gate.inputs))
+        return max(depths[signal] for signal in self.outputs)
+
     def table(self) -> npt.NDArray[np.int32]:
         """Return the products of all operands.
 

@@ -26,8 +26,12 @@ from axopt.multipliers.library import (
 )
 from axopt.multipliers.metrics import ErrorMetrics
 from axopt.multipliers.multiplier import Multiplier
+from axopt.multipliers.pictures import COMPARED, compare_picture, error_picture
 
 __all__ = [
+    "COMPARED",
+    "compare_picture",
+    "error_picture",
     "IMPORTERS",
     "TABLE_WRITERS",
     "BrokenQuadrantWarning",

@@ -41,14 +41,15 @@ def run(options: argparse.Namespace) -> int:
         bits_a=bits_a,
         bits_w=bits_w,
     )
-    table = as_table(LISTED, [_row(multiplier) for multiplier in chosen.values()])
+    table = as_table(LISTED, [row_of(multiplier) for multiplier in chosen.values()])
     if any(multiplier.is_estimated for multiplier in chosen.values()):
         table += f"\n{MARK} estimated, not published"
     print_result(options, [figures_of(m) for m in chosen.values()], table)
     return 0
 
 
-def _row(multiplier: Multiplier) -> list[str]:
+def row_of(multiplier: Multiplier) -> list[str]:
+    """Return the cells of `LISTED`."""
     errors = multiplier.metrics
     return [
         multiplier.key,
