@@ -37,9 +37,9 @@ MAY_IMPORT = {
     "_lut_gemm": {"errors"},
     "kernels": _BASE | {"multipliers", "_lut_gemm"},
     "modules": _BASE | {"kernels"},  # the gates of an LSTM are a native pass
-    "layers": _BASE | {"modules", "multipliers", "kernels"},
+    "layers": _BASE | {"modules", "multipliers", "circuits", "kernels"},  # power under data
     "corrections": _BASE | {"multipliers", "kernels", "layers"},
-    "model": _EMULATION - {"model"} | {"circuits"},  # power under a layer's data
+    "model": _EMULATION - {"model"},
     "data": _BASE,
     "zoo": _BASE,
     "bench": _EMULATION | {"zoo"},

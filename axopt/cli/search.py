@@ -19,7 +19,6 @@ from axopt.cli.console import Progress, as_table, inform, print_result
 from axopt.cli.settings import Settings, StorePairs, option_pair
 from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
-from axopt.study.config import CORRECTIONS
 from axopt.study.folder import RunFolder
 from axopt.study.objectives import ERROR, OBJECTIVES, POWER_UNDER_DATA
 
@@ -222,7 +221,7 @@ def _corrections_of(options: argparse.Namespace) -> bool | Corrections:
         return loading.corrections_of(options)
     from axopt.corrections import Corrections
 
-    return Corrections(**{name: name in options.correct for name in CORRECTIONS})
+    return Corrections.of_names(options.correct)
 
 
 def _as_json(result: SearchResult) -> dict[str, Any]:

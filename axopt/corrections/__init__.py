@@ -7,12 +7,21 @@ and a sample of its windows. No forward pass of the model is needed.
 
 from typing import TYPE_CHECKING
 
-from axopt.corrections.allowed import ALL, NONE, Corrections
-from axopt.corrections.correction import Correction, LayerCorrector
+from axopt.corrections.allowed import ALL, BY_POWER, NONE, Corrections
+from axopt.corrections.correction import SIMILAR_ERROR, Correction, LayerCorrector
 from axopt.corrections.strides import exact_strides
 from axopt.renamed import renamed_names
 
-__all__ = ["ALL", "NONE", "Correction", "Corrections", "LayerCorrector", "exact_strides"]
+__all__ = [
+    "ALL",
+    "BY_POWER",
+    "NONE",
+    "SIMILAR_ERROR",
+    "Correction",
+    "Corrections",
+    "LayerCorrector",
+    "exact_strides",
+]
 
 if not TYPE_CHECKING:  # a type checker shall not accept every name
     __getattr__ = renamed_names(__name__, {"Choice": "Correction", "exact_steps": "exact_strides"})

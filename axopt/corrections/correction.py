@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 import torch
 
-from axopt.corrections.allowed import ALL, Corrections
+from axopt.corrections.allowed import ALL, BY_POWER, Corrections
 from axopt.corrections.candidates import Candidates
 from axopt.corrections.probe import Probe
 from axopt.layers import EmulatedLayer, Quantisation, strides_of
 from axopt.multipliers import Multiplier
+
+SIMILAR_ERROR = 1.05
+"""Largest ratio of the errors of two operand orders between which power decides."""
+
+Measured = dict[tuple[str, ...], tuple[float, bool, Quantisation]]
+"""Names of corrections -> least error with them in percent, operand order and formats."""
 
 _CPU = torch.device("cpu")  # calibration keeps its windows there; native kernels run there
 
@@ -113,15 +119,33 @@ class LayerCorrector:
         return self._probe.results(formats, multiplier, swap).error_pct()
 
     def _choose(self, multiplier: Multiplier, swap: bool, allowed: Corrections) -> Correction:
-        measured: dict[tuple[str, ...], tuple[float, bool, Quantisation]] = {}
+        measured: Measured = {}
         for order, formats, error in self._measured(multiplier, swap, allowed):
             names = ("order",) * (order != swap) + formats.corrections
             if names not in measured or error < measured[names][0]:
                 measured[names] = (error, order, formats)
         best = min(measured, key=lambda names: (measured[names][0], len(names)))
+        if allowed.order == BY_POWER:
+            best = self._least_power(measured, best, multiplier)
         error, order, formats = measured[best]
         rejected = {names: found[0] for names, found in measured.items() if names != best}
         return Correction(order, formats, error, measured[()][0], rejected)
+
+    def _least_power(
+        self, measured: Measured, best: tuple[str, ...], multiplier: Multiplier
+    ) -> tuple[str, ...]:
+        """Return the set of the other operand order if its error is similar and its power less."""
+        error, order, formats = measured[best]
+        others = [names for names, found in measured.items() if found[1] != order]
+        other = min(others, key=lambda names: (measured[names][0], len(names)))
+        other_error, other_order, other_formats = measured[other]
+        if other_error > SIMILAR_ERROR * error:
+            return best
+        from axopt.layers.powers import LayerPowers  # gate lists, which most programs never need
+
+        powers = LayerPowers.of(self._layer)
+        here = powers.of_formats(multiplier, order, formats)
+        return other if powers.of_formats(multiplier, other_order, other_formats) < here else best
 
     def _measured(
         self, multiplier: Multiplier, swap: bool, allowed: Corrections
@@ -136,3 +160,5 @@ class LayerCorrector:
                     mean_error=allowed.mean_error, gain=allowed.gain
                 ):
                     yield order, corrected, error
+                    if allowed.order == BY_POWER and not both:  # the same products
+                        yield not order, corrected, error

@@ -89,7 +89,7 @@ def correct_together(layers: Sequence[EmulatedLayer], allowed: Corrections) -> N
         ]
         return sum(correction.error_pct**2 for correction in found)
 
-    swap = allowed.order and error(True) < error(False)
+    swap = bool(allowed.order) and error(True) < error(False)
     for layer in layers:
         correct_layer(layer, swap, in_order)
 

@@ -134,7 +134,7 @@ def _powers(
     layers = emulated.emulated_layers.values()
     if power == "published":
         return [layer.multiplier.power_mw for layer in layers], [reference.power_mw] * len(layers)
-    from axopt.model.activity import LayerPowers  # gate lists, which most programs never need
+    from axopt.layers.powers import LayerPowers  # gate lists, which most programs never need
 
     found = [LayerPowers.of(layer) for layer in layers]
     return [p.power_mw() for p in found], [p.reference_mw(reference) for p in found]

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from axopt.corrections import Corrections, LayerCorrector
-from axopt.layers import EmulatedLayer, Quantisation
+from axopt.corrections import BY_POWER, SIMILAR_ERROR, Corrections, LayerCorrector
+from axopt.layers import EmulatedLayer, Quantisation, strides_of
 from axopt.model import Assignment, EmulatedModel, Reestimator, current_assignment
 from axopt.multipliers import Multiplier
 from axopt.study.options import Option
@@ -153,9 +153,29 @@ class Candidates:
             options = [option]
         in_order = replace(self._allowed, order=False)
         found = [[_corrected(layer, o, in_order) for layer in members] for o in options]
+        groups = [[setting for setting, _ in group] for group in found]
         errors = [sum(error**2 for _, error in group) for group in found]
-        best = found[errors.index(min(errors))]  # of equal ones the first: not swapped
-        return [setting for setting, _ in best]
+        similar = [
+            group
+            for group, error in zip(groups, errors, strict=True)
+            if error <= SIMILAR_ERROR**2 * min(errors)
+        ]
+        if self._allowed.order == BY_POWER and len(similar) > 1:
+            return min(similar, key=lambda group: self._power(members, group))
+        return groups[errors.index(min(errors))]  # of equal ones the first: not swapped
+
+    def _power(self, members: Sequence[EmulatedLayer], settings: Sequence[LayerSetting]) -> float:
+        """Return the power of layers under their data, weighted by their multiplications."""
+        from axopt.layers.powers import LayerPowers  # gate lists, which most searches never need
+
+        total = 0.0
+        for layer, setting in zip(members, settings, strict=True):
+            formats = setting.correction or layer.quantisation(
+                setting.multiplier.signed, strides_of(setting.multiplier, setting.swap)
+            )
+            power = LayerPowers.of(layer).of_formats(setting.multiplier, setting.swap, formats)
+            total += self._emulated.macs[layer.name] * power
+        return total
 
 
 def _corrected(

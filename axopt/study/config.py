@@ -54,7 +54,15 @@ def _is_table(value: object) -> bool:
     )
 
 
-CORRECTIONS = ("order", "affine", "activation_codes", "weight_codes", "mean_error", "gain")
+CORRECTIONS = (
+    "order",
+    "affine",
+    "activation_codes",
+    "weight_codes",
+    "mean_error",
+    "gain",
+    "order_by_power",
+)
 """Names of `axopt.Corrections`, which imports torch."""
 
 

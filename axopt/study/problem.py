@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from axopt.corrections import Corrections
+from axopt.corrections import BY_POWER, Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, Metric, as_metric, measure
@@ -94,8 +94,8 @@ class AssignmentProblem:
         self.reference = reference or default_reference(options)
         self.metric = as_metric(metric)
         self.costs = _checked(costs)
-        self._check_multipliers()
         self.allowed = allowed_corrections(correct)
+        self._check_multipliers()
         self.reestimate = reestimate
         self.batch_size = batch_size
         self.genes = genes_of(groups, [info.name for info in emulated.layers()])
@@ -109,8 +109,13 @@ class AssignmentProblem:
         self._space = SearchSpace(tuple(self.genes), sizes, self._additive())
 
     def _activity_identity(self) -> dict[str, str]:
-        """Return what power under data depends on, if an objective needs it."""
-        if POWER_UNDER_DATA not in self.costs:
+        """Return what power under data depends on, if a search uses it.
+
+        Raises:
+            CircuitError: If a multiplier has no gate list.
+        """
+        by_power = self.allowed is not None and self.allowed.order == BY_POWER
+        if POWER_UNDER_DATA not in self.costs and not by_power:
             return {}
         from axopt.circuits import activity_digest
 
@@ -118,7 +123,8 @@ class AssignmentProblem:
         return {"activity": activity_digest(used)}
 
     def _check_multipliers(self) -> None:
-        """Check that every objective can be computed for every multiplier."""
+        """Check that objectives and corrections can be computed for every multiplier."""
+        self._activity_identity()
         for name in self.costs:
             check = OBJECTIVES[name].check
             if check is not None:

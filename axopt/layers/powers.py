@@ -11,7 +11,9 @@ import numpy.typing as npt
 from torch import Tensor
 
 from axopt.circuits import activity_power_mw, netlist_of
-from axopt.layers import EmulatedLayer, Quantisation, QuantParams, code_shares, strides_of
+from axopt.layers.base import EmulatedLayer, strides_of
+from axopt.layers.code_shares import code_shares
+from axopt.layers.quantisation import Quantisation, QuantParams
 from axopt.multipliers import Multiplier
 
 _CODE_BITS = 8
@@ -59,7 +61,7 @@ class LayerPowers:
             CalibrationError: If the layer was never calibrated.
         """
         layer = self._layer
-        return self._power_mw(layer.multiplier, layer.swap, layer.quantisation())
+        return self.of_formats(layer.multiplier, layer.swap, layer.quantisation())
 
     def reference_mw(self, reference: Multiplier) -> float:
         """Return the power of a multiplier in this layer with its calibrated formats, in mW.
@@ -70,9 +72,19 @@ class LayerPowers:
         """
         strides = strides_of(reference, False)
         formats = self._layer.quantisation(reference.signed, strides)
-        return self._power_mw(reference, False, formats)
+        return self.of_formats(reference, False, formats)
 
-    def _power_mw(self, multiplier: Multiplier, swap: bool, formats: Quantisation) -> float:
+    def of_formats(self, multiplier: Multiplier, swap: bool, formats: Quantisation) -> float:
+        """Return the power of a multiplier in this layer with given formats, in mW.
+
+        Args:
+            multiplier: The multiplier.
+            swap: Whether the weight is its first operand.
+            formats: Formats of the operands.
+
+        Raises:
+            CircuitError: If the multiplier has no gate list.
+        """
         version = self._layer.weight_version()
         decides = (formats.activation, formats.weights, version)
         corrected = bool(formats.corrections)  # the reference may be a layer's multiplier, too

@@ -11,8 +11,8 @@ import axopt
 from axopt.circuits import activity_power_mw, generate, netlist_of, register_netlists
 from axopt.errors import ArgumentError, CircuitError
 from axopt.layers import EmulatedMatMul, QuantParams, code_shares
-from axopt.model import activity
-from axopt.model.activity import LayerPowers, power_under
+from axopt.layers import powers as layer_powers
+from axopt.layers.powers import LayerPowers, power_under
 from axopt.modules import MatMul
 from axopt.multipliers import Multiplier
 
@@ -128,7 +128,7 @@ def counted(monkeypatch):
         calls.append(args)
         return power_under(*args, **options)
 
-    monkeypatch.setattr(activity, "power_under", count)
+    monkeypatch.setattr(layer_powers, "power_under", count)
     return calls
 
 
