@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -20,15 +21,17 @@ from axopt.circuits.cost import FIGURES, estimate
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import SUFFIX, save_netlists
 from axopt.errors import ArgumentError, AxoptError, LutFormatError, MissingFigureError
-from axopt.files import as_path, open_regular
+from axopt.files import as_path, open_regular, read_bytes
 from axopt.multipliers import (
     IMPORTERS,
     Imported,
     Multiplier,
     add_to_library,
+    load_library,
     read_many_tables,
 )
 from axopt.multipliers.formats.npz import member_bytes
+from axopt.multipliers.multiplier import table_digest
 
 MAX_FILES = 20_000
 MAX_MEMBER_BYTES = 4 << 20
@@ -137,7 +140,7 @@ def import_library(
     collection = _Collection(release, {n: v for n, v in given.items() if v is not None}, name)
     with _unpacked(path, collection) as (root, shown):
         single = root == path and not path.is_dir()
-        groups = [[path]] if single else _groups(root)
+        groups = [[path]] if single else _groups(root, collection)
         if name is not None and len(groups) > 1:
             raise ArgumentError(f"`name` must name one multiplier, {path} has {len(groups)}.")
         for group in _read_groups(groups, signed, format, repair):
@@ -196,11 +199,12 @@ def _extract(archive: zipfile.ZipFile, path: Path, folder: Path, collection: _Co
         file.write_bytes(content)
 
 
-def _groups(root: Path) -> list[list[Path]]:
+def _groups(root: Path, collection: _Collection) -> list[list[Path]]:
     """Return the files of a folder that importers read, those of one multiplier together."""
     suffixes = _suffixes()
     groups: dict[tuple[str, str], list[Path]] = {}
     count = 0
+    seen: set[tuple[str, bytes]] = set()
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -209,9 +213,25 @@ def _groups(root: Path) -> list[list[Path]]:
                 count += 1
                 groups.setdefault((folder, _VARIANT.sub("", file.stem)), []).append(file)
         _check_count(count, root)
+    distinct = []
     for files in groups.values():
         files.sort(key=lambda file: (_rank(file), len(file.stem), file.name))
-    return list(groups.values())
+        content = (files[0].name, _digest(files[0]))
+        if content in seen:  # EvoApproxLib has a circuit in each subset where it is optimal
+            collection.merged += 1
+        else:
+            seen.add(content)
+            distinct.append(files)
+    return distinct
+
+
+def _digest(file: Path) -> bytes:
+    """Return a digest of a file; of one that cannot be read, that of its path."""
+    try:
+        content = read_bytes(file, limit=MAX_MEMBER_BYTES)
+    except OSError:
+        content = os.fsencode(file)
+    return hashlib.sha256(content).digest()
 
 
 def _check_count(count: int, where: object) -> None:
@@ -264,17 +284,27 @@ def _read_groups(
         yield from results
 
 
+def _exchanged_note(multiplier: Multiplier, file: Path) -> list[str | Warning]:
+    """Return a note if a bundled multiplier has the table with its operands exchanged."""
+    bundled, signed = load_library(narrow=True), multiplier.signed
+    exchanged = table_digest(multiplier.table.T)
+    if exchanged == multiplier.digest or bundled.with_table(multiplier.digest, signed=signed):
+        return []
+    keys = bundled.with_table(exchanged, signed=signed)
+    return [f"{file}: the table is that of {keys[0]} with its operands exchanged."] if keys else []
+
+
 class _Collection:
     """Multipliers as they are found, without duplicates."""
 
     def __init__(self, release: str, given: Mapping[str, float], name: str | None) -> None:
         self.failures: list[str] = []
+        self.merged = 0
         self._release, self._given, self._name = release, given, name
         self._multipliers: dict[str, Multiplier] = {}
         self._by_table: dict[tuple[bool, str], list[Multiplier]] = {}
         self._netlists: dict[str, Netlist] = {}
         self._notes: list[str | Warning] = []
-        self._merged = 0
 
     def add(self, group: _Group, root: Path, shown: str, *, single: bool) -> None:
         """Add what was read of a group of files.
@@ -312,10 +342,12 @@ class _Collection:
             costs = [[getattr(m, f) for f in FIGURES] for m in (multiplier, other)]
             equal = multiplier.table.shape == other.table.shape
             if equal and (other.name == name or costs[0] == costs[1]):
-                self._merged += 1
+                self.merged += 1
                 return
         same.append(multiplier)
         self._multipliers[multiplier.key] = multiplier
+        if single:
+            self._notes += _exchanged_note(multiplier, file)
         if isinstance(imported.netlist, Netlist):
             self._netlists[multiplier.key] = imported.netlist
 
@@ -364,5 +396,5 @@ class _Collection:
             self._netlists,
             tuple(self._notes),
             tuple(self.failures),
-            self._merged,
+            self.merged,
         )

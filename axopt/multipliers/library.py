@@ -172,10 +172,19 @@ class MultiplierLibrary(Mapping[str, Multiplier]):
             UnknownMultiplierError: If there is no multiplier ``name``.
         """
         own = self._items[self._resolve(name)]
+        return self.with_table(own.digest, signed=own.signed)
+
+    def with_table(self, digest: str, *, signed: bool) -> list[str]:
+        """Return the keys of all multipliers with a table.
+
+        Args:
+            digest: The `Multiplier.digest` of the table.
+            signed: Whether its operands are signed.
+        """
         return [
             key
             for key, item in self._items.items()
-            if item.signed == own.signed and item.digest == own.digest
+            if item.signed == signed and item.digest == digest
         ]
 
     def with_multiplier(self, multiplier: Multiplier) -> "MultiplierLibrary":

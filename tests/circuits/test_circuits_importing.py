@@ -164,6 +164,18 @@ def test_verilog_alone_is_read_together(tmp_path):
     assert all(m.is_estimated for m in found.multipliers)
 
 
+@pytest.mark.parametrize("name", ["mul8u_17KS", "mul8s_1KR3", "mul8x5u_1F9"])
+def test_exchanged_operands_of_a_known_multiplier_are_recognised(tmp_path, name):
+    known = load_library(narrow=True)
+    table = known[name].table
+    np.save(tmp_path / "x.npy", table.T)
+    figures = {"power_mw": 1, "area_um2": 1, "delay_ns": 1}
+    [note] = import_library(tmp_path / "x.npy", **figures).notes
+    assert note.endswith(f"is that of {known.aliases(name)[0]} with its operands exchanged.")
+    np.save(tmp_path / "x.npy", table)
+    assert not import_library(tmp_path / "x.npy", **figures).notes
+
+
 def test_empty_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(LutFormatError, match="no multiplier among 0 files"):
         import_library(tmp_path)
