@@ -234,7 +234,10 @@ def _uniform_table(record: RunRecord) -> str:
     return _table(
         "uniform",
         ["Multiplier", *_point_columns(record)],
-        [_row(point.label, _point_cells(record, point)) for point in record.uniform],
+        [
+            _row(texts.multiplier_text(record, point.label), _point_cells(record, point))
+            for point in record.uniform
+        ],
     )
 
 

@@ -200,10 +200,7 @@ def notices(record: RunRecord) -> list[str]:
             text += f" Largest products in float: {left_out_text(record)}."
         found.append(text)
     if has_estimates(record):
-        found.append(
-            'Costs marked "est." are estimates with their intervals: some multipliers have no '
-            "published figures."
-        )
+        found.append('Costs marked "est." are estimates, with their intervals.')
     return found + list(record.notes)
 
 

@@ -23,8 +23,9 @@ def estimated(record):
     layers = tuple(replace(option, multiplier=KEY) for option in point.layers)
     changed = replace(point, layers=layers, intervals={"rel_power": (power - 0.02, power + 0.03)})
     used = UsedMultiplier(KEY, True, 4, 5, 0.1, 0.08, 0.13)
+    other = UsedMultiplier(record.uniform[0].label, False, 8, 3, 0.1)
     front = (record.front[0], changed, *record.front[2:])
-    return replace(record, front=front, multipliers=(used,))
+    return replace(record, front=front, multipliers=(used, other))
 
 
 @pytest.fixture
@@ -99,7 +100,8 @@ def test_page_marks_estimates_and_shows_widths(plain, marked):
     assert f"{power:.4f} est. [{power - 0.02:.4f}, {power + 0.03:.4f}]" in page
     assert f"{marked.front[0].rel_power:.4f}</td>" in page
     assert f"{KEY} (4 x 5 bits) est." in page
-    assert "some multipliers have no published figures" in page
+    assert f"{marked.uniform[0].label} (8 x 3 bits)</th>" in page
+    assert "are estimates, with their intervals" in page
     bars = re.findall(r'class="bar" d="M[\d.]+ [\d.]+V[\d.]+M', page)
     assert len(bars) == 1
 
