@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "digits_cnn"
 MAX_REESTIMATED = 512
+MAX_MULTIPLIERS = 1000
 MAX_BUDGET = 1_000_000
 MAX_POPULATION = 10_000
 MAX_SEED = 2**32 - 1  # what numpy, pymoo and Optuna all accept
@@ -122,6 +123,12 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         metavar="PATTERN,...",
         help="layers that share one multiplier, by name or pattern (layer1.*); repeatable",
     )
+    group.add_argument(
+        "--max-multipliers",
+        type=integer(1, MAX_MULTIPLIERS),
+        metavar="N",
+        help="most distinct multipliers of an assignment (default: any number)",
+    )
     loading.add_corrections(group)
     group.add_argument(
         "--reestimate",
@@ -203,6 +210,7 @@ _PASSED_ON = (
     "population",
     "operand_order",
     "groups",
+    "max_multipliers",
     "reestimate_samples",
     "objectives",
     "metric",

@@ -33,6 +33,7 @@ class Ledger:
         store: Where trials are committed before anybody learns them.
         budget: Number of distinct points, those of the store included.
         on_trial: Called after each commit.
+        repair: Proposal -> the point that is evaluated in its place, see `run_search`.
 
     Attributes:
         trials: The trials asked for so far, by number.
@@ -48,6 +49,7 @@ class Ledger:
         store: Store,
         budget: int,
         on_trial: Callable[[Trial], None] | None,
+        repair: Callable[[Genes], Genes] | None = None,
     ) -> None:
         self.trials: list[Trial] = []
         self.n_evaluated = 0
@@ -58,6 +60,7 @@ class Ledger:
         self._store = store
         self._budget = budget
         self._on_trial = on_trial
+        self._repair = repair
         self._recorded = store.trials()
         self._by_genes: dict[Genes, Trial] = {}
 
@@ -76,28 +79,34 @@ class Ledger:
         if fresh := new[n_stored:]:
             self._evaluate(fresh)
         told: dict[Genes, tuple[float, ...]] = {}
-        for genes in asked:
+        for proposal, genes in asked:
             trial = self._by_genes[genes]
             if trial.state is not State.FAILED:
-                told[genes] = trial.objectives
+                told[proposal] = trial.objectives
         return list(told), np.array(list(told.values()), dtype=np.float64).reshape(-1, self._width)
 
-    def _within_budget(self, proposals: Sequence[Genes]) -> tuple[list[Genes], list[Genes]]:
-        """Return what can be answered, in the order of asking, and the new points among it."""
-        asked: list[Genes] = []
+    def _within_budget(
+        self, proposals: Sequence[Genes]
+    ) -> tuple[list[tuple[Genes, Genes]], list[Genes]]:
+        """Return what can be answered, in the order of asking, and the new points among it.
+
+        Each proposal stands beside the point that is evaluated for it.
+        """
+        asked: list[tuple[Genes, Genes]] = []
         new: dict[Genes, None] = {}
         if not isinstance(proposals, Iterable):
             raise ArgumentError(f"`algorithm` must propose a list of points, got {proposals!r}.")
         for proposal in proposals:
-            genes = _genes_of(proposal)
-            if genes is None or not self._space.contains(genes):
-                shown = proposal if genes is None else genes
+            given = _genes_of(proposal)
+            if given is None or not self._space.contains(given):
+                shown = proposal if given is None else given
                 raise ArgumentError(f"`algorithm` must propose points of the space, got {shown}.")
+            genes = given if self._repair is None else self._repair(given)
             if genes not in self._by_genes and genes not in new:
                 if len(self.trials) + len(new) >= self._budget:
                     break
                 new[genes] = None
-            asked.append(genes)
+            asked.append((given, genes))
         return asked, list(new)
 
     def _evaluate(self, batch: Sequence[Genes]) -> None:

@@ -79,6 +79,7 @@ def run_search(
     seeds: Sequence[Genes] = (),
     evaluator: Evaluator | None = None,
     on_trial: Callable[[Trial], None] | None = None,
+    repair: Callable[[Genes], Genes] | None = None,
 ) -> SearchOutcome:
     """Search until the budget is spent or nothing new can be proposed.
 
@@ -96,6 +97,9 @@ def run_search(
         seeds: Points that are evaluated first, in this order, and told to the algorithm.
         evaluator: Evaluates the points of ``problem``; in this process by default.
         on_trial: Called after each commit of this run, not for replayed trials.
+        repair: Proposal -> the point of the space that is evaluated in its place, a pure function;
+            a repaired point is its own repair. The algorithm is told the objectives of that point
+            for its proposal. Trials, budget and front hold repaired points only, each once.
 
     Returns:
         The trials, their front, and why the search stopped.
@@ -121,7 +125,7 @@ def run_search(
             raise ArgumentError(f"`seeds[{index}]` must be in the space, got {seed}.")
     width = len(problem.objective_names)
     evaluator = InProcess(problem) if evaluator is None else evaluator
-    ledger = Ledger(problem.space, width, evaluator, store, budget, on_trial)
+    ledger = Ledger(problem.space, width, evaluator, store, budget, on_trial, repair)
     running = _settle_algorithm(algorithm, problem.space, store, budget)
     stop_reason = _run(ledger, running, problem.space, budget, seeds)
     return SearchOutcome(

@@ -82,6 +82,7 @@ RULES: dict[str, Rule] = {
     "population": whole(2),
     "operand_order": FLAG,
     "groups": (_is_groups, "a list or a table of patterns"),
+    "max_multipliers": whole(1),
     "correct": (
         lambda value: isinstance(value, bool) or _is_corrections(value),
         f"true, false or a list of corrections ({', '.join(CORRECTIONS)})",
@@ -108,6 +109,7 @@ class SearchConfig:
         population: Points of one generation, for algorithms that have generations.
         operand_order: Whether operand orders are genes too.
         groups: Layers that share a gene: patterns, or name -> patterns; None for no groups.
+        max_multipliers: Most distinct multipliers of an assignment, None for any number.
         correct: Whether layers get the corrections that help them, or names of corrections that
             they may get.
         reestimate_samples: Training samples on which batch norms are re-estimated, None for none.
@@ -146,6 +148,7 @@ class SearchConfig:
     population: int = DEFAULT_POPULATION
     operand_order: bool = False
     groups: Mapping[str, str | Sequence[str]] | Sequence[str | Sequence[str]] | None = None
+    max_multipliers: int | None = None
     correct: bool | Sequence[str] = True
     reestimate_samples: int | None = None
     objectives: Sequence[str] = ("rel_power",)

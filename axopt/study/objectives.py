@@ -149,6 +149,7 @@ OBJECTIVES = ObjectiveRegistry(
   `axopt.cost`. Every multiplier needs a gate list. A layer is simulated once for each multiplier,
   order and correction, for about 10 ms.
 * ``delay_ns``: largest delay of the multipliers in use.
+* ``distinct``: number of distinct multipliers in use; equal tables count once.
 """
 
 
@@ -240,5 +241,13 @@ register_objective(
     title="relative power under data",
     unit="",
     check=_with_gates,
+)
+register_objective(
+    "distinct",
+    lambda point: len(
+        {(s.multiplier.signed, s.multiplier.digest) for s in point.candidate.layers.values()}
+    ),
+    title="distinct multipliers",
+    unit="",
 )
 register_objective("delay_ns", lambda point: point.cost.delay_ns, title="delay", unit="ns")

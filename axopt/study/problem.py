@@ -16,6 +16,7 @@ from axopt.exploration import Additive, Genes, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.study.candidate import Candidate, Candidates
+from axopt.study.distinct import limited
 from axopt.study.groups import Groups, genes_of
 from axopt.study.objectives import (
     ERROR,
@@ -55,6 +56,7 @@ class AssignmentProblem:
         correct: Whether layers get the corrections that help them, or which ones they may get.
         reestimate: Samples on which batch norms are re-estimated for every candidate, if given.
         groups: Layers that share a gene, see `axopt.search`.
+        max_multipliers: Most distinct multipliers of an assignment, see `repaired`.
         batch_size: Samples at a time.
 
     Raises:
@@ -86,6 +88,7 @@ class AssignmentProblem:
         correct: bool | Corrections = True,
         reestimate: Split | None = None,
         groups: Groups | None = None,
+        max_multipliers: int | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self.emulated = emulated
@@ -98,6 +101,7 @@ class AssignmentProblem:
         self._check_multipliers()
         self.reestimate = reestimate
         self.batch_size = batch_size
+        self.max_multipliers = max_multipliers
         self.genes = genes_of(groups, [info.name for info in emulated.layers()])
         self._orders_are_free = not any(option.swap for option in self.options)
         self._candidates = Candidates(
@@ -147,8 +151,10 @@ class AssignmentProblem:
         kinds = sorted({option.multiplier.signed for option in self.options})
         groups = {name: list(layers) for name, layers in self.genes.items() if layers != (name,)}
         options = [[o.multiplier.key, o.multiplier.digest, o.swap] for o in self.options]
+        cap = self.max_multipliers
         return {
             **({"groups": groups} if groups else {}),  # stores of searches without have none
+            **({} if cap is None else {"max multipliers": cap}),  # likewise
             **({"options": self.emulated.options} if self.emulated.options else {}),
             **self._activity_identity(),
             "model": self.emulated.digest,
@@ -167,6 +173,20 @@ class AssignmentProblem:
     def uniform(self) -> dict[Genes, Option]:
         """Return the points that use one option in every layer."""
         return {(gene,) * len(self.genes): option for gene, option in enumerate(self.options)}
+
+    def repaired(self, genes: Genes) -> Genes:
+        """Return the point with at most ``max_multipliers`` distinct multipliers nearest to one.
+
+        While there are more, the multiplier that does the smallest share of the multiplications
+        is replaced by the remaining one that is nearest to it in power. Multipliers with equal
+        tables count as one. A point within the limit stays as it is.
+
+        Args:
+            genes: A point of the space.
+        """
+        if self.max_multipliers is None:
+            return genes
+        return limited(genes, self.options, self._macs_of_genes(), self.max_multipliers)
 
     def candidate(self, genes: Genes, *, treated: bool = True) -> Candidate:
         """Settle what every layer gets.
@@ -233,8 +253,7 @@ class AssignmentProblem:
 
     def _additive(self) -> tuple[Additive, ...]:
         """Return what each option of each gene adds to the objectives that are weighted means."""
-        macs = {info.name: info.macs for info in self.emulated.layers()}
-        shares = [sum(macs[name] for name in names) for names in self.genes.values()]
+        shares = self._macs_of_genes()
         total = sum(shares)
         found = []
         for position, name in enumerate(self.costs, start=1):
@@ -247,6 +266,10 @@ class AssignmentProblem:
             values = tuple(tuple(share / total * r for r in relative) for share in shares)
             found.append(Additive(objective=position, values=values, exact=True))
         return tuple(found)
+
+    def _macs_of_genes(self) -> list[int]:
+        macs = {info.name: info.macs for info in self.emulated.layers()}
+        return [sum(macs[name] for name in names) for names in self.genes.values()]
 
 
 def _checked(costs: Sequence[str]) -> tuple[str, ...]:

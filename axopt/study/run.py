@@ -56,6 +56,7 @@ def search(
     population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
     groups: Groups | None = None,
+    max_multipliers: int | None = None,
     correct: bool | Corrections = True,
     reestimate_samples: int | None = None,
     objectives: Sequence[str] = ("rel_power",),
@@ -99,6 +100,9 @@ def search(
         groups: Layers that share a multiplier and its operand order and are one gene: name -> name
             or pattern (``layer1.*``) of the layers, or a list of these; a list of patterns in
             place of one means one group.
+        max_multipliers: Most distinct multipliers of an assignment, the exact one included; None
+            for any number. A proposal with more is repaired before it is evaluated: see
+            `axopt.study.AssignmentProblem.repaired`.
         correct: Whether every layer gets the corrections that help it, see `axopt.correct_`, or
             which of them it may get.
         reestimate_samples: On how many training samples, at most 512, batch norms are
@@ -152,6 +156,7 @@ def search(
         population=population,
         operand_order=operand_order,
         groups=groups,
+        max_multipliers=max_multipliers,
         correct=list(correct.names) if isinstance(correct, Corrections) else correct,
         reestimate_samples=reestimate_samples,
         objectives=tuple(objectives) if isinstance(objectives, list) else objectives,
@@ -215,6 +220,7 @@ class _Run:
             budget=self.config.budget,
             seeds=list(self.problem.uniform()),
             on_trial=on_trial,
+            repair=None if self.config.max_multipliers is None else self.problem.repaired,
         )
 
     def record(self, points: HeldOut | AsSeen, outcome: SearchOutcome) -> report.RunRecord:
@@ -291,6 +297,7 @@ def _problem(
         correct=correct,
         reestimate=reestimate,
         groups=config.groups,
+        max_multipliers=config.max_multipliers,
         batch_size=config.batch_size,
     )
 
