@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "exploration": _BASE,  # knows genes, objectives and the store, never models
     "design": _EMULATION | {"circuits", "data", "evaluation", "exploration"},
     "report": _BASE,
-    "export": _BASE | {"report", "model"},
+    "export": _BASE | {"report", "model", "multipliers", "circuits"},
     "study": _ALL_BUT_CLI - {"export"},
     "cli": _ALL_BUT_CLI | {"bench", "retraining", "study", "axopt", "_lut_gemm"},
     "__init__": _ALL_BUT_CLI | {"retraining", "study"},

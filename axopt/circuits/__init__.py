@@ -10,6 +10,7 @@ from axopt.circuits.families import (
     sign_magnitude,
 )
 from axopt.circuits.formats.checking import check_export
+from axopt.circuits.formats.names import identifier as module_name
 from axopt.circuits.formats.writers import (
     NETLIST_WRITERS,
     NetlistWriter,
@@ -26,6 +27,7 @@ from axopt.circuits.sources import gates_of
 from axopt.circuits.storage import load_netlists, read_netlists, save_netlists
 
 __all__ = [
+    "module_name",
     "gates_of",
     "write_netlist",
     "register_netlist_writer",

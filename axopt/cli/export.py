@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from axopt.cli.arguments import add_common, integer, path
+from axopt.cli.arguments import add_common, add_library, integer, path
 from axopt.cli.console import print_result
 from axopt.errors import ArgumentError, RunExistsError
 from axopt.export import BUILT_IN, exporter_for, get_exporter, list_exporters
@@ -25,11 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--point", type=integer(0, MAX_POINT), metavar="N", help="number of the point in the front"
     )
-    parser.add_argument(
-        "--out", type=path, metavar="FILE", required=True, help="the file to write"
-    )
+    parser.add_argument("--out", type=path, metavar="FILE", help="the file or folder to write")
     parser.add_argument("--format", choices=list_exporters(), help=_format_help())
-    parser.add_argument("--force", action="store_true", help="replace an existing file")
+    parser.add_argument(
+        "--to",
+        nargs=2,
+        metavar=("FORMAT", "OUT"),
+        help="short for --format FORMAT --out OUT: --to verilog hardware/",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace an existing file, or the files of a folder"
+    )
+    add_library(parser)
     add_common(parser)
 
 
@@ -43,14 +51,32 @@ def run(options: argparse.Namespace) -> int:
     """Check the assignment and write it."""
     from axopt.export import write_export
 
-    kind = options.format or _format_of(options.out)
+    kind, out = _target(options)
     given, source = _input(options)
-    if options.out.exists() and not options.force:
-        raise RunExistsError(f"{options.out}: exists already; --force replaces it.")
-    write_export(given, options.out, format=kind, force=options.force)
-    result = {"assignment": str(source), "file": str(options.out), "format": kind}
-    print_result(options, result, f"{source} is in {options.out}")
+    given = replace(given, library=options.library)
+    try:
+        write_export(given, out, format=kind, force=options.force)
+    except RunExistsError as error:
+        raise RunExistsError(str(error).replace("`force`", "--force")) from error
+    result = {"assignment": str(source), "file": str(out), "format": kind}
+    print_result(options, result, f"{source} is in {out}")
     return 0
+
+
+def _target(options: argparse.Namespace) -> tuple[str, Path]:
+    """Return the format, and the file or folder to write."""
+    if options.to is not None:
+        if options.out is not None or options.format is not None:
+            raise ArgumentError(
+                "`--to` names format and file; it excludes `--format` and `--out`."
+            )
+        kind, out = options.to
+        if not out:
+            raise ArgumentError("`--to` must name a file or folder after the format, got ''.")
+        return get_exporter(kind).name, Path(out)
+    if options.out is None:
+        raise ArgumentError("`--out` must be given: the file or folder to write.")
+    return options.format or _format_of(options.out), options.out
 
 
 def _format_of(out: Path) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from axopt.errors import ArgumentError
@@ -26,6 +27,8 @@ class ExportInput:
         assignment: The multiplier of every layer, with quantisation, metrics and cost.
         record: The run that the assignment is from; None for the file of an assignment alone.
         point: The assignment's point in the front of that run; None without a run.
+        library: Folder of the library of the multipliers. None stands for the one that the
+            assignment names, or the bundled one.
 
     Example:
         >>> from axopt.model import Assignment
@@ -39,6 +42,7 @@ class ExportInput:
     assignment: Assignment
     record: RunRecord | None = None
     point: Point | None = None
+    library: Path | None = None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -57,10 +61,12 @@ class Exporter:
     Attributes:
         name: Name of the format: ``"csv"``.
         function: What makes the file: `ExportInput` -> its content (a text is written as UTF-8).
-            If ``writes_path``, it takes a path as its second argument and writes there.
-        suffix: Suffix of the format's files, with the dot: ``".csv"``.
+            If ``writes_path`` or ``writes_folder``, it takes a path as its second argument and
+            writes there.
+        suffix: Suffix of the format's files, with the dot: ``".csv"``. Empty for a folder.
         summary: What the format is for, in one line of the command line's help.
         writes_path: Whether the function writes to a path instead of returning the content.
+        writes_folder: Whether the format is a folder, and the function writes its files.
 
     Raises:
         ArgumentError: If the suffix does not begin with a dot, the summary is empty, or the
@@ -76,9 +82,16 @@ class Exporter:
     suffix: str
     summary: str
     writes_path: bool = False
+    writes_folder: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.suffix, str) or not re.fullmatch(r"(\.\w+)+", self.suffix):
+        if self.writes_path and self.writes_folder:
+            raise ArgumentError("`writes_path` and `writes_folder` exclude each other.")
+        if self.writes_folder and self.suffix != "":
+            raise ArgumentError(f"`suffix` must be empty for a folder, got {self.suffix!r}.")
+        if self.writes_folder:
+            pass
+        elif not isinstance(self.suffix, str) or not re.fullmatch(r"(\.\w+)+", self.suffix):
             raise ArgumentError(f"`suffix` must be a dot and letters, got {self.suffix!r}.")
         if not isinstance(self.summary, str) or not self.summary.strip():
             raise ArgumentError(f"`summary` must be a line of text, got {self.summary!r}.")
@@ -86,7 +99,11 @@ class Exporter:
             raise ArgumentError(f"`function` must be a function, got {self.function!r}.")
 
 
-BUILT_IN = {"csv": "axopt.export.csv_format", "json": "axopt.export.json_format"}
+BUILT_IN = {
+    "csv": "axopt.export.csv_format",
+    "json": "axopt.export.json_format",
+    "verilog": "axopt.export.verilog_format",
+}
 """The formats that axopt brings, and their modules."""
 
 EXPORTERS = Registry[Exporter](
@@ -99,7 +116,12 @@ EXPORTERS = Registry[Exporter](
 
 
 def register_exporter(
-    name: str, *, suffix: str, summary: str, writes_path: bool = False
+    name: str,
+    *,
+    suffix: str = "",
+    summary: str,
+    writes_path: bool = False,
+    writes_folder: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that makes a function known as an exporter.
 
@@ -108,11 +130,13 @@ def register_exporter(
 
     Args:
         name: Name of the format, as ``axopt export --format`` takes it.
-        suffix: Suffix of the format's files, with the dot.
+        suffix: Suffix of the format's files, with the dot; none for a folder.
         summary: What the format is for, in one line.
         writes_path: False: the function takes an `ExportInput` and returns the content of the
             file, str or bytes. True: it takes an `ExportInput` and a path, writes the file there
             and returns nothing.
+        writes_folder: True: the function takes an `ExportInput` and the path of an empty folder,
+            and writes files there.
 
     Raises:
         ArgumentError: If an argument breaks its rule or the name is taken.
@@ -122,12 +146,12 @@ def register_exporter(
         ... def names(given: ExportInput) -> str:
         ...     return " ".join(given.assignment.layers)
         >>> list_exporters()
-        ['csv', 'json', 'names']
+        ['csv', 'json', 'names', 'verilog']
         >>> EXPORTERS.remove("names")
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        EXPORTERS.add(name, Exporter(name, function, suffix, summary, writes_path))
+        EXPORTERS.add(name, Exporter(name, function, suffix, summary, writes_path, writes_folder))
         return function
 
     return decorate
@@ -138,7 +162,7 @@ def list_exporters() -> list[str]:
 
     Example:
         >>> list_exporters()
-        ['csv', 'json']
+        ['csv', 'json', 'verilog']
     """
     return EXPORTERS.names()
 
@@ -168,6 +192,8 @@ def get_exporter(name: str) -> Exporter:
 def exporter_for(path: str | os.PathLike[str]) -> Exporter:
     """Return the exporter whose suffix a file name has; axopt's own formats come first.
 
+    Formats that are folders have no suffix.
+
     Args:
         path: Path of the file to write. Its suffix may have several dots: ``.tar.gz``.
 
@@ -183,6 +209,8 @@ def exporter_for(path: str | os.PathLike[str]) -> Exporter:
     others = (get_exporter(format) for format in list_exporters() if format not in BUILT_IN)
     known = []
     for exporter in itertools.chain(own, others):
+        if exporter.writes_folder:
+            continue
         if name.endswith(exporter.suffix.lower()):
             return exporter
         known.append(exporter.suffix)

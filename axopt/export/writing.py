@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def export_bytes(given: ExportInput, format: str) -> bytes:
         The content of the file; a text is UTF-8.
 
     Raises:
-        ArgumentError: If there is no such format, or the exporter returns anything else than a
-            text or bytes.
+        ArgumentError: If there is no such format or it is a folder, or the exporter returns
+            anything else than a text or bytes.
         ReportError: If a text holds lone surrogates, which UTF-8 cannot represent.
 
     Example:
@@ -36,6 +37,8 @@ def export_bytes(given: ExportInput, format: str) -> bytes:
         conv1,v1/mul8s_1L2H,0f3a,false
     """
     exporter = get_exporter(format)
+    if exporter.writes_folder:
+        raise ArgumentError(f"`format` {format!r} writes a folder; `write_export` makes it.")
     with blamed_on("exporter", format):
         content = _written(exporter, given) if exporter.writes_path else exporter.function(given)
     if isinstance(content, str):
@@ -61,16 +64,18 @@ def write_export(
 
     Args:
         given: The assignment and the run that it is from.
-        path: The file to write, as one step.
+        path: The file to write, as one step; or the folder, for a format that is one.
         format: Name of the format; by default the one whose suffix ``path`` has.
-        force: Whether to replace an existing file.
+        force: Whether to replace an existing file. In an existing folder, files of the same names
+            are replaced and others stay.
 
     Returns:
         The name of the format.
 
     Raises:
-        ArgumentError: If there is no such format.
-        RunExistsError: If the file exists and ``force`` is not set.
+        ArgumentError: If there is no such format, or a folder is to be written to a file.
+        RunExistsError: If the file, or a folder that is not empty, exists and ``force`` is not
+            set.
         OSError: If the file cannot be written.
 
     Example:
@@ -80,10 +85,34 @@ def write_export(
     """
     path = as_path(path, "path")
     name = exporter_for(path).name if format is None else format
+    if get_exporter(name).writes_folder:
+        _write_folder(get_exporter(name), given, path, force)
+        return name
     if path.exists() and not force:
         raise RunExistsError(f"{path}: exists already; `force` replaces it.")
     write_atomically(path, export_bytes(given, name))
     return name
+
+
+def _write_folder(exporter: Exporter, given: ExportInput, path: Path, force: bool) -> None:
+    """Let an exporter write a folder beside the final one, then move it or its files there."""
+    if path.exists() and not path.is_dir():
+        raise ArgumentError(f"`path` must be a folder, {path} is a file.")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise RunExistsError(f"{path}: exists already; `force` replaces its files.")
+    temporary = Path(tempfile.mkdtemp(prefix=".axopt-export-", dir=path.parent))
+    try:
+        with blamed_on("exporter", exporter.name):
+            exporter.function(given, temporary)
+        path.mkdir(exist_ok=True)
+        for source in sorted(temporary.rglob("*")):
+            target = path / source.relative_to(temporary)
+            if source.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                os.replace(source, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _written(exporter: Exporter, given: ExportInput) -> bytes:
