@@ -70,12 +70,36 @@ CIRCUITS = {
 }
 
 
+@pytest.mark.parametrize("suffix", [".c", ".blif"])
 @pytest.mark.parametrize("name", CIRCUITS)
-def test_c_reads_back_as_written(name, tmp_path):
+def test_c_and_blif_read_back_as_written(name, suffix, tmp_path):
     netlist = CIRCUITS[name]
-    write_netlist(netlist, tmp_path / "x.c", name="mine")
-    [found] = read_tables(tmp_path / "x.c", signed=netlist.signed)
+    write_netlist(netlist, tmp_path / f"x{suffix}", name="mine")
+    [found] = read_tables(tmp_path / f"x{suffix}", signed=netlist.signed)
     assert np.array_equal(found.table, netlist.table())
+
+
+def test_blif_keeps_the_adders(tmp_path):
+    netlist = load_netlists()["v1/mul8s_1L2H"]
+    write_netlist(netlist, tmp_path / "x.blif", name="mul8s_1L2H")
+    [found] = read_tables(tmp_path / "x.blif")  # the name says signed
+    assert found.netlist.signed
+    for op in ("fas", "fac"):  # one has a constant input
+        assert found.netlist.counts[op] >= netlist.counts[op] - 1
+
+
+def test_yosys_reads_the_verilog_where_there_is_no_simulator(tmp_path, monkeypatch):
+    monkeypatch.setattr("axopt.circuits.formats.checking.has_simulator", lambda: False)
+    multiplier = LIBRARY["v2022/mul8x2u_0AJ"]
+    file = tmp_path / "x.v"
+    write_netlist(gates_of(multiplier), file, name=multiplier.name, multiplier=multiplier)
+    try:
+        assert check_export(file, multiplier, quick=True) == "Verilog reader"
+    except MissingPackageError as error:
+        pytest.skip(str(error))
+    [found] = read_tables(file)
+    assert found.name == multiplier.name
+    assert found.figures["power_mw"] == multiplier.power_mw
 
 
 @needs_simulator
@@ -120,12 +144,13 @@ def test_all_bundled_circuits_give_their_tables_in_verilog():
 
 
 @pytest.mark.slow  # 489 circuits
-def test_all_bundled_circuits_give_their_tables_in_c(tmp_path):
+@pytest.mark.parametrize(("suffix", "title"), [(".c", "C model"), (".blif", "BLIF")])
+def test_all_bundled_circuits_give_their_tables_in_c_and_blif(suffix, title, tmp_path):
     netlists = load_netlists()
     for key in LIBRARY:
-        multiplier = LIBRARY[key]
-        write_netlist(netlists[key], tmp_path / "x.c", name=multiplier.name, multiplier=multiplier)
-        assert check_export(tmp_path / "x.c", multiplier) == "C model reader"
+        multiplier, file = LIBRARY[key], tmp_path / f"x{suffix}"
+        write_netlist(netlists[key], file, name=multiplier.name, multiplier=multiplier)
+        assert check_export(file, multiplier) == f"{title} reader"
 
 
 def test_a_compiler_agrees_with_the_c_text(tmp_path):
