@@ -32,10 +32,11 @@ class LayerPowers:
 
     Example:
         >>> import axopt, torch
-        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.rand(16, 8))
+        >>> _ = torch.manual_seed(0)
+        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.randn(64, 8).relu())
         >>> powers = LayerPowers.of(emulated.emulated_layers["0"])
-        >>> 0 < powers.power_mw() < axopt.load_library().exact(signed=True).power_mw
-        True
+        >>> round(powers.power_mw(), 1)  # published for uniform operands: 0.425 mW
+        0.3
     """
 
     def __init__(self, layer: EmulatedLayer) -> None:
