@@ -140,6 +140,9 @@ def estimate(netlist: Netlist) -> HardwareEstimate:
         Figures in mW, um2 and ns for 45 nm, comparable to the published ones of the bundled
         library, and an interval for each. A netlist without gates has no cost.
 
+    Raises:
+        CircuitError: If the netlist has more than 20,000 gates.
+
     Example:
         >>> from axopt.circuits import load_netlists
         >>> found = estimate(load_netlists()["v1/mul8s_1L1G"])  # published: 0.126 mW, 284.9 um2
@@ -170,7 +173,8 @@ def activity_power_mw(
         Power in mW. With equally frequent operands it equals ``estimate(netlist).power_mw``.
 
     Raises:
-        CircuitError: If shares have another shape, are negative or not finite, or do not sum to 1.
+        CircuitError: If shares have another shape, are negative or not finite, or do not sum to 1,
+            or if the netlist has more than 20,000 gates.
 
     Example:
         >>> import numpy as np

@@ -15,9 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from axopt.circuits.netlist import Netlist
+from axopt.errors import CircuitError
 
 Literal = int
 """``2 * signal``, plus 1 for the complement of the signal."""
+
+MAX_GATES = 20_000
+"""Most gates that are simplified: the functions of 8-bit operands take 8 KiB each."""
 
 FALSE, TRUE = 0, 1
 """The constants as literals."""
@@ -88,7 +92,11 @@ def simplify(netlist: Netlist) -> Simplified:
     never both 1 (or never both 0, ...) becomes a conjunction. Unused gates go.
 
     Args:
-        netlist: Any netlist; the result is remembered as long as it lives.
+        netlist: A netlist of at most `MAX_GATES` gates; the result is remembered as long as it
+            lives.
+
+    Raises:
+        CircuitError: If the netlist has more gates.
 
     Example:
         >>> from axopt.circuits import NetlistBuilder
@@ -98,6 +106,11 @@ def simplify(netlist: Netlist) -> Simplified:
         >>> [gate.xor for gate in simplify(netlist).gates]
         [False, False]
     """
+    if len(netlist.gates) > MAX_GATES:
+        raise CircuitError(
+            f"a hardware cost can be estimated for at most {MAX_GATES:,} gates, got "
+            f"{len(netlist.gates):,}."
+        )
     if netlist not in _KNOWN:
         _KNOWN[netlist] = _Simplifier(netlist).result()
     return _KNOWN[netlist]

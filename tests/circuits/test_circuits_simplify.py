@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from axopt.circuits import NetlistBuilder, generate, load_netlists
+from axopt.circuits import Gate, Netlist, NetlistBuilder, generate, load_netlists
 from axopt.circuits.adders import find_adders
 from axopt.circuits.netlist import pack, unpack
 from axopt.circuits.simplify import FALSE, TRUE, Simplified, simplify
+from axopt.errors import CircuitError
 
 NAMES = ["v1/mul8x2u_106", "v1/mul8x3u_0TM", "v1/mul7u_069", "v1/mul8s_1L1G", "v2022/mul8u_1SX"]
 
@@ -59,6 +60,14 @@ def test_an_exclusive_or_of_signals_that_never_differ_both_ways_is_a_conjunction
     }
     for signal, xor in cases.items():
         assert simplify(build.netlist([signal])).gates[-1].xor is xor
+
+
+def test_very_large_netlists_are_refused():
+    gates = tuple(Gate("and", (2, 10)) for _ in range(20_001))
+    with pytest.raises(CircuitError, match="at most 20,000 gates, got 20,001"):
+        simplify(Netlist(8, 8, False, gates, (18,)))
+    equal = Netlist(2, 2, False, tuple(Gate("and", (2, 4)) for _ in range(20_000)), (6,))
+    assert len(simplify(equal).gates) == 1
 
 
 def test_constants_need_no_gates():
