@@ -63,10 +63,17 @@ class Plan:
         sum M(a, w) - zw a - za w + za zw = sum (M(a, w) - a w) + (a - za) (w - zw), where zw is 0
         for signed multipliers.
         """
-        operands = _CODES - 128 if signed else _CODES
-        errors = self.table - np.multiply.outer(operands, operands)
         product_max = 255 * 128 if signed else 255 * 255
-        return int((2**31 - 1) // (int(np.abs(errors).max()) + product_max))
+        return (2**31 - 1) // (self._largest_errors[signed] + product_max)
+
+    @functools.cached_property
+    def _largest_errors(self) -> tuple[int, int]:
+        """The largest error of a product, of unsigned and of signed operands."""
+        unsigned, signed = (
+            int(np.abs(self.table - np.multiply.outer(operands, operands)).max())
+            for operands in (_CODES, _CODES - 128)
+        )
+        return unsigned, signed
 
     def __str__(self) -> str:
         lines = []

@@ -7,6 +7,7 @@ which processors look up in registers. This is cheaper than three or more separa
 search reads only the table.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,6 +28,7 @@ LARGEST = 127
 
 _CODES = np.arange(256)
 _HALF = 128
+_FEW = (slice(None, None, 17), slice(None, None, 17))  # codes with all low and all high halves
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +68,23 @@ def find_residual(table: NDArray[np.int32]) -> Residual | None:
             weight code ``w``.
     """
     entries = table.astype(np.int64)
-    for term in _products():
+    few = entries[_FEW]
+    for term, few_products in _products():
+        if np.ptp(few_products - few, axis=0).max() > LARGEST:
+            continue  # all products have no smaller a range
         residual = _less(term, entries)
         if residual is not None and np.array_equal(residual.table(), table):
             return residual
     return None
 
 
-def _products() -> Iterator[Terms]:
+@functools.cache
+def _products() -> tuple[tuple[Terms, Integers], ...]:
+    """Return products of operands without their lowest bits, and the few that are tried first."""
+    return tuple((term, term.table()[_FEW].astype(np.int64)) for term in _masked_products())
+
+
+def _masked_products() -> Iterator[Terms]:
     """Yield products of operands without their lowest bits, signed and unsigned."""
     for scale in (0, _HALF):  # unsigned: a * w = a * (w - 128) + 128 * a
         for dropped in range(7):
