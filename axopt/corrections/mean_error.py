@@ -15,6 +15,11 @@ from axopt.corrections.formats import input_values
 from axopt.corrections.remapping import code_shares
 from axopt.layers import EmulatedLayer, Quantisation
 
+_OPERANDS = {
+    False: torch.arange(256, dtype=torch.float64),
+    True: torch.arange(-128, 128, dtype=torch.float64),
+}
+
 
 def expected_outputs(layer: EmulatedLayer) -> Tensor:
     """Return the mean of the float layer's results without bias, ``(out_channels,)`` float64."""
@@ -42,15 +47,21 @@ def expected_emulated_outputs(
         ``(out_channels,)`` float64.
     """
     activation, weights = quantisation.activation, quantisation.weights
-    origin = 128 if signed else 0
-    operands = torch.arange(256, dtype=torch.float64) - origin
+    operands = _OPERANDS[signed]
     shares = code_shares(layer, activation)
-    products = shares @ torch.tensor(table, dtype=torch.float64)  # (channels, weight codes)
+    products = shares @ torch.from_numpy(table.astype(np.float64))  # (channels, weight codes)
     means = shares @ operands
     codes = weights.codes(layer.filters.cpu()).flatten(1).long()
-    channel = input_values(layer, torch.arange(len(shares))).long()
+    channel = input_values(layer, torch.arange(len(shares)))
+    origin = 128 if signed else 0
     zero_a = int(activation.zero_code) - origin
-    zero_w = (weights.zero_code.double() - origin).expand(len(codes))[:, None]
-    w = operands[codes]
-    terms = products[channel, codes] - zero_w * means[channel] - zero_a * w + zero_a * zero_w
+    zero_w = weights.zero_code.double() - origin
+    if len(zero_w.unique()) == 1:  # the products of a channel and a code are the same everywhere
+        zero_w = zero_w.view(-1)[:1]
+        terms = products - zero_w * means[:, None] - zero_a * operands + zero_a * zero_w
+        terms = terms.take(codes.add_(channel, alpha=256))
+    else:
+        zero_w = zero_w[:, None]
+        terms = products.take(codes.add(channel, alpha=256))
+        terms = terms - zero_w * means[channel] - zero_a * operands[codes] + zero_a * zero_w
     return terms.sum(1) * layer.channels.tap_share * quantisation.output_scale.double()

@@ -97,8 +97,10 @@ class Probe:
         Args:
             y: ``(windows, out_channels)`` results without the bias.
         """
-        error = (self._finished(y) - self._target).double()
-        error = error[1::2] if len(error) > 1 else error
+        if len(y) > 1:
+            error = (self._finished(y[1::2]) - self._target[1::2]).double()
+        else:
+            error = (self._finished(y) - self._target).double()
         total = float(error.square().mean(0).sum().sqrt())
         return 100 * total / self._spread if self._spread > 0 else total
 

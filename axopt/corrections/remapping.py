@@ -20,12 +20,15 @@ from axopt.layers import EmulatedLayer, QuantParams, level_shares
 Floats = NDArray[np.float64]
 
 _LEVELS = np.arange(256, dtype=np.float64)
+_EXACT = {
+    signed: np.multiply.outer(operands, operands)
+    for signed, operands in ((False, _LEVELS), (True, _LEVELS - 128))
+}
 
 
 def product_errors(table: NDArray[np.int32], *, signed: bool) -> Floats:
     """Return the error of every product, ``(256, 256)``; rows are activation codes."""
-    operands = _LEVELS - 128 if signed else _LEVELS
-    return table.astype(np.float64) - np.multiply.outer(operands, operands)
+    return table - _EXACT[signed]
 
 
 def activation_codes(
@@ -109,10 +112,21 @@ def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
     Returns:
         ``(channels, 256)`` float64; rows sum to 1.
     """
-    of_levels = level_shares(layer.channels, activation)
-    of_levels[:, int(activation.zero_point)] += layer.channels.zero_shares()
+    of_levels = _level_shares(layer, activation)
     codes = activation.code_table
     if codes is None:
         return of_levels
     shares = of_levels.new_zeros(len(of_levels), 256)
     return shares.index_add_(1, codes[: activation.top + 1].long(), of_levels)
+
+
+def _level_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
+    """Return how often each input channel has each level; formats with other codes share it."""
+    kept = layer.derived.setdefault(_level_shares, {})
+    key = (float(activation.scale), int(activation.zero_point), activation.stride)
+    if key not in kept:
+        of_levels = level_shares(layer.channels, activation)
+        of_levels[:, int(activation.zero_point)] += layer.channels.zero_shares()
+        kept[key] = of_levels
+    found: torch.Tensor = kept[key]
+    return found
