@@ -5,7 +5,13 @@ from torch import Tensor
 
 from axopt.layers import EmulatedLayer, EmulatedMatMul, QuantParams, activation_params
 
-_SHRINKAGES = torch.linspace(1.0, 0.3, 36).tolist()
+_SHRINKAGES = torch.linspace(1.0, 0.3, 36)  # the first one is the whole range
+
+_AT_ONCE = 2**17
+"""Most weights that are quantised in one call, copies of small layers included."""
+
+_SMALL = 2**15
+"""Weights that torch sums in one thread; more are not copied, to sum them as ever."""
 
 
 def activation_format(layer: EmulatedLayer, *, symmetric: bool, stride: int) -> QuantParams:
@@ -41,22 +47,32 @@ def weight_format(layer: EmulatedLayer, *, signed: bool, stride: int) -> QuantPa
     importance = input_values(layer, layer.channels.mean_squares())
     if not layer.per_channel:
         weight, importance = weight.reshape(1, -1), importance.reshape(1, -1)
-    low, high = torch.aminmax(weight, dim=1)
-    best = QuantParams.from_range(low, high, signed=signed, stride=stride)
-    least = _weighted_error(weight, best, importance)
-    scale, zero_point = best.scale.clone(), best.zero_point.clone()
-    for shrinkage in _SHRINKAGES[1:]:  # the first one is the whole range
-        params = QuantParams.from_range(
-            low * shrinkage, high * shrinkage, signed=signed, stride=stride
-        )
-        error = _weighted_error(weight, params, importance)
-        better = error < least
-        least = torch.where(better, error, least)
-        scale = torch.where(better, params.scale, scale)
-        zero_point = torch.where(better, params.zero_point, zero_point)
+    scale, zero_point = _best_shrinkage(weight, importance, signed=signed, stride=stride)
     if not layer.per_channel:
         scale, zero_point = scale[0], zero_point[0]
     return QuantParams(scale, zero_point, stride)
+
+
+def _best_shrinkage(
+    weight: Tensor, importance: Tensor, *, signed: bool, stride: int
+) -> tuple[Tensor, Tensor]:
+    """Return scale and zero point of each row of ``weight``, of the best of `_SHRINKAGES`."""
+    low, high = torch.aminmax(weight, dim=1)
+    copies = max(1, _AT_ONCE // max(1, weight.numel())) if weight.numel() < _SMALL else 1
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    for shrinkages in torch.split(_SHRINKAGES, copies):
+        factors = shrinkages[:, None].to(weight.device)
+        params = QuantParams.from_range(
+            (low * factors).flatten(), (high * factors).flatten(), signed=signed, stride=stride
+        )
+        n = len(factors)
+        error = _weighted_error(weight.repeat(n, 1), params, importance.repeat(n, 1))
+        found.append((error, params.scale, params.zero_point))
+    errors, scales, zero_points = (
+        torch.cat(parts).view(len(_SHRINKAGES), -1) for parts in zip(*found, strict=True)
+    )
+    best = errors.argmin(0, keepdim=True)  # of equal ones the first
+    return scales.gather(0, best)[0], zero_points.gather(0, best)[0]
 
 
 def _weighted_error(weight: Tensor, params: QuantParams, importance: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ _EXACT = {
 
 def product_errors(table: NDArray[np.int32], *, signed: bool) -> Floats:
     """Return the error of every product, ``(256, 256)``; rows are activation codes."""
-    return table - _EXACT[signed]
+    return table.astype(np.float64) - _EXACT[signed]
 
 
 def activation_codes(

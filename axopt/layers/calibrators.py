@@ -84,14 +84,11 @@ def mse(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, flo
     seen = histogram.counts > 0
     counts, centres = histogram.counts[seen].double(), histogram.centres()[seen]
 
-    def squared_error(low: float, high: float) -> float:
-        params = QuantParams.from_range(
-            torch.tensor(low), torch.tensor(high), signed=signed, stride=stride
-        )
-        error = params.fake_quantise(centres).double() - centres
-        return float((counts * error.square()).sum())
-
-    return _best_shrinkage(histogram, squared_error)
+    lows, highs = (torch.tensor(ends) for ends in zip(*_shrunk(histogram), strict=True))
+    params = QuantParams.from_range(lows, highs, signed=signed, stride=stride)
+    error = params.fake_quantise(centres.expand(len(lows), -1)).double() - centres
+    losses = [float(loss.sum()) for loss in error.square_().mul_(counts)]
+    return _shrunk(histogram)[losses.index(min(losses))]
 
 
 def entropy(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float, float]:
@@ -122,7 +119,7 @@ def entropy(histogram: Histogram, signed: bool, stride: int = 1) -> tuple[float,
         levelled = torch.where(used, (total / share.clamp(min=1))[levels], 0.0)
         return _kullback_leibler(reference, levelled)
 
-    return _best_shrinkage(histogram, divergence)
+    return min(_shrunk(histogram), key=lambda bounds: divergence(*bounds))
 
 
 CALIBRATORS: dict[str, Calibrator] = {
@@ -133,12 +130,9 @@ CALIBRATORS: dict[str, Calibrator] = {
 }
 
 
-def _best_shrinkage(
-    histogram: Histogram, loss: Callable[[float, float], float]
-) -> tuple[float, float]:
-    """Return the shrunk copy of the observed range that minimises ``loss``."""
-    ranges = [(histogram.low * s, histogram.high * s) for s in _SHRINKAGES]
-    return min(ranges, key=lambda bounds: loss(*bounds))
+def _shrunk(histogram: Histogram) -> list[tuple[float, float]]:
+    """Return shrunk copies of the observed range, the whole range first."""
+    return [(histogram.low * s, histogram.high * s) for s in _SHRINKAGES]
 
 
 def _kullback_leibler(p: Tensor, q: Tensor) -> float:

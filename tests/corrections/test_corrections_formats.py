@@ -1,9 +1,10 @@
 import pytest
 import torch
-from correction_cases import make_conv, make_linear
+from correction_cases import calibrated, make_conv, make_linear
+from torch import nn
 
 from axopt.corrections.formats import activation_format, input_values, weight_format
-from axopt.layers import QuantParams
+from axopt.layers import EmulatedLinear, QuantParams
 
 SHRINKAGES = torch.linspace(1.0, 0.3, 36).tolist()
 
@@ -30,6 +31,20 @@ LAYERS = {
     "groups": lambda m, **options: make_conv(m, {"groups": 2}, **options),
     "depthwise": lambda m, **options: make_conv(m, {"groups": 4}, **options),
 }
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_rows_of_large_layers_get_the_formats_of_small_ones(signed, library):
+    """All shrunk ranges of a small layer are tried at once, those of a large one in turn."""
+    exact = library.exact(signed)
+    large, x = make_linear(exact, inputs=130, outputs=256, n=40)
+    middle, small = (calibrated(EmulatedLinear(nn.Linear(130, n), exact), x) for n in (60, 3))
+    of_large = weight_format(large, signed=signed, stride=4)
+    for layer in (middle, small):
+        layer.weight.data.copy_(large.weight.data[: len(layer.weight)])
+        found = weight_format(layer, signed=signed, stride=4)
+        assert torch.equal(found.scale, of_large.scale[: len(layer.weight)])
+        assert torch.equal(found.zero_point, of_large.zero_point[: len(layer.weight)])
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
