@@ -15,7 +15,7 @@ from axopt.errors import LutFormatError, MissingPackageError
 from axopt.multipliers import read_tables
 from axopt.multipliers.metrics import exact_table
 
-SAMPLE = list(load_netlists())[::60]
+SAMPLE = list(load_netlists())[::120]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -180,7 +180,7 @@ REFUSED = [
         "products of 8 x 8 bits must have 16 bits, these have more",
     ),
 ]
-FAST = 8  # as each costs a start of Yosys
+FAST = 6  # as each costs a start of Yosys
 
 
 @pytest.mark.parametrize(

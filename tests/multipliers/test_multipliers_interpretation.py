@@ -61,7 +61,7 @@ def test_a_header_in_numeric_order_is_recognised(tmp_path, library, name):
     assert "recognised as being in numeric order, -128..127: the mean" in str(found.notes[0])
 
 
-@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("name", ["1KV8", "1KX2", "1L1G", "1KR3"])
 def test_unsigned_declarations_of_signed_multipliers_are_recognised(tmp_path, library, name):
     table = library[f"mul8s_{name}"].table
     (tmp_path / "x.h").write_text(header(patterns(table) & 0xFFFF, "const uint16_t lut[256][256]"))
