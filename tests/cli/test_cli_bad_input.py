@@ -74,7 +74,7 @@ WRONG = [
     (["search", "--exclude", "conv9"], ["'conv9'"]),
     (["multipliers", "show", "mul8s_1L2X"], ["mul8s_1L2X", "did you mean"]),
     (["multipliers", "import", "good.npy", *FIGURES, "--name", "a/b"], ["name", "'a/b'"]),
-    (["multipliers", "export", "mul8s_1L2H", "table.txt"], ["table.txt", ".npy"]),
+    (["multipliers", "export", "mul8s_1L2H", "table.doc"], ["table.doc", ".npy", ".v"]),
     # files
     (["search", "--weights", "missing.pt"], ["missing.pt"]),
     (["search", "--weights", "noise.bin"], ["noise.bin", ".safetensors"]),

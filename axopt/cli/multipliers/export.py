@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from axopt.cli.arguments import Parser, add_library, path, word
 from axopt.cli.console import print_result
 from axopt.cli.multipliers.options import library_of
-from axopt.errors import CircuitError, MissingPackageError, RunExistsError
+from axopt.errors import (
+    ArgumentError,
+    CircuitError,
+    LutFormatError,
+    MissingPackageError,
+    RunExistsError,
+)
 
 if TYPE_CHECKING:
     from axopt.circuits import Netlist
@@ -74,13 +80,28 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _is_circuit(file: Path, format: str | None) -> bool:
-    """Return whether a format writes gates; no format writes both gates and tables."""
-    from axopt.circuits import NETLIST_WRITERS
+    """Return whether a format writes gates; no format writes both gates and tables.
 
+    Raises:
+        ArgumentError: If there is no such format.
+        LutFormatError: If no format has the suffix of the file.
+    """
+    from axopt.circuits import NETLIST_WRITERS
+    from axopt.multipliers import TABLE_WRITERS
+
+    circuits, tables = NETLIST_WRITERS.names(), TABLE_WRITERS.names()
     if format is not None:
-        return format in NETLIST_WRITERS
+        if format not in (*circuits, *tables):
+            known = ", ".join(sorted((*circuits, *tables)))
+            raise ArgumentError(f"`--format` must be one of {known}, got {format!r}.")
+        return format in circuits
+    of_circuits = {suffix for name in circuits for suffix in NETLIST_WRITERS[name].suffixes}
+    of_tables = {suffix for name in tables for suffix in TABLE_WRITERS[name].suffixes}
     suffix = file.suffix.lower()
-    return any(suffix in NETLIST_WRITERS[name].suffixes for name in NETLIST_WRITERS.names())
+    if suffix not in of_circuits | of_tables:
+        known = ", ".join(sorted(of_circuits | of_tables))
+        raise LutFormatError(f"{file}: the suffix must be one of {known}; or give --format.")
+    return suffix in of_circuits
 
 
 def _gates(multiplier: Multiplier, library: Path | None) -> Netlist:
