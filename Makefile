@@ -78,7 +78,7 @@ $(VENV)/.dependencies: constraints.txt
 	touch $@
 
 $(VENV)/.built: $(VENV)/.dependencies setup.py pyproject.toml $(NATIVE)
-	$(INSTALL) --no-build-isolation --editable '.[test,lint]'
+	$(INSTALL) --no-build-isolation --editable '.[test,lint,rtl]'
 	touch $@
 
 clean:
