@@ -154,6 +154,7 @@ def _design(
     return Design(
         MultiplierLibrary(designed),
         {s.multiplier.key: s.netlist for s in structures},
+        judge.exact,
         pd.DataFrame(rows),
         pd.DataFrame(compared(rows, judge.rows(*known["EvoApprox8b"]))),
         fronts,

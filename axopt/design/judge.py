@@ -53,6 +53,7 @@ class Judge:
             low, high = multiplier.intervals.get("power_mw", (power, power))
             figures: dict[str, object] = {
                 "multiplier": multiplier.name,
+                "structure": "",
                 "power_mw": power,
                 "power_mw_low": low,
                 "power_mw_high": high,

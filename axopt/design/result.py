@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axopt.circuits import Netlist, save_netlists, write_netlist
+from axopt.circuits import Netlist, netlist_of, save_netlists, write_netlist
 from axopt.errors import RunExistsError
 from axopt.exploration import AdditivePoint
 from axopt.files import as_path, write_text_atomically
-from axopt.multipliers import MultiplierLibrary
+from axopt.multipliers import Multiplier, MultiplierLibrary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ class Design:
     Attributes:
         multipliers: The designed multipliers, by falling power.
         netlists: Their gates, by the keys of the multipliers.
+        exact: The exact multiplier that powers are relative to.
         table: One row per designed multiplier: ``multiplier``, ``structure`` (for each bit of the
             first operand the kept bits of the second, from the highest), ``power_mw`` with
             ``power_mw_low`` and ``power_mw_high``, the interval of the estimate, ``rel_power``,
@@ -49,11 +51,12 @@ class Design:
     Example:
         >>> from axopt.design import Design
         >>> sorted(Design.__dataclass_fields__)
-        ['comparison', 'fronts', 'multipliers', 'netlists', 'table']
+        ['comparison', 'exact', 'fronts', 'multipliers', 'netlists', 'table']
     """
 
     multipliers: MultiplierLibrary
     netlists: Mapping[str, Netlist]
+    exact: Multiplier
     table: pd.DataFrame
     comparison: pd.DataFrame
     fronts: Mapping[str, Sequence[AdditivePoint]]
@@ -77,7 +80,7 @@ class Design:
         return pd.DataFrame(rows, index=pd.Index(powers, name="rel_power"))
 
     def save(self, directory: str | os.PathLike[str]) -> None:
-        """Write the multipliers as a library: tables, figures, gate lists and Verilog.
+        """Write the multipliers, and the exact one, as a library with gate lists and Verilog.
 
         The folder ``design`` in it holds ``table.csv``, ``comparison.csv``, ``quality.csv`` and a
         module ``NAME.v`` for each multiplier.
@@ -89,11 +92,11 @@ class Design:
             RunExistsError: If it holds a library.
             OSError: If it cannot be written.
         """
-        folder = as_path(directory, "directory")
-        if folder.is_dir() and any(folder.glob("*.csv")):
-            raise RunExistsError(f"{folder}: holds a library already; name another folder.")
-        self.multipliers.save(folder)
-        save_netlists(folder / "library.gates.json.gz", self.netlists)
+        folder = check_is_new(directory)
+        library = MultiplierLibrary([self.exact, *self.multipliers.values()])
+        netlists = {self.exact.key: netlist_of(self.exact), **self.netlists}
+        library.save(folder)
+        save_netlists(folder / "library.gates.json.gz", netlists)
         tables = {"table": self.table, "comparison": self.comparison}
         (folder / "design").mkdir(exist_ok=True)
         for name, frame in tables.items():
@@ -129,6 +132,22 @@ class Design:
         axes.set_ylim(0, 30)
         axes.legend()
         return axes
+
+
+def check_is_new(directory: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder that holds no library.
+
+    Raises:
+        RunExistsError: If it holds one.
+
+    Example:
+        >>> check_is_new("mylib").name
+        'mylib'
+    """
+    folder = as_path(directory, "directory")
+    if folder.is_dir() and any(folder.glob("*.csv")):
+        raise RunExistsError(f"{folder}: holds a library already; name another folder.")
+    return folder
 
 
 def compared(designed: Sequence[Row], known: Sequence[Row]) -> list[Row]:

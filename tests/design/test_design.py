@@ -92,9 +92,11 @@ def test_a_wanted_power_is_served_best(design, emulated, data):
 def test_saved_design_is_a_library(design, tmp_path):
     design.save(tmp_path / "mine")
     library = axopt.load_library(tmp_path / "mine")
-    assert list(library) == list(design.multipliers)
-    assert all(library[k].intervals == design.multipliers[k].intervals for k in library)
+    assert list(library) == ["v1/mul8s_1KV8", *design.multipliers]
+    assert library.exact(signed=True).key == "v1/mul8s_1KV8"
+    assert all(library[k].intervals == m.intervals for k, m in design.multipliers.items())
     netlists = load_netlists(tmp_path / "mine")
+    assert list(netlists) == list(library)
     assert all(netlists[key].gates == n.gates for key, n in design.netlists.items())
     written = pd.read_csv(tmp_path / "mine" / "design" / "comparison.csv")
     assert list(written.multiplier) == list(design.comparison.multiplier)

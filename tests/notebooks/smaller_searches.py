@@ -10,6 +10,8 @@ SMALLER = {
     re.compile(r', "mul8s_1L2D", "mul8s_1L1G"'): "",
     re.compile(r"\b(validation_samples|test_samples)=\d+"): r"\1=40",
     re.compile(r"\bmin\(\d{3}, "): "min(40, ",
+    re.compile(r"\blibrary=designed, "): "",
+    re.compile(r"\bcomparison\.itertuples"): "comparison.head(2).itertuples",
     re.compile(r"\btake\(\d{3}\)"): "take(50)",
 }
 """What is written -> what runs: fewer assignments, multipliers and samples; all else stays."""

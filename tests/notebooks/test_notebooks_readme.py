@@ -30,6 +30,7 @@ NOT_RUN = {  # whole searches; a placeholder for a name or path; what tests/cli 
     *(command for _, _, command in ZOO),
     "python -m axopt bench --quick",
     "python -m axopt search",
+    "python -m axopt multipliers design --run DIR --to my_design",
     "python -m axopt evaluate --assignment FILE",
     "python -m axopt retrain --assignment FILE",
     "python -m axopt doctor",

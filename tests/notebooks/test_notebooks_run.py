@@ -95,7 +95,8 @@ def warnings_in(notebook):
 
 
 def test_there_are_notebooks():
-    assert NOTEBOOKS == ["gan.ipynb", "lstm.ipynb", "pareto.ipynb", "quickstart.ipynb"]
+    names = ["design_digits", "gan", "lstm", "pareto", "quickstart"]
+    assert [f"{name}.ipynb" for name in names] == NOTEBOOKS
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -154,6 +155,14 @@ def test_pareto(run):
 
 def images(notebook):
     return [output for output in results(notebook) if "image/png" in output.get("data", {})]
+
+
+def test_design_digits(run):
+    notebook, cwd = run("design_digits.ipynb")
+    assert len(images(notebook)) == 1
+    assert not warnings_in(notebook)
+    assert len(list((cwd / "designed" / "design").glob("*.v"))) == 4
+    assert len(axopt.load_library(cwd / "designed")) == 5
 
 
 def test_gan(run):

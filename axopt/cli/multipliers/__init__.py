@@ -1,4 +1,4 @@
-"""``axopt multipliers``: list, show, compare, import, generate, check and export multipliers.
+"""``axopt multipliers``: what is done with multipliers alone.
 
 Each action is a module of this package with ``add_arguments(parser)`` and ``run(options) -> int``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from axopt.cli.arguments import add_common, sentence
-from axopt.cli.multipliers import check, compare, export, generate, import_, list_, show
+from axopt.cli.multipliers import check, compare, design, export, generate, import_, list_, show
 
 ACTIONS = {
     "list": (list_, "print figures and errors of the multipliers"),
@@ -16,6 +16,7 @@ ACTIONS = {
     "compare": (compare, "print and draw power against error of several multipliers"),
     "import": (import_, "add a multiplier to a library of your own"),
     "generate": (generate, "make multipliers of a family from parameters"),
+    "design": (design, "design multipliers for the layers of a network"),
     "check": (check, "compare tables with digests and published figures"),
     "export": (export, "write the table or the gates of a multiplier to a file"),
 }
