@@ -89,31 +89,29 @@ def test_comments_state_figures(tmp_path, library):
 
 
 LINE = ",".join("0" * 256) + "\n"
+OTHER_TEXTS = [
+    ("", "expected a table, got none"),
+    ("# only a comment\n", "expected a table, got none"),
+    (LINE * 255, r"expected a table of shape .*, got \(255, 256\)"),
+    (
+        LINE * 255 + "0,0\n",
+        r"x\.csv:1: expected 1 cells|x\.csv:256: expected 256 cells .* got 2",
+    ),
+    (LINE * 3 + LINE.replace("0,", "0.5,", 1) + LINE * 252, r"x\.csv:4: .* got '0\.5'"),
+    (LINE * 255 + LINE.replace("0,", "0x1,", 1), r"x\.csv:256: .* got '0x1'"),
+    (LINE * 255 + LINE.replace("0,", "9" * 5000 + ",", 1), r"got '9{40}'"),
+    (LINE * 255 + LINE.replace("0,", "70000,", 1), r"-32768\.\.32767, got 0\.\.70000"),
+    ("a,b,p\n" + "0,0,0\n" * 65536, "operands of 1 and 1 values"),
+    ("\n".join(f"{a % 4},{a // 4 % 4},0" for a in range(15)) + "\n0,0,0", "occurs twice"),
+    ("\n".join(f"{a % 4 + 7},{a // 4},0" for a in range(16)), "must start at 0"),
+    ("\x00", "NUL"),
+    ("," * 4_000_000, "expected"),
+    (" " * (5 << 20), "at most 4194304 bytes"),
+    ("0" * 4_000_000, "expected"),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "expected a table, got none"),
-        ("# only a comment\n", "expected a table, got none"),
-        (LINE * 255, r"expected a table of shape .*, got \(255, 256\)"),
-        (
-            LINE * 255 + "0,0\n",
-            r"x\.csv:1: expected 1 cells|x\.csv:256: expected 256 cells .* got 2",
-        ),
-        (LINE * 3 + LINE.replace("0,", "0.5,", 1) + LINE * 252, r"x\.csv:4: .* got '0\.5'"),
-        (LINE * 255 + LINE.replace("0,", "0x1,", 1), r"x\.csv:256: .* got '0x1'"),
-        (LINE * 255 + LINE.replace("0,", "9" * 5000 + ",", 1), r"got '9{40}'"),
-        (LINE * 255 + LINE.replace("0,", "70000,", 1), r"-32768\.\.32767, got 0\.\.70000"),
-        ("a,b,p\n" + "0,0,0\n" * 65536, "operands of 1 and 1 values"),
-        ("\n".join(f"{a % 4},{a // 4 % 4},0" for a in range(15)) + "\n0,0,0", "occurs twice"),
-        ("\n".join(f"{a % 4 + 7},{a // 4},0" for a in range(16)), "must start at 0"),
-        ("\x00", "NUL"),
-        ("," * 4_000_000, "expected"),
-        (" " * (5 << 20), "at most 4194304 bytes"),
-        ("0" * 4_000_000, "expected"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), OTHER_TEXTS, ids=range(len(OTHER_TEXTS)))
 def test_other_texts_are_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "x.csv").write_text(text)
     start = time.process_time()
@@ -147,25 +145,31 @@ def test_an_archive_holds_several_multipliers(tmp_path, library):
 
 def archive(**members):
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as file:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, data in members.items():
             file.writestr(f"{name}.npy", data)
     return content.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "damaged archive"),
-        (b"PK\x03\x04" + b"x" * 100, "damaged archive"),
-        (archive(), "expected 1 to 2000 arrays, got 0"),
-        (archive(a=b"nothing"), r"x\.npz\[a\]: not a \.npy file"),
-        (archive(a=bytes(1 << 28)), r"x\.npz\[a\]: expected at most 4194304 bytes, got more"),
-        (archive(**{f"m{i}": b"" for i in range(2001)}), "expected 1 to 2000 arrays, got 2001"),
-    ],
-)
+DAMAGED_ARCHIVES = {
+    "empty": (lambda: b"", "damaged archive"),
+    "cut": (lambda: b"PK\x03\x04" + b"x" * 100, "damaged archive"),
+    "no array": (archive, "expected 1 to 2000 arrays, got 0"),
+    "text": (lambda: archive(a=b"nothing"), r"x\.npz\[a\]: not a \.npy file"),
+    "bomb": (
+        lambda: archive(a=bytes(1 << 28)),
+        r"x\.npz\[a\]: expected at most 4194304 bytes, got more",
+    ),
+    "many": (
+        lambda: archive(**{f"m{i}": b"" for i in range(2001)}),
+        "expected 1 to 2000 arrays, got 2001",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), DAMAGED_ARCHIVES.values(), ids=DAMAGED_ARCHIVES)
 def test_damaged_archives_are_refused_in_one_line(tmp_path, content, message):
-    (tmp_path / "x.npz").write_bytes(content)
+    (tmp_path / "x.npz").write_bytes(content())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.process_time()
     with pytest.raises(LutFormatError, match=message):

@@ -57,16 +57,16 @@ def test_accuracy_lost_to_a_rough_multiplier_comes_back(emulated, data, model):
     result = retrain(
         emulated,
         data,
-        epochs=3,
+        epochs=2,
         teacher=model,
         augment=Augmentation(1),
         progress=lambda done, total: calls.append((done, total)),
     )
     assert before < 70
     assert axopt.evaluate(emulated, data).value > 95
-    assert [epoch.epoch for epoch in result.history] == [0, 1, 2, 3]
+    assert [epoch.epoch for epoch in result.history] == [0, 1, 2]
     assert result.stopped == "epochs"
-    assert calls == [(i + 1, 27) for i in range(27)]
+    assert calls == [(i + 1, 18) for i in range(18)]
     best = max(result.history, key=lambda epoch: epoch.validation)
     assert result.history[result.best_epoch].validation == best.validation
     assert axopt.evaluate(emulated, data.validation).value == best.validation
@@ -136,7 +136,7 @@ def test_a_resumed_run_ends_as_one_never_stopped(
 
 
 def test_a_data_loader_resumes_too(emulated, train, tmp_path):
-    pairs = TensorDataset(train.stored, train.targets)
+    pairs = TensorDataset(train.stored[:100], train.targets[:100])
     start = ModelState.of(emulated)
 
     def once(**options):
@@ -353,7 +353,7 @@ def unlabelled(emulated, data, model):
 
 
 def test_outputs_of_the_float_model_are_learned(emulated, unlabelled):
-    result = retrain(emulated, unlabelled, metric="distance", epochs=3, lr=1e-3)
+    result = retrain(emulated, unlabelled, metric="distance", epochs=2, lr=1e-3)
     distances = [epoch.validation for epoch in result.history]
     assert distances[0] > 50
     assert min(distances) < 0.5 * distances[0]
