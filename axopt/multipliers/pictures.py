@@ -121,7 +121,7 @@ def compare_picture(
     """Draw power against error of several multipliers.
 
     Published figures are filled marks. Estimates are hollow ones, with a bar over the interval of
-    the power. A line joins the multipliers of a kind that no other one of the kind dominates.
+    the power. A line joins the multipliers that no other one of their kind and widths dominates.
 
     Args:
         multipliers: The multipliers, at least one. If widths differ, absolute errors are in
@@ -162,9 +162,11 @@ def compare_picture(
         axes.set_ylabel("Power (mW)")
         axes.set_axisbelow(True)
         axes.grid(color="#E4E4E4", linewidth=0.6)
+        kinds = [(m.signed, m.bits_a, m.bits_w) for m in multipliers]
+        for kind in sorted(set(kinds)):
+            of_kind = np.array([kind == other for other in kinds])
+            _draw_front(axes, errors[of_kind], powers[of_kind], _COLOURS[kind[0]])
         for signed in (True, False):
-            of_kind = np.array([m.signed == signed for m in multipliers])
-            _draw_front(axes, errors[of_kind], powers[of_kind], _COLOURS[signed])
             for estimated in (False, True):
                 chosen = [
                     i
