@@ -1,11 +1,13 @@
-"""The gate list of a multiplier: from the folder of its library, or the bundled one."""
+"""The gate list of a multiplier, from the folder of its library or from those known to axopt."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import numpy as np
 
+from axopt.circuits.lookup import netlist_of
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import load_netlists
 from axopt.errors import CircuitError
@@ -19,8 +21,8 @@ def gates_of(
 
     Args:
         multiplier: The multiplier.
-        directory: The folder of its library; None for the bundled one. Bundled multipliers have
-            their gate list in every library.
+        directory: The folder of its library; None for the bundled one. Bundled multipliers, and
+            those whose gate list is registered (`register_netlists`), need no file there.
 
     Returns:
         The gate list; None if there is none.
@@ -39,11 +41,11 @@ def gates_of(
     if netlist is not None and not _fits(netlist, multiplier):
         raise CircuitError(
             f"{directory}: the gate list of {multiplier.key} gives another table than the library"
-            " has; `axopt multipliers check` finds which one is wrong."
+            " has."
         )
     if netlist is None:
-        bundled = load_netlists().get(multiplier.key)
-        netlist = bundled if bundled is not None and _fits(bundled, multiplier) else None
+        with suppress(CircuitError):  # there is none, or it is of another table
+            netlist = netlist_of(multiplier)
     return netlist
 
 

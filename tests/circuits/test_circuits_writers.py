@@ -16,6 +16,7 @@ from axopt.circuits import (
     gates_of,
     generate,
     load_netlists,
+    multiplier_of,
     netlist_text,
     netlist_writer_for,
     register_netlist_writer,
@@ -335,13 +336,15 @@ def test_bad_arguments(call, error, message):
 
 def test_gates_come_from_the_library_or_the_bundled_one(tmp_path):
     netlist = CIRCUITS["narrow, signed"]
-    save_netlists(tmp_path / "x.gates.json.gz", {"user/mine": netlist})
-    mine, bundled = of(netlist), LIBRARY["v1/mul8s_1L2H"]
+    save_netlists(tmp_path / "x.gates.json.gz", {"user/kept": netlist})
+    mine, bundled = of(netlist, "kept"), LIBRARY["v1/mul8s_1L2H"]
     assert gates_of(mine, tmp_path).table().tolist() == mine.table.tolist()
     assert gates_of(mine) is None
     assert gates_of(bundled, tmp_path) is gates_of(bundled)
-    other = Multiplier.from_table("mine", mine.table ^ 1, signed=True, **FIGURES)
-    with pytest.raises(CircuitError, match="gate list of user/mine gives another table"):
+    made = multiplier_of(netlist, "made")
+    assert gates_of(made) is netlist
+    other = Multiplier.from_table("kept", mine.table ^ 1, signed=True, **FIGURES)
+    with pytest.raises(CircuitError, match="gate list of user/kept gives another table"):
         gates_of(other, tmp_path)
     renamed = Multiplier.from_table(
         "mul8s_1L2H", bundled.table ^ 1, signed=True, release="v1", **FIGURES

@@ -39,6 +39,10 @@ def identifier(name: str, netlist: Netlist) -> str:
     separates it from keywords and signals, and from names of EvoApproxLib's manner that state
     other operands than the gate list has: readers trust these.
 
+    Args:
+        name: Any text that is not empty.
+        netlist: The gates, whose widths and kind a name must not contradict.
+
     Example:
         >>> narrow = Netlist(4, 5, True, (), (0,))
         >>> [identifier(name, narrow) for name in ("mul4x5s_1", "mul8u_1", "wire", "2.5-bit")]
