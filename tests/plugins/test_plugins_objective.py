@@ -42,7 +42,7 @@ def installed(monkeypatch, tmp_path):
 
 def test_a_search_minimises_it(installed, capsys):
     assert main(["search", "--help"]) == 0
-    assert "delay_ns, kinds, rel_area" in " ".join(capsys.readouterr().out.split())
+    assert "distinct, kinds, rel_area" in " ".join(capsys.readouterr().out.split())
     words = ["search", "--multipliers", "mul8s_1KV8,mul8s_1L2H", "--no-correct", "--group", "*.*"]
     words += ["--validation-samples", "30", "--test-samples", "30", "--budget", "8"]
     out = installed / "run"

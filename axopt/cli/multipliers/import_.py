@@ -96,17 +96,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _joined(notes: Sequence[str | Warning]) -> list[str]:
-    """Return notes as texts, those that many files share as one."""
+    """Return notes "file: text" as texts, those that many files share as one."""
     files_of: dict[str, list[str]] = {}
-    for note in notes:
-        file, _, text = str(note).partition(": ")
-        files_of.setdefault(text, []).append(file)
-    return [
-        f"{files[0]}: {text}"
-        if len(files) == 1
-        else f"{files[0]} and {len(files) - 1} more: {text}"
-        for text, files in files_of.items()
-    ]
+    joined = []
+    for note in map(str, notes):
+        file, colon, text = note.partition(": ")
+        if colon:
+            files_of.setdefault(text, []).append(file)
+        else:
+            joined.append(note)
+    for text, (first, *others) in files_of.items():
+        more = f" and {len(others)} more" if others else ""
+        joined.append(f"{first}{more}: {text}")
+    return joined
 
 
 def _print_one(options: argparse.Namespace, found: ImportedLibrary, directory: Path) -> None:
