@@ -56,9 +56,8 @@ def expected_emulated_outputs(
     origin = 128 if signed else 0
     zero_a = int(activation.zero_code) - origin
     zero_w = weights.zero_code.double() - origin
-    if bool(
-        (zero_w == zero_w.view(-1)[0]).all()
-    ):  # the products of a channel and a code are the same everywhere
+    common = bool((zero_w == zero_w.view(-1)[0]).all())
+    if common:  # a term depends on the channel and the code only
         zero_w = zero_w.view(-1)[:1]
         terms = products - zero_w * means[:, None] - zero_a * operands + zero_a * zero_w
         terms = terms.take(codes.add_(channel, alpha=256))
