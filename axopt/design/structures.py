@@ -6,7 +6,10 @@ here are staircases: if a partial product is kept, so are those of higher bits o
 
 `sweep` goes through all numbers of kept partial products twice, from 64 down and up again, and
 keeps the few best sets of each number. The truncations take part, so no set of its result is
-worse than a truncation with as many partial products.
+worse than a truncation with as many partial products. On layers of the digits network it finds
+the best of all 6,561 staircases for every number of partial products (a slow test), in a fifth of
+the time; exchanges that leave the staircases made these sets worse. So no evolutionary search
+is used.
 """
 
 from __future__ import annotations

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 import axopt
+from axopt.design.statistics import LayerStatistics
 from axopt.design.structures import (
     canonical,
+    layer_errors,
     structure_of,
     sweep,
     truncation,
@@ -40,6 +42,22 @@ def test_sweep_finds_the_best_staircases_of_a_sum():
     assert [int(kept.sum()) for kept in found] == list(range(64, 1, -1))
     for kept in found:
         assert error(kept[None])[0] == best[int(kept.sum())]
+
+
+@pytest.mark.slow
+def test_sweep_finds_the_best_staircases_of_a_layer():
+    data = axopt.load_data("digits")
+    network = axopt.create_model("digits_cnn")
+    emulated = axopt.prepare(network, data.train.take(256).batches(64))
+    statistics = LayerStatistics(emulated.emulated_layers["fc"], signed=True)
+    distinct = {canonical(kept).tobytes(): canonical(kept) for kept in staircases()}
+    best = {}
+    for kept in distinct.values():
+        size = int(kept.sum())
+        best.setdefault(size, []).append(kept)
+    for kept in sweep(lambda sets: layer_errors(statistics, sets), truncations()):
+        errors = layer_errors(statistics, np.stack(best[int(kept.sum())]))
+        assert layer_errors(statistics, kept[None])[0] == pytest.approx(errors.min(), rel=1e-9)
 
 
 def test_sweep_is_no_worse_than_truncations():
