@@ -130,6 +130,31 @@ def test_code_shares_of_grid_values_are_counts(stride, signed, mapped, rng, libr
     torch.testing.assert_close(shares, direct.double() / 500, rtol=0, atol=1e-12)
 
 
+def test_code_shares_are_those_of_the_format_whatever_was_asked_before(library):
+    """A layer keeps the shares of formats that it was asked for, until it sees more inputs."""
+    scale, zero = torch.tensor(0.1), torch.tensor(3)
+    formats = [
+        QuantParams(scale, zero),
+        QuantParams(2 * scale, zero),
+        QuantParams(scale, zero + 1),
+        QuantParams(scale, zero, 4),
+        QuantParams(scale, zero, 4, torch.arange(256, dtype=torch.uint8).flip(0)),
+    ]
+    batches = [torch.rand(50, 3), torch.rand(50, 3)]
+
+    def layer_of(*seen):
+        torch.manual_seed(0)
+        return calibrated(EmulatedLinear(nn.Linear(3, 2), library.exact(False)), *seen)
+
+    asked = layer_of(batches[0])
+    shares = [code_shares(asked, params) for params in formats]
+    for params, found in zip(formats, shares, strict=True):
+        assert torch.equal(found, code_shares(layer_of(batches[0]), params))
+    assert all(not torch.equal(found, shares[0]) for found in shares[1:])
+    calibrated(asked, batches[1])
+    assert torch.equal(code_shares(asked, formats[0]), code_shares(layer_of(*batches), formats[0]))
+
+
 @pytest.mark.parametrize("signed", [True, False])
 def test_code_shares_of_any_values_are_near_and_count_padding(signed, library):
     layer, x = make_conv(library.exact(signed), {"padding": 1}, n=200)

@@ -72,6 +72,12 @@ def test_the_bound_of_affine_sums_holds_for_signed_multipliers(name):
     assert found.k_max_affine(signed=True) * largest <= 2**31 - 1
 
 
+def test_the_bound_of_affine_sums_is_no_smaller_than_exact_products_need():
+    unsigned, signed = (plan(LIBRARY[name].table) for name in ("mul8u_1JFF", "mul8s_1KV8"))
+    assert unsigned.k_max_affine(signed=False) == (2**31 - 1) // 255**2
+    assert signed.k_max_affine(signed=True) == (2**31 - 1) // (255 * 128)
+
+
 @pytest.mark.parametrize("isa", available())
 def test_costs_are_measured_on_each_instruction_set(isa):
     with force_isa(isa):
