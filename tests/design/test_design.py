@@ -10,7 +10,9 @@ import axopt
 from axopt.circuits import load_netlists
 from axopt.data import Dataset, Split
 from axopt.design.selection import Outlook, choose
+from axopt.design.sensitivity import kept_assignment
 from axopt.errors import ArgumentError, RunExistsError
+from axopt.evaluation import against
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,33 @@ def test_same_inputs_same_design(design, emulated, data):
 def test_a_wanted_power_is_served_best(design, emulated, data):
     aimed = axopt.design_multipliers(emulated, data, count=3, samples=40, power=0.1)
     assert aimed.quality([0.1]).designed.item() <= design.quality([0.1]).designed.item()
+
+
+def check_distances(design, emulated, data):
+    with kept_assignment(emulated):
+        axopt.assign_(emulated, design.exact, correct=True)
+        exact = against(emulated, data.test)
+        rows = design.table.itertuples()
+        for multiplier, row in zip(design.multipliers.values(), rows, strict=True):
+            axopt.assign_(emulated, multiplier, correct=True)
+            measured = axopt.evaluate(emulated, exact, "distance").value
+            assert measured == pytest.approx(row.distance_pct, rel=0.4)
+
+
+def test_distances_are_those_measured(design, emulated, data):
+    check_distances(design, emulated, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signed", [True, False])
+def test_distances_of_a_network_with_attention(data, signed):
+    torch.manual_seed(1)
+    attention = torch.nn.TransformerEncoderLayer(6, 2, 12, dropout=0.0, batch_first=True)
+    network = torch.nn.Sequential(torch.nn.Unflatten(1, (1, 6)), attention, torch.nn.Flatten())
+    emulated = axopt.prepare(network, data.train.batches(40))
+    design = axopt.design_multipliers(emulated, data, count=2, samples=40, signed=signed)
+    assert all(multiplier.signed == signed for multiplier in design.multipliers.values())
+    check_distances(design, emulated, data)
 
 
 def test_saved_design_is_a_library(design, tmp_path):
