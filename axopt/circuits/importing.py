@@ -136,6 +136,8 @@ def import_library(
         (['user/one'], ('tables/two.npy: not a .npy file.',))
     """
     path = as_path(path, "path")
+    if not path.exists():
+        raise LutFormatError(f"{path}: no such file or folder.")
     given = {"power_mw": power_mw, "area_um2": area_um2, "delay_ns": delay_ns}
     collection = _Collection(release, {n: v for n, v in given.items() if v is not None}, name)
     with _unpacked(path, collection) as (root, shown):

@@ -179,9 +179,9 @@ def test_exchanged_operands_of_a_known_multiplier_are_recognised(tmp_path, name)
 def test_empty_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(LutFormatError, match="no multiplier among 0 files"):
         import_library(tmp_path)
-    with pytest.raises(LutFormatError, match="the suffix must be one of"):
+    with pytest.raises(LutFormatError, match="nothing: no such file or folder"):
         import_library(tmp_path / "nothing")
-    with pytest.raises(LutFormatError, match="nothing.zip: cannot be read: No such file"):
+    with pytest.raises(LutFormatError, match=r"nothing\.zip: no such file or folder"):
         import_library(tmp_path / "nothing.zip")
 
 

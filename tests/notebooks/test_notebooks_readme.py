@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from smaller_searches import BUDGET, smaller
 
 import axopt
+from axopt.circuits import gates_of, write_netlist
 from axopt.cli import loading, main
 from axopt.data import list_readers
 from axopt.evaluation import METRICS
@@ -67,6 +68,12 @@ def workplace(tmp_path_factory):
             arrays[f"x_{part}"] = generator.random((100, 3, 16, 16), dtype=np.float32)
             arrays[f"y_{part}"] = np.arange(100) % 10
         np.savez("mine.npz", **arrays)
+        release = Path("evoapproxlib/multiplers/8x8_signed/pareto_pwr_mae")
+        release.mkdir(parents=True)
+        found = axopt.load_library()["mul8s_1L2H"]
+        for suffix in ("c", "v", "blif"):
+            file = release / f"{found.name}.{suffix}"
+            write_netlist(gates_of(found), file, name=found.name, multiplier=found)
         assert main(SMALL_DEMO.split()) == 0
         yield folder
     sys.modules.pop("mine", None)
