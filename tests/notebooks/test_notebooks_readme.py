@@ -58,6 +58,7 @@ def workplace(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(folder)
+        sys.modules.pop("mine", None)  # an example of a docstring may have one
         (module,) = (block for block in blocks("python") if block.startswith("# mine.py\n"))
         Path("mine.py").write_text(module)
         network = runpy.run_path("mine.py")["network"]()
