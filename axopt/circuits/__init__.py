@@ -20,10 +20,14 @@ from axopt.circuits.formats.writers import (
     write_netlist,
 )
 from axopt.circuits.importing import ImportedLibrary, import_library
-from axopt.circuits.lookup import activity_digest, netlist_of, register_netlists
+from axopt.circuits.lookup import (
+    activity_digest,
+    gates_of,
+    netlist_of,
+    register_netlists,
+)
 from axopt.circuits.multipliers import add_circuit_to_library, multiplier_of
 from axopt.circuits.netlist import ARITY, Gate, Netlist
-from axopt.circuits.sources import gates_of
 from axopt.circuits.storage import load_netlists, read_netlists, save_netlists
 
 __all__ = [

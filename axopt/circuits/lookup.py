@@ -1,9 +1,11 @@
-"""The gate list of a multiplier, by its key and checked against its table."""
+"""The gate list of a multiplier: bundled, registered or from a folder; checked by its table."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -65,6 +67,59 @@ def netlist_of(multiplier: Multiplier) -> Netlist:
     return _checked(multiplier)
 
 
+def gates_of(
+    multiplier: Multiplier, directory: str | os.PathLike[str] | None = None
+) -> Netlist | None:
+    """Return the gate list that gives the table of a multiplier.
+
+    Args:
+        multiplier: The multiplier.
+        directory: The folder of its library; None for the bundled one. Bundled multipliers, and
+            those whose gate list is registered (`register_netlists`), need no file there.
+
+    Returns:
+        The gate list; None if there is none.
+
+    Raises:
+        CircuitError: If a file of gate lists is damaged, or the gate list of that name gives
+            another table.
+
+    Example:
+        >>> from axopt.multipliers import load_library
+        >>> gates_of(load_library()["mul8s_1L2H"]).counts["fas"]
+        36
+    """
+    own = {} if directory is None else load_netlists(directory)
+    netlist = own.get(multiplier.key)
+    if netlist is not None and not computes(netlist, multiplier):
+        raise CircuitError(
+            f"{directory}: the gate list of {multiplier.key} gives another table than the library"
+            " has."
+        )
+    if netlist is None:
+        with suppress(CircuitError):  # there is none, or it is of another table
+            netlist = netlist_of(multiplier)
+    return netlist
+
+
+def computes(netlist: Netlist, multiplier: Multiplier) -> bool:
+    """Return whether a gate list gives the table of a multiplier.
+
+    Args:
+        netlist: The gate list.
+        multiplier: The multiplier.
+
+    Example:
+        >>> from axopt.circuits import netlist_of
+        >>> from axopt.multipliers import load_library
+        >>> exact, other = load_library()["mul8s_1KV8"], load_library()["mul8s_1L1G"]
+        >>> computes(netlist_of(exact), exact), computes(netlist_of(exact), other)
+        (True, False)
+    """
+    same_kind = netlist.signed == multiplier.signed
+    return same_kind and np.array_equal(netlist.table(), multiplier.table)
+
+
 def activity_digest(multipliers: Iterable[Multiplier]) -> str:
     """Return the sha256 of what the power of multipliers under data depends on.
 
@@ -97,8 +152,6 @@ def _checked(multiplier: Multiplier) -> Netlist:
             f"axopt.circuits.register_netlists({{{key!r}: ...}}), or keep it in the library's "
             "folder as NAME.gates.json.gz."
         )
-    if netlist.signed != multiplier.signed or not np.array_equal(
-        netlist.table(), multiplier.table
-    ):
+    if not computes(netlist, multiplier):
         raise CircuitError(f"the gate list of multiplier {key} computes another table.")
     return netlist

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import numpy as np
-
 from axopt.circuits.cost import estimate
-from axopt.circuits.lookup import register_netlists
+from axopt.circuits.lookup import computes, register_netlists
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import SUFFIX, save_netlists
 from axopt.errors import CircuitError
@@ -98,9 +96,7 @@ def add_circuit_to_library(
         >>> list(load_netlists("mylib"))
         ['user/drum4']
     """
-    if netlist.signed != multiplier.signed or not np.array_equal(
-        netlist.table(), multiplier.table
-    ):
+    if not computes(netlist, multiplier):
         raise CircuitError(f"`netlist` must give the table of {multiplier.key}; it does not.")
     add_to_library(multiplier, directory)
     file = as_path(directory, "directory") / f"{multiplier.release}@{multiplier.name}{SUFFIX}"
