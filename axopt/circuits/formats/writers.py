@@ -13,6 +13,7 @@ from axopt.circuits.netlist import Netlist
 from axopt.errors import ArgumentError, CircuitError, described
 from axopt.files import as_path, write_text_atomically
 from axopt.multipliers import Multiplier
+from axopt.multipliers.formats.registry import check_function, check_title, checked_suffixes
 from axopt.registry import Registry, blamed_on
 
 WriteNetlist = Callable[[Netlist, str, Sequence[str]], str]
@@ -84,19 +85,12 @@ def register_netlist_writer(
         'gates'
         >>> NETLIST_WRITERS.remove("gates")
     """
-    given = suffixes if isinstance(suffixes, list | tuple) else ()
-    right = [isinstance(s, str) and s[:1] == "." and s == s.lower() for s in given]
-    if not given or not all(right):
-        raise ArgumentError(
-            f"`suffixes` must be a sequence of lower-case suffixes with a dot, got {suffixes!r}."
-        )
-    if not isinstance(title, str) or not title.isprintable():
-        raise ArgumentError(f"`title` must be a printable text, got {title!r}.")
+    checked = checked_suffixes(suffixes, folders=False)
+    check_title(title)
 
     def register(write: WriteNetlist) -> WriteNetlist:
-        if not callable(write):
-            raise ArgumentError(f"a format must be registered with a function, got {write!r}.")
-        NETLIST_WRITERS.add(name, NetlistWriter(name, title or name, tuple(suffixes), write))
+        check_function(write)
+        NETLIST_WRITERS.add(name, NetlistWriter(name, title or name, checked, write))
         return write
 
     return register

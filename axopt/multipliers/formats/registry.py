@@ -177,10 +177,11 @@ def register_importer(
         ('.csv',)
         >>> IMPORTERS.remove("csv")
     """
-    checked = _checked_suffixes(suffixes)
+    checked = checked_suffixes(suffixes)
+    check_title(title)
 
     def register(read: ReadTables) -> ReadTables:
-        _check_format(read, title)
+        check_function(read)
         IMPORTERS.add(name, Importer(name, title or name, checked, read, read_many))
         return read
 
@@ -211,10 +212,11 @@ def register_table_writer(
         True
         >>> TABLE_WRITERS.remove("txt")
     """
-    checked = _checked_suffixes(suffixes)
+    checked = checked_suffixes(suffixes)
+    check_title(title)
 
     def register(write: WriteTable) -> WriteTable:
-        _check_format(write, title)
+        check_function(write)
         TABLE_WRITERS.add(name, TableWriter(name, title or name, checked, write))
         return write
 
@@ -271,16 +273,41 @@ def check_full_width(table: npt.NDArray[np.integer], what: str) -> None:
         )
 
 
-def _check_format(function: object, title: object) -> None:
-    if not callable(function):
-        raise ArgumentError(f"a format must be registered with a function, got {function!r}.")
+def check_title(title: object) -> None:
+    """Check the title of a format.
+
+    Raises:
+        ArgumentError: If it is no printable text.
+    """
     if not isinstance(title, str) or not title.isprintable():
         raise ArgumentError(f"`title` must be a printable text, got {title!r}.")
 
 
-def _checked_suffixes(suffixes: Sequence[str]) -> tuple[str, ...]:
+def check_function(function: object) -> None:
+    """Check what is registered as a format.
+
+    Raises:
+        ArgumentError: If it cannot be called.
+    """
+    if not callable(function):
+        raise ArgumentError(f"a format must be registered with a function, got {function!r}.")
+
+
+def checked_suffixes(suffixes: Sequence[str], *, folders: bool = True) -> tuple[str, ...]:
+    """Return the suffixes of a format.
+
+    Args:
+        suffixes: Lower-case suffixes with a dot.
+        folders: Whether "" is allowed, the suffix of a folder.
+
+    Raises:
+        ArgumentError: If they are none, or one breaks this rule.
+    """
     given = suffixes if isinstance(suffixes, list | tuple) else ()
-    right = [isinstance(s, str) and (not s or (s[0] == "." and s == s.lower())) for s in given]
+    right = [
+        isinstance(s, str) and ((folders and not s) or (s[:1] == "." and s == s.lower()))
+        for s in given
+    ]
     if not given or not all(right):
         raise ArgumentError(
             f"`suffixes` must be a sequence of lower-case suffixes with a dot, got {suffixes!r}."
