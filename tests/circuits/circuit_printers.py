@@ -1,6 +1,8 @@
 """Gate lists as texts, for tests of the readers: C as in EvoApproxLib, Verilog, BLIF."""
 
-from axopt.circuits import Netlist
+import numpy as np
+
+from axopt.circuits import Netlist, load_netlists
 
 _C = {"not": "~{}", "and": "{}&{}", "or": "{}|{}", "xor": "{}^{}", "has": "{}^{}", "hac": "{}&{}"}
 _C |= {"fas": "({}^{})^{}", "fac": "({0}&{1})|({1}&{2})|({0}&{2})"}
@@ -111,3 +113,13 @@ def _outputs(netlist: Netlist) -> list[int]:
     """The signals of all bits of the product."""
     missing = netlist.bits_a + netlist.bits_w - len(netlist.outputs)
     return [*netlist.outputs, *[netlist.outputs[-1] if netlist.signed else 0] * missing]
+
+
+def check_comes_back(read, printed, key):
+    """Print a bundled gate list, read it, and compare table, gates, kind and name."""
+    netlist, name = load_netlists()[key], key.partition("/")[2]
+    found = read(printed(netlist, name))
+    np.testing.assert_array_equal(found.table, netlist.table(), err_msg=key)
+    np.testing.assert_array_equal(found.netlist.table(), netlist.table(), err_msg=key)
+    assert (found.signed, found.name) == (netlist.signed, name)
+    assert not found.notes
