@@ -76,11 +76,12 @@ class Judge:
 def expected_errors(
     statistics: Mapping[str, LayerStatistics], multipliers: Sequence[Multiplier]
 ) -> Floats:
-    """Return the expected relative squared errors of layers with any 8-bit multipliers.
+    """Return the expected relative squared errors of layers with any multipliers.
 
     Args:
         statistics: Data of the layers.
-        multipliers: The multipliers; the better operand order counts.
+        multipliers: The multipliers, of any widths; the better operand order counts. A narrow one
+            makes the quantisers of the layer narrow.
 
     Returns:
         ``(layers, multipliers)``.
@@ -91,8 +92,13 @@ def expected_errors(
 def _error(statistics: LayerStatistics, multiplier: Multiplier) -> float:
     least = np.inf
     for swap in (False,) if multiplier.is_commutative else (False, True):
-        table = multiplier.table.T if swap else multiplier.table
-        strides = [pair[::-1] if swap else pair for pair in exact_strides(multiplier)]
-        tried = [(1, 1), *((a, 1) for a, _ in strides), *((1, w) for _, w in strides), *strides]
+        table = multiplier.code_table.T if swap else multiplier.code_table
+        of_operands, *exact = (
+            pair[::-1] if swap else pair
+            for pair in (multiplier.strides, *exact_strides(multiplier))
+        )
+        tried = [of_operands]
+        for a, w in exact:
+            tried += [(a, of_operands[1]), (of_operands[0], w), (a, w)]
         least = min(least, statistics.error_of_table(table, list(dict.fromkeys(tried))))
     return float(least)

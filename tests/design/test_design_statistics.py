@@ -6,7 +6,7 @@ import torch
 from scipy.stats import spearmanr
 
 import axopt
-from axopt.circuits import generate
+from axopt.circuits import generate, multiplier_of
 from axopt.corrections import LayerCorrector
 from axopt.design.judge import expected_errors
 from axopt.design.statistics import Activations, LayerStatistics, Weights, weighted_bits
@@ -89,3 +89,17 @@ def test_expected_errors_rank_measured_corrections(layer):
     assert spearmanr(expected, measured)[0] > 0.95
     ratio = np.array(measured) / (100 * np.sqrt(expected))
     assert ((0.5 < ratio) & (ratio < 2)).all()
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_narrow_multipliers_are_judged_in_the_formats_of_their_operands(layer, signed):
+    netlist = generate("exact", bits_a=4, bits_w=6, signed=signed)
+    narrow = multiplier_of(netlist, "narrow")
+    statistics = LayerStatistics(layer, signed=signed)
+    [found] = expected_errors({"0": statistics}, [narrow])[0]
+    orders = (narrow.code_table, (16, 4)), (narrow.code_table.T, (4, 16))
+    assert found == min(statistics.error_of_table(table, [strides]) for table, strides in orders)
+    if signed:
+        corrector = LayerCorrector.of(layer)
+        measured = min(corrector.best(narrow, swap=swap).error_pct for swap in (False, True))
+        assert 100 * found**0.5 == pytest.approx(measured, rel=0.5)
