@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from axopt.multipliers import (
         Multiplier,
         MultiplierLibrary,
+        import_multiplier,
         load_library,
         register_importer,
     )
@@ -52,6 +53,7 @@ __all__ = [
     "create_model",
     "design_multipliers",
     "evaluate",
+    "import_multiplier",
     "list_models",
     "load_data",
     "load_library",
@@ -91,6 +93,7 @@ _ROOM_OF = {
     "create_model": "zoo",
     "design_multipliers": "design",
     "evaluate": "evaluation",
+    "import_multiplier": "multipliers",
     "list_models": "zoo",
     "load_data": "data",
     "load_library": "multipliers",

@@ -17,21 +17,20 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from axopt.circuits.cost import FIGURES, estimate
+from axopt.circuits.cost import FIGURES
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import SUFFIX, save_netlists
-from axopt.errors import ArgumentError, AxoptError, LutFormatError, MissingFigureError
+from axopt.errors import ArgumentError, AxoptError, LutFormatError
 from axopt.files import as_path, open_regular, read_bytes
 from axopt.multipliers import (
     IMPORTERS,
     Imported,
     Multiplier,
     add_to_library,
-    load_library,
     read_many_tables,
 )
+from axopt.multipliers.formats.exchange import exchange_notes, imported_multiplier
 from axopt.multipliers.formats.npz import member_bytes
-from axopt.multipliers.multiplier import table_digest
 
 MAX_FILES = 20_000
 MAX_MEMBER_BYTES = 4 << 20
@@ -286,16 +285,6 @@ def _read_groups(
         yield from results
 
 
-def _exchanged_note(multiplier: Multiplier, file: Path) -> list[str | Warning]:
-    """Return a note if a bundled multiplier has the table with its operands exchanged."""
-    bundled, signed = load_library(narrow=True), multiplier.signed
-    exchanged = table_digest(multiplier.table.T)
-    if exchanged == multiplier.digest or bundled.with_table(multiplier.digest, signed=signed):
-        return []
-    keys = bundled.with_table(exchanged, signed=signed)
-    return [f"{file}: the table is that of {keys[0]} with its operands exchanged."] if keys else []
-
-
 class _Collection:
     """Multipliers as they are found, without duplicates."""
 
@@ -338,7 +327,13 @@ class _Collection:
         figures = (
             {**imported.figures, **self._given} if single else {**self._given, **imported.figures}
         )
-        multiplier = self._multiplier(imported, figures, name, file)
+        multiplier = imported_multiplier(
+            imported,
+            file,
+            name=self._free(name, imported),
+            release=self._release,
+            figures=figures,
+        )
         same = self._by_table.setdefault((multiplier.signed, multiplier.digest), [])
         for other in same:
             costs = [[getattr(m, f) for f in FIGURES] for m in (multiplier, other)]
@@ -349,43 +344,16 @@ class _Collection:
         same.append(multiplier)
         self._multipliers[multiplier.key] = multiplier
         if single:
-            self._notes += _exchanged_note(multiplier, file)
+            self._notes += exchange_notes(multiplier, file)
         if isinstance(imported.netlist, Netlist):
             self._netlists[multiplier.key] = imported.netlist
 
-    def _multiplier(
-        self, imported: Imported, figures: dict[str, float], name: str, file: Path
-    ) -> Multiplier:
-        """Return a multiplier; figures that are missing are estimated from its gate list."""
-        missing = [figure for figure in FIGURES if figure not in figures]
-        intervals: dict[str, tuple[float, float]] = {}
-        if missing and isinstance(imported.netlist, Netlist):
-            estimated = estimate(imported.netlist)
-            figures |= {figure: getattr(estimated, figure) for figure in missing}
-            intervals = {f: estimated.intervals[f] for f in missing if f in estimated.intervals}
-        elif missing:
-            names = " and no ".join(f"`{figure}`" for figure in missing)
-            raise MissingFigureError(f"{file}: states no {names}; give what is missing.")
-        table = np.asarray(imported.table, np.int32)
-        return Multiplier(
-            self._release,
-            self._free(name, imported, table),
-            imported.signed,
-            table,
-            power_mw=figures.pop("power_mw"),
-            area_um2=figures.pop("area_um2"),
-            delay_ns=figures.pop("delay_ns"),
-            source=f"imported from {file.name}",
-            published=figures,
-            intervals=intervals,
-        )
-
-    def _free(self, name: str, imported: Imported, table: np.ndarray) -> str:
+    def _free(self, name: str, imported: Imported) -> str:
         """Return a name that no multiplier with another table has."""
         number, free = 1, name
         while f"{self._release}/{free}" in self._multipliers:
             other = self._multipliers[f"{self._release}/{free}"]
-            if other.signed == imported.signed and np.array_equal(other.table, table):
+            if other.signed == imported.signed and np.array_equal(other.table, imported.table):
                 break  # they are merged
             number += 1
             free = f"{name}_{number}"

@@ -22,6 +22,7 @@ def multiplier_of(
     *,
     release: str = "user",
     figures: Mapping[str, float] | None = None,
+    published: Mapping[str, float] | None = None,
     source: str = "",
 ) -> Multiplier:
     """Make the multiplier that a gate list computes; `netlist_of` then knows its gates.
@@ -32,6 +33,7 @@ def multiplier_of(
         release: The release to file it under.
         figures: Known figures: ``power_mw``, ``area_um2``, ``delay_ns``. Those that are absent are
             estimated from the gates and have an interval.
+        published: Error figures as published, see `Multiplier`.
         source: Origin of the gate list.
 
     Returns:
@@ -58,12 +60,13 @@ def multiplier_of(
             if figure not in known:
                 known[figure] = getattr(estimated, figure)
                 intervals[figure] = estimated.intervals[figure]
-    multiplier = Multiplier.from_table(
+    multiplier = Multiplier(
+        release,
         name,
+        netlist.signed,
         netlist.table(),
-        signed=netlist.signed,
-        release=release,
         source=source,
+        published=published or {},
         intervals=intervals,
         **known,
     )

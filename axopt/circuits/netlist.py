@@ -7,14 +7,18 @@ lowest, then those of the second operand ``w``, then the results of the gates in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import CircuitError
+
+if TYPE_CHECKING:
+    from axopt.multipliers import Multiplier
 
 Words = npt.NDArray[np.uint64]
 """Values of one signal in many evaluations, one per bit."""
@@ -169,6 +173,22 @@ class Netlist:
             weights[-1] = -weights[-1]
         products: npt.NDArray[np.int32] = (weights @ bits.astype(np.int32)).astype(np.int32)
         return products
+
+    def to_multiplier(
+        self,
+        name: str,
+        *,
+        release: str = "user",
+        figures: Mapping[str, float] | None = None,
+        published: Mapping[str, float] | None = None,
+        source: str = "",
+    ) -> Multiplier:
+        """Make the multiplier that the gates compute; see `axopt.circuits.multiplier_of`."""
+        from axopt.circuits.multipliers import multiplier_of  # it imports this module
+
+        return multiplier_of(
+            self, name, release=release, figures=figures, published=published, source=source
+        )
 
     def signals(self, operands: Sequence[Words]) -> list[Words]:
         """Evaluate all gates, 64 evaluations a word.

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from axopt.multipliers.formats.interpretation import TABLE_SHAPES, is_table_shap
 from axopt.multipliers.formats.registry import (
     IMPORTERS,
     TABLE_WRITERS,
+    GateList,
     Imported,
     Importer,
     TableWarning,
@@ -21,11 +22,10 @@ from axopt.multipliers.formats.registry import (
     check_range,
 )
 from axopt.multipliers.metrics import PUBLISHED_NAMES
-from axopt.multipliers.multiplier import Multiplier, as_multiplier
+from axopt.multipliers.multiplier import FIGURES, Multiplier, as_multiplier, table_digest
 from axopt.registry import Registry, blamed_on
 
 _Format = TypeVar("_Format", Importer, TableWriter)
-_COSTS = ("power_mw", "area_um2", "delay_ns")
 
 
 def import_multiplier(
@@ -42,17 +42,20 @@ def import_multiplier(
 ) -> Multiplier:
     """Read a multiplier from a file of a registered format.
 
-    axopt brings NumPy arrays (``.npy``), AdaPT headers (``.h``) and TFApprox tables (``.bin``).
-    Rows of a ``.npy`` table are the first operand and columns the second, in numeric order:
-    -128..127 or 0..255. Tables in another order or of another kind than their format says are
-    recognised by their errors, reordered and reported.
+    axopt reads circuits (Verilog, BLIF, C models) and tables (``.npy``, ``.npz``, ``.csv``,
+    ``.txt``, ``.h`` of AdaPT, ``.bin`` of TFApprox). Rows of a table are the first operand and
+    columns the second, in numeric order: -128..127 or 0..255. Tables in another order or of
+    another kind than their format says are recognised by their errors, reordered and reported.
+    `axopt.circuits.netlist_of` knows the gates of a circuit that was read.
 
     Args:
         file: The file.
         name: The multiplier's name; by default that in the file, else the file's without suffix.
         signed: Whether the operands are -128..127; None takes the kind that the file states, or
             the one whose mean absolute error is smaller.
-        power_mw: Power in milliwatts; needed where the file states none, as all figures.
+        power_mw: Power in milliwatts; by default what the file states. Figures that a circuit
+            lacks are estimated from its gates and have an interval; those of a table must be
+            given.
         area_um2: Area in square micrometres.
         delay_ns: Critical path in nanoseconds.
         release: The release to file it under.
@@ -67,11 +70,12 @@ def import_multiplier(
         LutFormatError: If the file cannot be read or does not hold one table of its format, or if
             its table cannot be repaired.
         MultiplierError: If the name or a figure breaks its rule; `MissingFigureError` if power,
-            area or delay is neither in the file nor given.
+            area or delay of a table is neither in the file nor given.
         ArgumentError: If there is no importer ``format``.
 
     Warns:
-        TableWarning: Where the importer had to recognise how the table is laid out.
+        TableWarning: Where the importer had to recognise how the table is laid out, figures are
+            estimated, or a bundled multiplier has the table with its operands exchanged.
         BrokenQuadrantWarning: If a header was made by AdaPT's converter, unless ``repair``. The
             table is used as it is: that is what AdaPT computes, not what the multiplier does.
 
@@ -86,26 +90,78 @@ def import_multiplier(
     if len(found) != 1:
         raise LutFormatError(f"{file}: expected one table, got {len(found)}.")
     imported = found[0]
-    for note in imported.notes:
-        warning = note if isinstance(note, Warning) else TableWarning(note)
-        warnings.warn(warning, stacklevel=2)
     given = {"power_mw": power_mw, "area_um2": area_um2, "delay_ns": delay_ns}
     figures = {**imported.figures, **{n: v for n, v in given.items() if v is not None}}
-    missing = [figure for figure in _COSTS if figure not in figures]
+    own_name = imported.name or file.stem
+    multiplier = imported_multiplier(
+        imported, file, name=own_name if name is None else name, release=release, figures=figures
+    )
+    notes = [*imported.notes, *estimate_notes(multiplier, file), *exchange_notes(multiplier, file)]
+    for note in notes:
+        warning = note if isinstance(note, Warning) else TableWarning(note)
+        warnings.warn(warning, stacklevel=2)
+    return multiplier
+
+
+def imported_multiplier(
+    imported: Imported, file: Path, *, name: str, release: str, figures: Mapping[str, float]
+) -> Multiplier:
+    """Make a multiplier of what an importer found.
+
+    Args:
+        imported: What it found in the file.
+        file: The file.
+        name: The multiplier's name.
+        release: The release to file it under.
+        figures: Known figures of hardware and errors. Of a gate list, absent ones are estimated.
+
+    Raises:
+        MissingFigureError: If there is no gate list and power, area or delay is absent.
+        MultiplierError: If the name or a figure breaks its rule.
+    """
+    hardware = {figure: figures[figure] for figure in FIGURES if figure in figures}
+    published = {figure: value for figure, value in figures.items() if figure not in FIGURES}
+    source = f"imported from {file.name}"
+    if isinstance(imported.netlist, GateList):
+        return imported.netlist.to_multiplier(
+            name, release=release, figures=hardware, published=published, source=source
+        )
+    missing = [figure for figure in FIGURES if figure not in figures]
     if missing:
         names = " and no ".join(f"`{figure}`" for figure in missing)
         raise MissingFigureError(f"{file}: states no {names}; give what is missing.")
     return Multiplier(
         release=release,
-        name=(imported.name or file.stem) if name is None else name,
+        name=name,
         signed=imported.signed,
         table=np.asarray(imported.table, np.int32),
-        power_mw=figures.pop("power_mw"),
-        area_um2=figures.pop("area_um2"),
-        delay_ns=figures.pop("delay_ns"),
-        source=f"imported from {file.name}",
-        published=figures,
+        power_mw=hardware["power_mw"],
+        area_um2=hardware["area_um2"],
+        delay_ns=hardware["delay_ns"],
+        source=source,
+        published=published,
     )
+
+
+def estimate_notes(multiplier: Multiplier, file: Path) -> list[str]:
+    """Return a note that names the figures of a multiplier that are estimates, if there are."""
+    *others, last = multiplier.intervals or [""]
+    if not last:
+        return []
+    named = f"{', '.join(others)} and {last}" if others else last
+    return [f"{file}: {named} {'are' if others else 'is'} estimated from the gates."]
+
+
+def exchange_notes(multiplier: Multiplier, file: Path) -> list[str]:
+    """Return a note if a bundled multiplier has the table with its operands exchanged."""
+    from axopt.multipliers.library import load_library  # it imports formats
+
+    bundled, signed = load_library(narrow=True), multiplier.signed
+    exchanged = table_digest(multiplier.table.T)
+    if exchanged == multiplier.digest or bundled.with_table(multiplier.digest, signed=signed):
+        return []
+    keys = bundled.with_table(exchanged, signed=signed)
+    return [f"{file}: the table is that of {keys[0]} with its operands exchanged."] if keys else []
 
 
 def read_tables(
@@ -304,8 +360,9 @@ def _check(imported: Imported, file: Path, signed: bool | None) -> None:
     """Refuse what an importer must not return.
 
     Raises:
-        LutFormatError: If it has another kind than was asked for, an unknown figure, or a table
-            of another shape, of other than integers, or of values beyond 16 bits.
+        LutFormatError: If it has another kind than was asked for, an unknown figure, a table of
+            another shape, of other than integers, or of values beyond 16 bits, or a gate list of
+            another table.
     """
     table = imported.table
     if not isinstance(table, np.ndarray):
@@ -317,7 +374,10 @@ def _check(imported: Imported, file: Path, signed: bool | None) -> None:
         raise LutFormatError(
             f"{file}: expected integers of shape {TABLE_SHAPES}, got {table.dtype} {table.shape}."
         )
-    unknown = sorted(set(imported.figures) - {*_COSTS, *PUBLISHED_NAMES})
+    unknown = sorted(set(imported.figures) - {*FIGURES, *PUBLISHED_NAMES})
     if unknown:
         raise LutFormatError(f"{file}: states an unknown figure {unknown[0]!r}.")
     check_range(table, file, imported.signed, imported.bits_a + imported.bits_w)
+    gates = imported.netlist
+    if isinstance(gates, GateList) and not np.array_equal(gates.table(), table):
+        raise LutFormatError(f"{file}: the gate list computes another table than that given.")

@@ -275,7 +275,8 @@ def repaired(imported: Imported, where: object) -> Imported:
         " products."
     )
     notes = tuple(n for n in imported.notes if n not in broken)
-    return replace(imported, table=rebuilt, notes=(*notes, note))
+    # a gate list computes the broken products
+    return replace(imported, table=rebuilt, notes=(*notes, note), netlist=None)
 
 
 def _sum_of_partial_products(table: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

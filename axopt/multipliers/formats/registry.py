@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from axopt.errors import ArgumentError, LutFormatError
 from axopt.files import read_bytes
 from axopt.multipliers.metrics import TABLE_SHAPE, ErrorMetrics, bits_of_shape
+from axopt.multipliers.multiplier import Multiplier
 from axopt.registry import Registry
 
 MAX_FILE_BYTES = 4 << 20
@@ -27,6 +29,25 @@ class TableWarning(UserWarning):
     """
 
 
+@runtime_checkable
+class GateList(Protocol):
+    """What a gate list offers to an import, so that this room needs no other: a `Netlist` does."""
+
+    def table(self) -> npt.NDArray[np.int32]:
+        """Return the products of all operands, as in `Imported`."""
+
+    def to_multiplier(
+        self,
+        name: str,
+        *,
+        release: str,
+        figures: Mapping[str, float],
+        published: Mapping[str, float],
+        source: str,
+    ) -> Multiplier:
+        """Make the multiplier; figures of hardware that are absent are estimated."""
+
+
 @dataclass(frozen=True, eq=False)
 class Imported:
     """One product table that an importer found in a file, and what the file says of it.
@@ -40,7 +61,8 @@ class Imported:
             those of `ErrorMetrics.published_figures`.
         notes: Sentences or warnings that the user should see, such as what was recognised.
         name: The multiplier's name in the file, "" if it has none.
-        netlist: The gate list, an `axopt.circuits.Netlist`, where the file has one.
+        netlist: The gate list, an `axopt.circuits.Netlist` with the same table, where the file has
+            one. Figures that the file does not state are then estimated from it.
 
     Example:
         >>> found = Imported(np.zeros((256, 256), np.int16), signed=True, notes=("all zero",))
