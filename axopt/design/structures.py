@@ -10,6 +10,13 @@ worse than a truncation with as many partial products. On layers of the digits n
 the best of all 6,561 staircases for every number of partial products (a slow test), in a fifth of
 the time; exchanges that leave the staircases made these sets worse. So no evolutionary search
 is used.
+
+Narrow forms are no candidates of their own. An exact m x n multiplier has the gates, the power and
+the products of the truncation to m x n bits, and a layer with the truncation may also use finer
+codes. With one multiplier in all layers of ResNet-8 (corrected, 4,000 validation images), the
+narrow form is better by -1.2 percentage points for 3 x 4 bits, 1.6 for 4 x 4, .7 for 4 x 5 and
+-.2 for 5 x 5 (95 % intervals of +-.6 to 1.1): corrections try another range for the weights of one
+or two layers, and no form is better throughout.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import axopt
+from axopt.circuits import generate, multiplier_of
 from axopt.design.statistics import LayerStatistics
 from axopt.design.structures import (
     canonical,
@@ -101,3 +102,12 @@ def test_published_figures_where_the_table_is_published():
     assert not structure.multiplier.is_estimated
     swapped = structure_of(truncation(5, 8), signed=True)
     assert swapped.multiplier.power_mw == LIBRARY["mul8s_1KTY"].power_mw
+
+
+def test_narrow_forms_have_the_gates_and_products_of_truncations():
+    narrow = generate("exact", bits_a=3, bits_w=5, signed=True)
+    truncated = structure_of(truncation(3, 5), signed=True)
+    assert truncated.netlist.counts == narrow.counts
+    np.testing.assert_array_equal(
+        truncated.multiplier.table, multiplier_of(narrow, "n").code_table
+    )
