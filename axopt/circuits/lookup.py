@@ -1,26 +1,30 @@
-"""The gate list of a multiplier: bundled, registered or from a folder; checked by its table."""
+"""The gate list of a multiplier: registered, bundled or of a library folder; table checked."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from axopt.circuits.cost import cost_model
 from axopt.circuits.netlist import Netlist
-from axopt.circuits.storage import load_netlists
+from axopt.circuits.storage import SUFFIX, load_netlists, read_netlists
 from axopt.errors import CircuitError
-from axopt.multipliers import Multiplier
+from axopt.multipliers import Multiplier, loaded_directories
 
 _registered: dict[str, Netlist] = {}
 
+_read: dict[Path, tuple[int, dict[str, Netlist]]] = {}
+"""Files of gate lists in folders of loaded libraries: time of change and content."""
+
 
 def register_netlists(netlists: Mapping[str, Netlist]) -> None:
-    """Make gate lists known to `netlist_of`, beside those of the bundled multipliers.
+    """Make gate lists known to `netlist_of`, beside those of bundled and loaded libraries.
 
     A gate list replaces an earlier one of the same key.
 
@@ -54,7 +58,8 @@ def netlist_of(multiplier: Multiplier) -> Netlist:
     """Return the gate list of a multiplier.
 
     Args:
-        multiplier: A bundled multiplier, or one whose gate list was registered.
+        multiplier: A bundled multiplier, one whose gate list was registered, or one of a library
+            that was loaded from a folder with its gate list.
 
     Raises:
         CircuitError: If there is no gate list of this key, or it computes another table.
@@ -143,15 +148,32 @@ def activity_digest(multipliers: Iterable[Multiplier]) -> str:
 
 @cache
 def _checked(multiplier: Multiplier) -> Netlist:
-    key = multiplier.key
-    netlist = _registered.get(key) or load_netlists().get(key)
-    if netlist is None:
-        raise CircuitError(
-            f"multiplier {key} has no gate list, from which its power under data could be "
-            "estimated; register it with "
-            f"axopt.circuits.register_netlists({{{key!r}: ...}}), or keep it in the library's "
-            "folder as NAME.gates.json.gz."
-        )
-    if not computes(netlist, multiplier):
+    key, others = multiplier.key, 0
+    for netlist in _gate_lists(key):
+        if computes(netlist, multiplier):
+            return netlist
+        others += 1
+    if others:
         raise CircuitError(f"the gate list of multiplier {key} computes another table.")
-    return netlist
+    raise CircuitError(
+        f"multiplier {key} has no gate list, from which its power under data could be "
+        f"estimated; register it with axopt.circuits.register_netlists({{{key!r}: ...}}), or keep "
+        "it in the library's folder as NAME.gates.json.gz."
+    )
+
+
+def _gate_lists(key: str) -> Iterator[Netlist]:
+    """Yield the gate lists of a key: registered, bundled, in folders of loaded libraries.
+
+    A file is read when nothing before it fits, and again when it has changed.
+    """
+    for netlists in (_registered, load_netlists()):
+        if key in netlists:
+            yield netlists[key]
+    for directory in loaded_directories():
+        for file in sorted(directory.glob(f"*{SUFFIX}")):
+            changed = file.stat().st_mtime_ns
+            if file not in _read or _read[file][0] != changed:
+                _read[file] = (changed, read_netlists(file))
+            if key in _read[file][1]:
+                yield _read[file][1][key]

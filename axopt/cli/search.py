@@ -20,7 +20,7 @@ from axopt.cli.settings import Settings, StorePairs, option_pair
 from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
 from axopt.study.folder import RunFolder
-from axopt.study.objectives import ERROR, OBJECTIVES, POWER_UNDER_DATA
+from axopt.study.objectives import ERROR, OBJECTIVES
 
 if TYPE_CHECKING:
     from axopt.corrections import Corrections
@@ -168,10 +168,6 @@ def run(options: argparse.Namespace) -> int:
 
     loading.start(options.threads)
     library = load_library(options.library, narrow=True)
-    if POWER_UNDER_DATA in options.objectives and options.library is not None:
-        from axopt.circuits import load_netlists, register_netlists
-
-        register_netlists(load_netlists(options.library))
     chosen = loading.choose_multipliers(library, options.multipliers)
     source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")

@@ -23,6 +23,7 @@ from axopt.multipliers.library import (
     add_to_library,
     bundled_directory,
     load_library,
+    loaded_directories,
 )
 from axopt.multipliers.metrics import ErrorMetrics
 from axopt.multipliers.multiplier import Multiplier
@@ -50,6 +51,7 @@ __all__ = [
     "export_multiplier",
     "import_multiplier",
     "load_library",
+    "loaded_directories",
     "read_many_tables",
     "read_table_file",
     "read_tables",

@@ -25,6 +25,9 @@ METRIC_NAMES = tuple(field.name for field in fields(ErrorMetrics))
 
 _logger = logging.getLogger(__name__)
 
+_loaded: dict[Path, None] = {}
+"""Folders of loaded libraries, in the order of their last loading."""
+
 
 class MultiplierLibrary(Mapping[str, Multiplier]):
     """An immutable mapping of keys ``"release/name"`` to multipliers, in the order of the files.
@@ -281,7 +284,25 @@ def load_library(
     directory = as_path(path, "path")
     if not directory.is_dir():
         raise LutFormatError(f"{directory}: not a directory, expected a multiplier library.")
-    return MultiplierLibrary(read_directory(directory))
+    library = MultiplierLibrary(read_directory(directory))
+    folder = directory.resolve()
+    _loaded.pop(folder, None)  # the last one comes last
+    _loaded[folder] = None
+    return library
+
+
+def loaded_directories() -> list[Path]:
+    """Return the folders that libraries were loaded from in this process, the last one first.
+
+    Other files of a library are looked for there, such as gate lists.
+
+    Example:
+        >>> load_library().select(names=["mul8s_1L2H"]).save("saved")
+        >>> _ = load_library("saved")
+        >>> loaded_directories()[0] == Path("saved").resolve()
+        True
+    """
+    return list(reversed(_loaded))
 
 
 def add_to_library(
