@@ -68,7 +68,7 @@ class Hashed:
         return hash(self._key)
 
 
-@functools.lru_cache(maxsize=128)
+@functools.lru_cache(maxsize=512)
 def _remembered(x: Hashed, w: Hashed, table: Hashed, **steps: object) -> NDArray[np.int64]:
     sums = conv2d_reference(x.array, w.array, table.array, **steps)
     sums.flags.writeable = False

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from grid import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
@@ -30,10 +31,10 @@ def conv2d_float64(x, w, **steps):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 5)])
-@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (3, 2)])
-@pytest.mark.parametrize("dilation", [(1, 1), (1, 2), (2, 2)])
 @pytest.mark.parametrize("groups", [1, 2, 6], ids=["dense", "grouped", "depthwise"])
+@each("kernel", [(1, 1), (3, 3), (2, 5)])
+@each("stride", [(1, 1), (2, 1), (3, 2)])
+@each("dilation", [(1, 1), (1, 2), (2, 2)])
 def test_steps_and_groups_against_the_reference(isa, kernel, stride, dilation, groups, rng):
     table = signed_table(rng)
     x, w = codes(rng, 2, 6, 11, 12), codes(rng, 6, 6 // groups, *kernel)
@@ -71,7 +72,7 @@ def test_any_convolution_with_the_exact_table_equals_torch(isa, case, half, seed
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("size", [1, 3, 4, 7, 8, 15, 16, 31, 33, 64, 65, 100])
+@each("size", [1, 3, 4, 7, 8, 15, 16, 31, 33, 64, 65, 100])
 def test_lines_of_every_length(isa, size, rng):
     x, w = tensor(codes(rng, 3, 2, 5, size + 2)), tensor(codes(rng, 4, 2, 3, 3))
     with force_isa(isa):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from grid import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import ISAS, examples, expected_sums
@@ -113,9 +114,9 @@ def operands(rng, x_shape, w_shape):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", [*SIGNED, *SEPARABLE_UNSIGNED, *LOOKED_UP])
 @pytest.mark.parametrize("groups", [1, 2, 6], ids=["dense", "grouped", "depthwise"])
-@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
+@each("name", [*SIGNED, *SEPARABLE_UNSIGNED, *LOOKED_UP])
+@each("swap", [False, True])
 def test_every_multiplier_in_every_kind_of_layer(isa, name, groups, swap, rng):
     x, weight = operands(rng, (2, 6, 7, 9), (6, 6 // groups, 3, 3))
     with force_isa(isa):
@@ -123,9 +124,9 @@ def test_every_multiplier_in_every_kind_of_layer(isa, name, groups, swap, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", WITH_RESIDUAL)
-@pytest.mark.parametrize("groups", [1, 2], ids=["dense", "grouped"])
-@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
+@each("name", WITH_RESIDUAL)
+@each("groups", [1, 2])
+@each("swap", [False, True])
 def test_every_residual(isa, name, groups, swap, rng):
     x, weight = operands(rng, (2, 6, 7, 9), (34, 6 // groups, 3, 3))
     with force_isa(isa):
@@ -202,8 +203,8 @@ def test_any_convolution(isa, case, name, layout, threads, codes, affine, seed):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("bounds", [(0.0, float("inf")), (0.0, 0.05), (-0.05, 0.05)])
-@pytest.mark.parametrize("name", ["mul8s_1KVB", "mul8u_1JFF", "mul8u_L40"])
+@each("bounds", [(0.0, float("inf")), (0.0, 0.05), (-0.05, 0.05)])
+@each("name", ["mul8s_1KVB", "mul8u_1JFF", "mul8u_L40"])
 def test_results_are_clamped(isa, bounds, name, rng):
     x, weight = operands(rng, (2, 8, 6, 6), (17, 8, 3, 3))
     with force_isa(isa):
@@ -211,7 +212,7 @@ def test_results_are_clamped(isa, bounds, name, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8u_1JFF"])
+@each("name", ["mul8s_1KV8", "mul8u_1JFF"])
 def test_values_that_are_no_numbers(isa, name, rng):
     x, weight = operands(rng, (1, 3, 8, 8), (4, 3, 3, 3))
     extremes = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, -0.0]
@@ -221,8 +222,8 @@ def test_values_that_are_no_numbers(isa, name, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("activation", [-99.0, 99.0])
-@pytest.mark.parametrize("code", [0, 255])
+@each("activation", [-99.0, 99.0])
+@each("code", [0, 255])
 def test_extreme_codes_do_not_saturate(isa, activation, code, rng):
     """The largest products of one sign, where 16-bit sums of pairs would saturate."""
     x = torch.full((1, 64, 5, 5), activation)
@@ -295,8 +296,8 @@ def test_every_number_of_pixels_has_its_method(rng, monkeypatch):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("codes", ["any", 1, 4, 128])
-@pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KX2", "mul8u_JQQ", "mul8u_L40"])
+@each("codes", ["any", 1, 4, 128])
+@each("name", ["mul8s_1KV8", "mul8s_1KX2", "mul8u_JQQ", "mul8u_L40"])
 def test_levels_become_codes(isa, codes, name, rng):
     """In every layout, of more values than a vector, padding included."""
     for channels, padding in ((3, 1), (16, 2), (70, 0)):

@@ -10,6 +10,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from grid import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
@@ -100,8 +101,8 @@ def check_gemm(device, a, w, table, terms):
     np.testing.assert_array_equal(result.cpu().numpy(), gemm_reference(a, w, table))
 
 
-@pytest.mark.parametrize(
-    ("key", "kind"),
+@each(
+    "key, kind",
     [*itertools.product(SIGNED + SEPARABLE, KINDS), *itertools.product(OTHER, ["table"])],
 )
 def test_library_tables(device, key, kind, library, rng):
@@ -115,8 +116,8 @@ def test_library_tables(device, key, kind, library, rng):
     check_gemm(device, codes(rng, 19, 33), codes(rng, 5, 33), table, terms)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("swapped", [False, True])
+@each("kind", KINDS)
+@each("swapped", [False, True])
 def test_operand_order(device, kind, swapped, rng):
     """The table is not symmetric, so a mixed-up operand shows."""
     table, terms = case(kind, rng)
@@ -153,7 +154,8 @@ def test_any_convolution_in_any_chunks(place, kind, shapes, budget, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("groups", [1, 2, 6], ids=["dense", "grouped", "depthwise"])
-def test_every_chunk_boundary(device, kind, groups, rng, monkeypatch):
+@pytest.mark.parametrize("budgets", [8, pytest.param(20, marks=pytest.mark.slow)])
+def test_every_chunk_boundary(device, kind, groups, budgets, rng, monkeypatch):
     """From one line at a time over several lines and several images to all at once."""
     table, terms = case(kind, rng)
     x, w = codes(rng, 3, 6, 7, 6), codes(rng, 6, 6 // groups, 3, 3)
@@ -169,7 +171,7 @@ def test_every_chunk_boundary(device, kind, groups, rng, monkeypatch):
     steps = {"stride": (1, 2), "dilation": (1, 1), "groups": groups}
     expected = expected_sums(x, w, table, **steps)
     x_there, w_there = torch.from_numpy(x).to(device), torch.from_numpy(w).to(device)
-    for budget in np.geomspace(20, 2**18, 20).astype(int).tolist():
+    for budget in np.geomspace(20, 2**18, budgets).astype(int).tolist():
         monkeypatch.setattr(device_module, "_CHUNK_BYTES", budget)
         sums = conv2d_codes_on_device(x_there, w_there, table, terms, **steps)
         np.testing.assert_array_equal(sums.cpu().numpy(), expected)
@@ -189,8 +191,8 @@ def test_chunks_cover_every_output_once():
         assert bool((seen == 1).all())
 
 
-@pytest.mark.parametrize(
-    ("int8", "k"),
+@each(
+    "int8, k",
     [
         (True, device_module._INT_DEPTH),
         (True, device_module._INT_DEPTH + 1),
@@ -198,8 +200,8 @@ def test_chunks_cover_every_output_once():
         (False, 3 * device_module._FLOAT_DEPTH + 1),
     ],
 )
-@pytest.mark.parametrize("a_code", [0, 255])
-@pytest.mark.parametrize("w_code", [0, 255])
+@each("a_code", [0, 255])
+@each("w_code", [0, 255])
 def test_extreme_sums_around_the_exact_depth(device, int8, k, a_code, w_code, monkeypatch):
     monkeypatch.setattr(device_module, "_int_mm_is_exact", lambda *_: int8)
     product = (a_code - 128) * (w_code - 128)
@@ -338,9 +340,9 @@ def test_any_strides(device, kind, rng):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    ("x_shape", "w_shape"),
+@each("kind", KINDS)
+@each(
+    "x_shape, w_shape",
     [
         ((0, 3, 8, 8), (4, 3, 3, 3)),
         ((2, 3, 8, 8), (0, 3, 3, 3)),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from grid import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import (
@@ -32,7 +33,7 @@ def test_baseline_kernels_run_on_this_machine():
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("make_table", [signed_table, unsigned_table])
+@each("make_table", [signed_table, unsigned_table])
 def test_every_product_of_random_tables(isa, make_table, rng):
     for _ in range(5):
         table = make_table(rng)
@@ -53,7 +54,7 @@ def test_every_product_of_every_bundled_multiplier(isa, library):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("code_range", RANGES)
+@each("code_range", RANGES)
 def test_odd_shapes(isa, code_range, rng):
     table = signed_table(rng)
     packed = PackedTable.of(table)
@@ -67,8 +68,8 @@ def test_odd_shapes(isa, code_range, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("k", [127, 128, 129, 255, 256, 257, 258, 511, 513, 4097])
-@pytest.mark.parametrize("worst", [False, True], ids=["random", "all-255"])
+@each("k", [127, 128, 129, 255, 256, 257, 258, 511, 513, 4097])
+@each("worst", [False, True])
 def test_depths_around_the_16_bit_sums(isa, k, worst, rng):
     table = unsigned_table(rng)
     table[255, 255] = 2**16 - 1
@@ -80,8 +81,8 @@ def test_depths_around_the_16_bit_sums(isa, k, worst, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize(
-    ("entry", "others", "k_max"),
+@each(
+    "entry, others, k_max",
     [(65535, 0, 32768), (65535, 65535, 32768), (-32768, 32767, 65535), (-32768, 0, 65535)],
 )
 def test_largest_sums_fit_int32(isa, entry, others, k_max):

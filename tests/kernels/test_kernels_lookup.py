@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import ISAS, codes, examples, expected_sums, signed_table, unsigned_table
@@ -92,7 +93,7 @@ def test_any_convolution(isa, method, case, last, code_range, seed):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("channels", [1, 15, 16, 17, 31, 33, 65, 255, 257])
+@each("channels", [1, 15, 16, 17, 31, 33, 65, 255, 257])
 def test_blocks_of_output_channels(isa, method, channels, rng):
     table = unsigned_table(rng)
     x, w = codes(rng, 2, 9, 4, 5), codes(rng, channels, 9, 2, 2)
@@ -103,7 +104,7 @@ def test_blocks_of_output_channels(isa, method, channels, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("depth", [1, 7, 8, 9, 128, 129, 257, 1153])
+@each("depth", [1, 7, 8, 9, 128, 129, 257, 1153])
 def test_depths(isa, method, depth, rng):
     """Around the taps of product rows and the 16-bit sums of a tile, with the largest entries."""
     table = unsigned_table(rng)
@@ -123,7 +124,7 @@ def test_depths(isa, method, depth, rng):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("width", [1, 63, 65, 255, 257, 700])
+@each("width", [1, 63, 65, 255, 257, 700])
 def test_long_lines(isa, method, width, rng):
     table = signed_table(rng)
     x, w = codes(rng, 1, 2, 3, width + 2), codes(rng, 3, 2, 3, 3)
@@ -174,11 +175,10 @@ def quantised(x, inverse_scale, zero_point):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize(
-    ("channels", "out_channels", "groups"),
+@each("relu", [False, True])
+@each(
+    "channels, out_channels, groups",
     [(5, 37, 1), (6, 4, 2), (12, 36, 3), (72, 72, 72), (70, 140, 70)],
-    ids=["dense", "grouped", "wide-groups", "depthwise", "multiplier"],
 )
 def test_floats_to_values(isa, method, relu, channels, out_channels, groups, rng):
     """(sum + offset - zero_point * (sum of the window's codes)) * scale + bias, in float32."""

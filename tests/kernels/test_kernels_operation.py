@@ -5,6 +5,7 @@ The binding is private to axopt.kernels; it is tested by itself because nothing 
 
 import numpy as np
 import pytest
+from grid import each
 from kernel_cases import CODES
 
 from axopt import _lut_gemm
@@ -82,7 +83,7 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize(("name", "method"), [(n, m) for n in ARRAYS for m in ARRAYS[n]])
+@each("name, method", [(n, m) for n in ARRAYS for m in ARRAYS[n]])
 def test_arrays_of_another_length_dtype_or_order(name, method):
     right = arguments(method)[name]
     spaced = np.empty((*right.shape[:-1], 2 * right.shape[-1]), right.dtype)[..., ::2]
@@ -114,8 +115,8 @@ def changed(array, value):
 
 
 @pytest.mark.parametrize("method", EVERY)
-@pytest.mark.parametrize(
-    ("name", "value"),
+@each(
+    "name, value",
     [
         ("isa_index", 99),
         ("isa_index", -1),
@@ -148,8 +149,8 @@ def test_numbers_out_of_range(method, name, value):
         _lut_gemm.Operation(**arguments(method, **{name: value}))
 
 
-@pytest.mark.parametrize(
-    ("method", "name", "value"),
+@each(
+    "method, name, value",
     [
         ("terms", "row_scale", 2**31),
         ("terms", "row_scale", 0.5),
