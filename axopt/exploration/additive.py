@@ -81,29 +81,40 @@ def additive_front(
         chosen = reached.argmin(0)
         choices.append((chosen, steps))
         best = np.take_along_axis(reached, chosen[None], 0)[0]
-    levels = np.flatnonzero(np.isfinite(best)).tolist()
-    points = [_traced(level, choices, tables) for level in levels]
-    kept = non_dominated([(point.error, point.cost) for point in points])
-    front = [point for point, keep in zip(points, kept, strict=True) if keep]
-    return sorted(front, key=lambda point: point.cost)
+    genes = _traced(np.flatnonzero(np.isfinite(best)), choices)
+    sums = np.zeros((len(genes), 2))
+    for gene, options in enumerate(genes.T):  # in this order, as a sum over one point's genes
+        for kind in (0, 1):
+            sums[:, kind] += tables[gene][kind][options]
+    kept = np.flatnonzero(non_dominated(sums))
+    by_cost = kept[np.argsort(sums[kept, 1], kind="stable")]
+    return [
+        AdditivePoint(tuple(options), error, cost)
+        for options, (error, cost) in zip(
+            genes[by_cost].tolist(), sums[by_cost].tolist(), strict=True
+        )
+    ]
 
 
 def _traced(
-    level: int,
+    levels: npt.NDArray[np.int64],
     choices: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
-    tables: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]],
-) -> AdditivePoint:
-    """Return the point that has the least error at a level of cost."""
-    genes: list[int] = []
-    for chosen, steps in reversed(choices):
-        genes.append(int(chosen[level]))
-        level -= int(steps[genes[-1]])
-    genes.reverse()
-    error, cost = (
-        float(sum(table[kind][gene] for table, gene in zip(tables, genes, strict=True)))
-        for kind in (0, 1)
-    )
-    return AdditivePoint(tuple(genes), error, cost)
+) -> npt.NDArray[np.int64]:
+    """Return the options of the points that have the least error at levels of cost.
+
+    Args:
+        levels: The levels, ``(n,)``.
+        choices: For each gene the best option at every level, and the steps of its options.
+
+    Returns:
+        ``(n, genes)``.
+    """
+    genes = np.empty((len(levels), len(choices)), np.int64)
+    for gene in reversed(range(len(choices))):
+        chosen, steps = choices[gene]
+        genes[:, gene] = chosen[levels]
+        levels = levels - steps[genes[:, gene]]
+    return genes
 
 
 def _checked(

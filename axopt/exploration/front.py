@@ -34,7 +34,13 @@ def non_dominated(F: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     front = np.empty((0, points.shape[1]))
     # In lexicographic order only an earlier point can dominate a later one; lexsort is stable,
     # so of equal points the first comes first.
-    for index in np.lexsort(points.T[::-1]):
+    order = np.lexsort(points.T[::-1])
+    if points.shape[1] == 2:  # the least second value so far tells it
+        second = points[order, 1]
+        least_before = np.minimum.accumulate(np.concatenate([[np.inf], second]))[:-1]
+        mask[order[second < least_before]] = True
+        return mask
+    for index in order:
         if not (front <= points[index]).all(axis=1).any():
             mask[index] = True
             front = np.vstack([front, points[index]])

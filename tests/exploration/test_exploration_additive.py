@@ -53,3 +53,14 @@ def test_equal_costs_give_the_least_error():
 def test_wrong_tables_are_refused(errors, costs, message):
     with pytest.raises(ArgumentError, match=message):
         additive_front(errors, costs)
+
+
+def test_sums_are_those_of_the_genes_in_their_order(rng):
+    errors, costs = ([rng.random(6) for _ in range(9)] for _ in range(2))
+    front = additive_front(errors, costs)
+    assert len(front) > 20
+    for point in front:
+        tables = (errors, costs)
+        sums = [sum(t[g] for t, g in zip(table, point.genes, strict=True)) for table in tables]
+        assert [point.error, point.cost] == sums  # not rounded, not in another order
+        assert all(type(gene) is int for gene in point.genes)
