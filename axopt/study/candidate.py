@@ -138,6 +138,24 @@ class Candidates:
             }
         )
 
+    @torch.inference_mode(False)
+    def power_under_data(self, names: Sequence[str], option: Option, *, order: bool) -> float:
+        """Return the power that layers which share an option have under their own data.
+
+        Args:
+            names: The layers.
+            option: Their option.
+            order: Whether corrections may choose operand orders.
+
+        Returns:
+            Sum over the layers of multiplications x mW.
+
+        Raises:
+            CircuitError: If the multiplier has no gate list.
+        """
+        members = [self._emulated.emulated_layers[name] for name in names]
+        return self._power(members, self._group(members, option, order))
+
     def _group(
         self, members: Sequence[EmulatedLayer], option: Option, order: bool
     ) -> list[LayerSetting]:

@@ -23,10 +23,14 @@ from axopt.study.objectives import (
     OBJECTIVES,
     POWER_UNDER_DATA,
     Measured,
+    Objective,
     figure_of,
     value_of,
 )
 from axopt.study.options import Option, default_reference
+
+Values = tuple[tuple[float, ...], ...]
+"""What options add to an objective: one tuple a gene with one value an option."""
 
 DIFFERENCES = {
     "model": "the model has other weights or layers than in the run",
@@ -252,20 +256,51 @@ class AssignmentProblem:
         return Outcome(self.objectives(point), info)
 
     def _additive(self) -> tuple[Additive, ...]:
-        """Return what each option of each gene adds to the objectives that are weighted means."""
-        shares = self._macs_of_genes()
-        total = sum(shares)
+        """Return what options of each gene add to the objectives that are sums over layers."""
         found = []
         for position, name in enumerate(self.costs, start=1):
-            objective = OBJECTIVES[name]
-            exact = figure_of(objective, self.reference)
-            figures = [figure_of(objective, option.multiplier) for option in self.options]
-            if exact is None or total == 0 or exact <= 0:
-                continue
-            relative = [figure / exact for figure in figures if figure is not None]
-            values = tuple(tuple(share / total * r for r in relative) for share in shares)
-            found.append(Additive(objective=position, values=values, exact=True))
+            if name == POWER_UNDER_DATA:
+                values = self._powers_under_data()
+            else:
+                values = self._weighted_figures(OBJECTIVES[name])
+            if values:
+                found.append(Additive(objective=position, values=values, exact=True))
         return tuple(found)
+
+    def _weighted_figures(self, objective: Objective) -> Values:
+        """Return the values of an objective that is a weighted mean; () if it is none."""
+        shares = self._macs_of_genes()
+        total = sum(shares)
+        exact = figure_of(objective, self.reference)
+        figures = [figure_of(objective, option.multiplier) for option in self.options]
+        if exact is None or total == 0 or exact <= 0:
+            return ()
+        relative = [figure / exact for figure in figures if figure is not None]
+        return tuple(tuple(share / total * r for r in relative) for share in shares)
+
+    def _powers_under_data(self) -> Values:
+        """Return the values of relative power under data; () if the reference needs none.
+
+        A layer's power depends on nothing but its own option and corrections. Every layer is
+        corrected and simulated with every option for this, as the uniform assignments ask for too.
+        """
+        from axopt.layers.powers import LayerPowers  # gate lists, which most searches never need
+
+        macs, layers = self.emulated.macs, self.emulated.emulated_layers
+        exact = sum(
+            macs[name] * LayerPowers.of(layer).reference_mw(self.reference)
+            for name, layer in layers.items()
+        )
+        if exact <= 0:
+            return ()
+        order = self._orders_are_free
+        return tuple(
+            tuple(
+                self._candidates.power_under_data(names, option, order=order) / exact
+                for option in self.options
+            )
+            for names in self.genes.values()
+        )
 
     def _macs_of_genes(self) -> list[int]:
         macs = {info.name: info.macs for info in self.emulated.layers()}

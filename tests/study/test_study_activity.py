@@ -1,5 +1,6 @@
 """Searches that minimise power under the layers' own data."""
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -8,9 +9,10 @@ import torch
 from torch import nn
 
 import axopt
-from axopt.circuits import netlist_of, save_netlists
+from axopt.circuits import generate, multiplier_of, netlist_of, save_netlists
 from axopt.circuits.cost import cost_model
 from axopt.cli import main
+from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
 from axopt.errors import CircuitError
 from axopt.multipliers import Multiplier, add_to_library
@@ -105,3 +107,39 @@ def test_gate_lists_of_a_library_folder_are_used(tmp_path, capsys):
     record = json.loads((tmp_path / "run" / "record.json").read_text("utf-8"))["record"]
     cheap = record["front"][-1]
     assert 0 < cheap["rel_power_activity"] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("treatment", "groups"),
+    [({}, None), ({"correct": Corrections(order="power")}, ["*"]), ({"correct": False}, None)],
+)
+def test_algorithms_know_it_before_any_evaluation(emulated, data, treatment, groups):
+    narrow = multiplier_of(generate("exact", bits_a=3, bits_w=5, signed=True), "narrow3x5")
+    problem = AssignmentProblem(
+        emulated,
+        data.validation,
+        options_of([*NAMES[1:], narrow], False),
+        costs=["delay_ns", "rel_power_activity"],
+        groups=groups,
+        **treatment,
+    )
+    [known] = problem.space.additive
+    assert (known.objective, known.exact) == (2, True)
+    for genes in itertools.product(*map(range, problem.space.sizes)):
+        found = problem.evaluate(genes).objectives[2]
+        assert known.estimate(genes) == pytest.approx(found, rel=1e-12)
+
+
+def test_it_is_known_where_batch_norms_are_re_estimated(data):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+    problem = AssignmentProblem(
+        axopt.prepare(network.eval(), data),
+        data.validation,
+        options_of(NAMES[1:], False),
+        costs=["rel_power_activity"],
+        reestimate=data.train,
+    )
+    [known] = problem.space.additive
+    found = problem.evaluate((0, 1)).objectives[1]
+    assert known.estimate((0, 1)) == pytest.approx(found, rel=1e-12)
