@@ -13,10 +13,11 @@ from axopt.circuits.formats.simulation import has_simulator, simulate
 from axopt.circuits.formats.yosys import engine
 from axopt.errors import CircuitError, LutFormatError, MissingPackageError
 from axopt.files import as_path, read_bytes
-from axopt.multipliers import IMPORTERS, Importer, Multiplier, read_tables
+from axopt.multipliers import IMPORTERS, TABLE_WRITERS, Importer, Multiplier, read_tables
 
 MAX_FILE_BYTES = 16 << 20
 
+_VERILOG = (".v", ".sv")
 _MODULE = re.compile(r"^module (\w{1,200}) \($", re.ASCII | re.MULTILINE)
 
 
@@ -99,7 +100,7 @@ def _simulated(file: Path, multiplier: Multiplier) -> tuple[npt.NDArray[np.integ
 
 
 def _is_verilog(file: Path, format: str | None) -> bool:
-    return format == "verilog" or (format is None and file.suffix.lower() == ".v")
+    return format == "verilog" or (format is None and file.suffix.lower() in _VERILOG)
 
 
 def _read(
@@ -119,8 +120,14 @@ def _read(
 
 
 def _importer(file: Path, format: str | None) -> Importer | None:
-    """Return the importer of a format or suffix, None if there is none."""
-    if format is not None:
-        return IMPORTERS[format] if format in IMPORTERS else None
+    """Return the importer of a format or of its suffix, None if there is none."""
+    if format is not None and format in IMPORTERS:
+        return IMPORTERS[format]
+    suffix = file.suffix.lower() if format is None else _suffix_of(format)
     importers = (IMPORTERS[name] for name in IMPORTERS.names())
-    return next((i for i in importers if file.suffix.lower() in i.suffixes), None)
+    return next((i for i in importers if suffix in i.suffixes), None)
+
+
+def _suffix_of(format: str) -> str:
+    """Return the first suffix of the files that a writer of tables writes, "" for another."""
+    return TABLE_WRITERS[format].suffixes[0] if format in TABLE_WRITERS else ""

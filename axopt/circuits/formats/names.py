@@ -9,18 +9,27 @@ from axopt.circuits.netlist import Netlist
 
 _PORTS = {"a", "b", "product", "zero", "one"}
 _VERILOG = """
-always and assign automatic begin bit buf bufif0 bufif1 byte case casex casez cell class cmos
-config deassign default defparam design disable do edge else end endcase endconfig endfunction
-endgenerate endmodule endprimitive endspecify endtable endtask enum event export extern final
-for force forever fork function generate genvar highz0 highz1 if ifnone import incdir include
-initial inout input instance int integer interface join large liblist library localparam logic
-longint macromodule medium module nand negedge new nmos nor noshowcancelled not notif0 notif1 or
-output package packed parameter pmos posedge primitive program property protected pull0 pull1
-pulldown pullup pulsestyle_onevent pulsestyle_ondetect ref rcmos real realtime reg release
-repeat return rnmos rpmos rtran rtranif0 rtranif1 scalared sequence shortint showcancelled
-signed small specify specparam static string strong0 strong1 struct super supply0 supply1 table
-task this time tran tranif0 tranif1 tri tri0 tri1 triand trior trireg type typedef union
-unsigned use var vectored virtual void wait wand weak0 weak1 while wire wor xnor xor
+accept_on alias always always_comb always_ff always_latch and assert assign assume automatic
+before begin bind bins binsof bit break buf bufif0 bufif1 byte case casex casez cell chandle
+checker class clocking cmos config const constraint context continue cover covergroup coverpoint
+cross deassign default defparam design disable dist do edge else end endcase endchecker endclass
+endclocking endconfig endfunction endgenerate endgroup endinterface endmodule endpackage
+endprimitive endprogram endproperty endsequence endspecify endtable endtask enum event eventually
+expect export extends extern final first_match for force foreach forever fork forkjoin function
+generate genvar global highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies
+import incdir include initial inout input inside instance int integer interconnect interface
+intersect join join_any join_none large let liblist library local localparam logic longint
+macromodule matches medium modport module nand negedge nettype new nexttime nmos nor
+noshowcancelled not notif0 notif1 null or output package packed parameter pmos posedge primitive
+priority program property protected pull0 pull1 pulldown pullup pulsestyle_ondetect
+pulsestyle_onevent pure rand randc randcase randsequence rcmos real realtime ref reg reject_on
+release repeat restrict return rnmos rpmos rtran rtranif0 rtranif1 s_always s_eventually
+s_nexttime s_until s_until_with scalared sequence shortint shortreal showcancelled signed small
+soft solve specify specparam static string strong strong0 strong1 struct super supply0 supply1
+sync_accept_on sync_reject_on table tagged task this throughout time timeprecision timeunit tran
+tranif0 tranif1 tri tri0 tri1 triand trior trireg type typedef union unique unique0 unsigned until
+until_with untyped use uwire var vectored virtual void wait wait_order wand weak weak0 weak1 while
+wildcard wire with within wor xnor xor
 """
 _C = """
 asm auto break char const continue double enum float goto inline long main register restrict short

@@ -1,4 +1,7 @@
-"""Gate lists as structural Verilog-2001: one module, one continuous assignment a gate."""
+"""Gate lists as structural Verilog-2001, which is SystemVerilog too.
+
+One module, one continuous assignment a gate.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _GATES = {
 }
 
 
-@register_netlist_writer("verilog", suffixes=(".v",), title="Verilog")
+@register_netlist_writer("verilog", suffixes=(".v", ".sv"), title="Verilog")
 def write(netlist: Netlist, name: str, header: Sequence[str]) -> str:
     """Return a module with the ports ``a``, ``b`` and ``product``."""
     signal = signal_names(netlist, "{}[{}]".format, ("1'b0", "1'b1"))

@@ -124,5 +124,5 @@ def _writers_epilog() -> str:
     circuits = "; ".join(f"{w.name}: {w.title} ({', '.join(w.suffixes)})" for w in writers)
     return (
         f"Formats of tables: {describe_formats(TABLE_WRITERS)}. Formats of circuits, for"
-        f" multipliers with a gate list: {circuits}."
+        f" multipliers with a gate list: {circuits}. These are all formats that `import` reads."
     )

@@ -329,7 +329,7 @@ def describe_formats(registry: Registry[_Format]) -> str:
     Example:
         >>> describe_formats(TABLE_WRITERS)
         'adapt: AdaPT header (.h); matrix: text matrix (.csv, .txt); npy: NumPy array (.npy); \
-npz: NumPy archive (.npz); tfapprox: TFApprox table (.bin)'
+npz: NumPy archive (.npz); tfapprox: TFApprox table (.bin); tsv: text matrix with tabs (.tsv)'
     """
     formats = (registry[name] for name in registry.names())
     return "; ".join(f"{f.name}: {f.title} ({', '.join(f.suffixes)})" for f in formats)

@@ -52,10 +52,20 @@ def read(path: Path, signed: bool | None) -> Sequence[Imported]:
 @register_table_writer("matrix", suffixes=(".csv", ".txt"), title="text matrix")
 def write(table: npt.NDArray[np.int32], signed: bool) -> bytes:
     """Return the file's content: the operands as header row and column, commas between cells."""
+    return _content(table, signed, ",")
+
+
+@register_table_writer("tsv", suffixes=(".tsv",), title="text matrix with tabs")
+def write_with_tabs(table: npt.NDArray[np.int32], signed: bool) -> bytes:
+    """Return the file's content: the operands as header row and column, tabs between cells."""
+    return _content(table, signed, "\t")
+
+
+def _content(table: npt.NDArray[np.int32], signed: bool, separator: str) -> bytes:
     first, second = (np.arange(size) - (size // 2 if signed else 0) for size in table.shape)
-    lines = [",".join(["", *map(str, second.tolist())])]
+    lines = [separator.join(["", *map(str, second.tolist())])]
     lines += [
-        ",".join(map(str, [operand, *row]))
+        separator.join(map(str, [operand, *row]))
         for operand, row in zip(first.tolist(), table.tolist(), strict=True)
     ]
     return ("\n".join(lines) + "\n").encode("ascii")

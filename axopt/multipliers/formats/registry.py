@@ -167,7 +167,7 @@ IMPORTERS = Registry[Importer](
 TABLE_WRITERS = Registry[TableWriter](
     "table writer",
     group="axopt.table_writers",
-    built_in={**_OWN, **_TABLES},
+    built_in={**_OWN, **_TABLES, "tsv": f"{_HERE}.matrix"},
     argument="format",
     kind=TableWriter,
 )
