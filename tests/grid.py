@@ -10,6 +10,7 @@ import numpy as np
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxdict = _SHORT.maxtuple = _SHORT.maxlist = 12
 
 
 def each(names: str, cases: Iterable[Any]) -> Callable[[Callable], Callable]:
@@ -23,10 +24,12 @@ def each(names: str, cases: Iterable[Any]) -> Callable[[Callable], Callable]:
         names: The parameter's name, or several names separated by commas.
         cases: A value for each case, or a tuple of values where there are several names.
     """
-    given = [name.strip() for name in names.split(",")]
+    given, cases = [name.strip() for name in names.split(",")], list(cases)
     values = [case if len(given) > 1 else (case,) for case in cases]
     if not values:
         raise ValueError(f"`cases` of {names} must not be empty.")
+    if any(hasattr(case, "marks") for case in cases):
+        raise ValueError(f"`cases` of {names} must be plain values, not `pytest.param`.")
 
     def decorate(test: Callable) -> Callable:
         signature = inspect.signature(test)

@@ -38,3 +38,9 @@ def test_an_error_names_its_case():
 def test_a_grid_without_cases_is_an_error():
     with pytest.raises(ValueError, match="`cases` of size must not be empty"):
         each("size", [])
+
+
+def test_cases_with_marks_are_an_error():
+    """Their marks would be forgotten."""
+    with pytest.raises(ValueError, match="`cases` of size must be plain values, not"):
+        each("size", [pytest.param(1, marks=pytest.mark.slow)])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from grid import each
 from torch import nn
 
 import axopt
@@ -127,7 +128,7 @@ OF_NAMES = {
 
 
 @pytest.mark.parametrize("call", OF_NAMES.values(), ids=OF_NAMES)
-@pytest.mark.parametrize("value", [np.zeros(3), 5, {"a": 1}, b"x"], ids=lambda v: type(v).__name__)
+@each("value", [np.zeros(3), 5, {"a": 1}, b"x"])
 def test_arguments_that_are_names_are_checked(call, value):
     with pytest.raises(AxoptError) as raised:
         call(value)

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 from circuit_printers import COMMENT, as_blif, check_comes_back
+from grid import each
 
 from axopt.circuits import load_netlists
 from axopt.errors import LutFormatError
@@ -26,7 +27,7 @@ def test_gate_lists_come_back(tmp_path, key):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", load_netlists())
+@each("key", load_netlists())
 def test_every_gate_list_comes_back(tmp_path, key):
     check_comes_back(functools.partial(read, tmp_path), as_blif, key)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import each
 
 from axopt.circuits import generate
 from axopt.errors import CircuitError
@@ -31,8 +32,8 @@ def check(family, expected, bits_a, bits_w, **parameters):
         np.testing.assert_array_equal(generate(family, **given, signed=True).table(), products)
 
 
-@pytest.mark.parametrize(("bits_a", "bits_w"), WIDTHS)
-@pytest.mark.parametrize("segment", [2, 3, 4, 6, 8])
+@each("bits_a, bits_w", WIDTHS)
+@each("segment", [2, 3, 4, 6, 8])
 def test_drum_and_dynamic_segments(bits_a, bits_w, segment):
     def cut(x):
         return np.maximum(leading_one(x) - segment + 1, 0)
@@ -44,8 +45,8 @@ def test_drum_and_dynamic_segments(bits_a, bits_w, segment):
     check("drum", a * w, bits_a, bits_w, segment=segment)
 
 
-@pytest.mark.parametrize(("bits_a", "bits_w"), WIDTHS)
-@pytest.mark.parametrize("segment", [2, 4, 5, 7])
+@each("bits_a, bits_w", WIDTHS)
+@each("segment", [2, 4, 5, 7])
 def test_static_segments(bits_a, bits_w, segment):
     if 2 * segment < max(bits_a, bits_w):
         with pytest.raises(CircuitError, match="`segment` must be at least half of the [68] bits"):
@@ -59,8 +60,8 @@ def test_static_segments(bits_a, bits_w, segment):
     check("static_segment", expected, bits_a, bits_w, segment=segment)
 
 
-@pytest.mark.parametrize(("bits_a", "bits_w"), WIDTHS)
-@pytest.mark.parametrize("fraction", [1, 3, 7])
+@each("bits_a, bits_w", WIDTHS)
+@each("fraction", [1, 3, 7])
 def test_mitchell(bits_a, bits_w, fraction):
     def log(x):
         return (
@@ -105,9 +106,9 @@ def test_compressors_are_wrong_as_often_as_published(name):
     assert (low + 2 * carry != x.sum(axis=0)).sum() == WRONG_CASES[name]
 
 
-@pytest.mark.parametrize("name", sorted(COMPRESSORS))
-@pytest.mark.parametrize(("bits_a", "bits_w", "columns"), [(8, 8, 8), (8, 8, 11), (5, 7, 16)])
-@pytest.mark.parametrize("signed", [False, True])
+@each("name", sorted(COMPRESSORS))
+@each("bits_a, bits_w, columns", [(8, 8, 8), (8, 8, 11), (5, 7, 16)])
+@each("signed", [False, True])
 def test_compressors_in_low_columns(name, bits_a, bits_w, columns, signed):
     a, w = (np.arange(2**bits) - signed * 2 ** (bits - 1) for bits in (bits_a, bits_w))
     a, w = a[:, None], w[None, :]

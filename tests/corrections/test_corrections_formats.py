@@ -1,6 +1,7 @@
 import pytest
 import torch
 from correction_cases import calibrated, make_conv, make_linear
+from grid import each
 from torch import nn
 
 from axopt.corrections.formats import activation_format, input_values, weight_format
@@ -48,8 +49,8 @@ def test_rows_of_large_layers_get_the_formats_of_small_ones(signed, library):
 
 
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
-@pytest.mark.parametrize("per_channel", [True, False], ids=["", "per tensor"])
-@pytest.mark.parametrize(("signed", "stride"), [(True, 1), (True, 16), (False, 1), (False, 32)])
+@each("per_channel", [True, False])
+@each("signed, stride", [(True, 1), (True, 16), (False, 1), (False, 32)])
 def test_weight_format_is_the_best_shrinkage(make, per_channel, signed, stride, library):
     layer, x = make(library.exact(signed), per_channel=per_channel)
     found = weight_format(layer, signed=signed, stride=stride)

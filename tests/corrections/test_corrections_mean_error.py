@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from correction_cases import calibrated, make_conv, make_multiplier, noisy_multiplier
+from grid import each
 from torch import nn
 
 from axopt.corrections import Corrections, LayerCorrector
@@ -34,13 +35,9 @@ CONVS = {
 """Every tap of these kernels meets as much padding, so the mean is that of the histograms."""
 
 
-@pytest.mark.parametrize("options", CONVS.values(), ids=CONVS)
-@pytest.mark.parametrize(
-    ("signed", "affine"),
-    [(True, False), (True, True), (False, False)],
-    ids=["signed", "affine", "unsigned"],
-)
-@pytest.mark.parametrize("mapped", [False, True], ids=["", "codes"])
+@each("options", CONVS.values())
+@each("signed, affine", [(True, False), (True, True), (False, False)])
+@each("mapped", [False, True])
 def test_expected_outputs_are_the_mean_of_all_outputs(options, signed, affine, mapped, rng):
     """Images of one value a channel: where a pixel is does not matter."""
     multiplier = noisy_multiplier(signed, rng)

@@ -3,6 +3,7 @@ import itertools
 import moocore
 import numpy as np
 import pytest
+from grid import each
 from pymoo.indicators.hv import HV
 
 from axopt.errors import ArgumentError
@@ -25,14 +26,14 @@ def brute_force_volume(points, reference):
     return sum(any((p <= cell).all() for p in points) for cell in map(np.array, cells))
 
 
-@pytest.mark.parametrize("seed", range(100))
+@each("seed", range(100))
 def test_non_dominated_is_the_definition(seed):
     rng = np.random.default_rng(seed)
     points = rng.integers(0, 8, size=(rng.integers(0, 40), rng.integers(1, 5))).astype(float)
     np.testing.assert_array_equal(non_dominated(points), brute_force_front(points))
 
 
-@pytest.mark.parametrize("seed", range(100))
+@each("seed", range(100))
 def test_hypervolume_counts_the_cells_of_a_grid(seed):
     rng = np.random.default_rng(seed)
     m = int(rng.integers(1, 4))
@@ -41,8 +42,8 @@ def test_hypervolume_counts_the_cells_of_a_grid(seed):
     assert hypervolume(points, reference) == brute_force_volume(points, reference)
 
 
-@pytest.mark.parametrize("m", [2, 3, 4])
-@pytest.mark.parametrize("seed", range(10))
+@each("m", [2, 3, 4])
+@each("seed", range(10))
 def test_front_and_hypervolume_equal_moocore_and_pymoo(seed, m):
     points = np.random.default_rng(seed).random((60, m))
     reference = np.full(m, 0.9)

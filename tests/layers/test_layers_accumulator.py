@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from grid import each
 from torch import nn
 from window_reference import CONVS, TRANSPOSED, calibrated, random_multiplier, reference
 
@@ -40,10 +41,10 @@ def adder(accumulator, signed):
     return lambda total, product: min(max(total + product, low), low + span - 1)
 
 
-@pytest.mark.parametrize("skip", [False, True], ids=["multiply", "skip"])
-@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("case", CASES)
+@each("skip", [False, True])
+@each("overflow", ["wrap", "saturate"])
+@each("signed", [True, False])
+@each("case", CASES)
 def test_sums_overflow_as_the_register_says(case, signed, overflow, skip, rng):
     multiplier = random_multiplier(signed, rng)
     accumulator = Accumulator(17, overflow)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from grid import each
 from window_reference import CONVS, calibrated, random_multiplier, reference
 
 from axopt.errors import ArgumentError
@@ -36,11 +37,7 @@ OPTIONS = {
         "planes": {"kernel_size": (1, 2, 2), "stride": (2, 1, 1)},
     },
 }  # fmt: skip
-CASES = [
-    pytest.param(dims, options, id=f"{dims}d {name}")
-    for dims, by_name in OPTIONS.items()
-    for name, options in by_name.items()
-]
+CASES = [(dims, options) for dims, by_name in OPTIONS.items() for options in by_name.values()]
 
 TORCH_COPIES_FOR_EVEN_SAME = pytest.mark.filterwarnings(
     "ignore:Using padding='same' with even kernel lengths"
@@ -55,8 +52,8 @@ def make(dims, options, multiplier, **layer_options):
 
 
 @TORCH_COPIES_FOR_EVEN_SAME
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("signed", [True, False])
+@each("dims, options", CASES)
 def test_convolution_equals_loops_over_products(dims, options, signed, rng):
     multiplier = random_multiplier(signed, rng)
     layer, conv, x = make(dims, options, multiplier, per_channel=not options.get("groups"))
@@ -71,7 +68,7 @@ def test_convolution_equals_loops_over_products(dims, options, signed, rng):
 
 
 @TORCH_COPIES_FOR_EVEN_SAME
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("dims, options", CASES)
 def test_calibration_sees_the_float_layer_and_its_windows(dims, options, library):
     layer, conv, x = make(dims, options, library.exact(True))
     layer.observing = True
@@ -87,7 +84,7 @@ def test_calibration_sees_the_float_layer_and_its_windows(dims, options, library
 
 
 @TORCH_COPIES_FOR_EVEN_SAME
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("dims, options", CASES)
 def test_gradients_are_those_of_the_quantised_float_layer(dims, options, rng):
     layer, conv, x = make(dims, options, random_multiplier(True, rng))
     x = (2 * x).requires_grad_()  # some elements are clipped

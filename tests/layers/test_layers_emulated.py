@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from grid import each
 from torch import nn
 from torch.nn import functional
 from window_reference import calibrated, padded_input, random_multiplier
@@ -67,9 +68,9 @@ def reference_sums(table, signed, x, weight, groups, stride, dilation, zero_x, z
     return out
 
 
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("per_channel", [True, False])
-@pytest.mark.parametrize("swap", [True, False])
+@each("signed", [True, False])
+@each("per_channel", [True, False])
+@each("swap", [True, False])
 @TORCH_COPIES_FOR_EVEN_SAME
 @pytest.mark.parametrize("options", CONV_OPTIONS.values(), ids=CONV_OPTIONS.keys())
 def test_conv_equals_reference_for_any_table(options, signed, per_channel, swap, rng):
@@ -102,7 +103,7 @@ def test_conv_equals_reference_for_any_table(options, signed, per_channel, swap,
     assert torch.equal(actual, expected)
 
 
-@pytest.mark.parametrize("signed", [True, False])
+@each("signed", [True, False])
 @TORCH_COPIES_FOR_EVEN_SAME
 @pytest.mark.parametrize("options", CONV_OPTIONS.values(), ids=CONV_OPTIONS.keys())
 def test_exact_multiplier_equals_integer_convolution(options, signed, library):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from grid import each
 from window_reference import random_multiplier
 
 from axopt.errors import AccumulatorError, ArgumentError, CalibrationError
@@ -53,8 +54,8 @@ def reference(layer, a, b):
     return products.sum(-2).float() * formats.output_scale
 
 
-@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-@pytest.mark.parametrize("shapes", SHAPES, ids=str)
+@each("swap", [False, True])
+@each("shapes", SHAPES)
 @pytest.mark.parametrize("name", [*MULTIPLIERS, "random signed", "random unsigned"])
 def test_layer_equals_reference(name, shapes, swap, library, rng):
     random = name.startswith("random")
@@ -81,8 +82,8 @@ def test_the_fast_way_equals_the_stepwise_one(name, library):
 
 
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KVB", "mul8u_1JFF", "mul8u_2HH"])
-@pytest.mark.parametrize("stride", [1, 4])
-@pytest.mark.parametrize("mapped", [False, True], ids=["", "codes"])
+@each("stride", [1, 4])
+@each("mapped", [False, True])
 def test_corrected_formats_equal_reference(name, stride, mapped, library, rng):
     multiplier = library[name]
     a, b = operands((2, 9, 12), (2, 12, 7))

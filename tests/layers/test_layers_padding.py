@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from grid import each
 from torch import nn
 from window_reference import CONVS, TRANSPOSED, calibrated, random_multiplier, reference
 
@@ -43,9 +44,9 @@ def make(case, multiplier, **options):
     return calibrated(layer, x), conv, x
 
 
-@pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-@pytest.mark.parametrize("name", ERRS_ON_ZERO)
-@pytest.mark.parametrize("case", CASES)
+@each("swap", [False, True])
+@each("name", ERRS_ON_ZERO)
+@each("case", CASES)
 def test_skipped_taps_add_nothing(case, name, swap, library):
     multiplier = library[name]
     assert multiplier.table[0].any()

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from grid import each
 
 from axopt.errors import ArgumentError, CalibrationError
 from axopt.layers import (
@@ -177,9 +178,9 @@ def test_unknown_calibrator_is_named():
         activation_params(Histogram(), signed=True, calibrator="median")
 
 
-@pytest.mark.parametrize("stride", STRIDES)
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.0, 6.0), (-2.5, 0.0), (-1.0, 1.0)])
+@each("stride", STRIDES)
+@each("signed", [True, False])
+@each("low, high", [(-1.0, 3.0), (0.0, 6.0), (-2.5, 0.0), (-1.0, 1.0)])
 def test_strides_leave_fewer_levels(stride, signed, low, high):
     p = QuantParams.from_range(torch.tensor(low), torch.tensor(high), signed=signed, stride=stride)
     zero = int(p.zero_point)

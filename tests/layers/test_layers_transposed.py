@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from grid import each
 from window_reference import TRANSPOSED, calibrated, filters_of, random_multiplier, reference
 
 from axopt.errors import ArgumentError
@@ -47,11 +48,7 @@ OPTIONS = {
         "mixed": {"stride": (2, 1, 3), "dilation": (1, 2, 1), "kernel_size": 2, "groups": 2},
     },
 }
-CASES = [
-    pytest.param(dims, options, id=f"{dims}d {name}")
-    for dims, by_name in OPTIONS.items()
-    for name, options in by_name.items()
-]
+CASES = [(dims, options) for dims, by_name in OPTIONS.items() for options in by_name.values()]
 
 
 def torch_order(filters, groups):
@@ -68,8 +65,8 @@ def make(dims, options, multiplier, **layer_options):
     return calibrated(LAYERS[dims](conv, multiplier, **layer_options), x), conv, x
 
 
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("signed", [True, False])
+@each("dims, options", CASES)
 def test_transposed_convolution_equals_loops_over_products(dims, options, signed, rng):
     multiplier = random_multiplier(signed, rng)
     layer, conv, x = make(dims, options, multiplier, per_channel=not options.get("groups"))
@@ -93,7 +90,7 @@ def test_scales_and_zero_points_are_those_of_output_channels(dims, rng):
         assert torch.equal(layer(x), reference(layer, conv, x, conv(x).shape[2:]))
 
 
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("dims, options", CASES)
 def test_gradients_are_those_of_the_quantised_float_layer(dims, options, rng):
     layer, conv, x = make(dims, options, random_multiplier(True, rng))
     x = (2 * x).requires_grad_()  # some elements are clipped
@@ -112,8 +109,8 @@ def test_gradients_are_those_of_the_quantised_float_layer(dims, options, rng):
     torch.testing.assert_close(weight_grad, weight.grad, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("skip", [False, True], ids=["multiply", "skip"])
-@pytest.mark.parametrize(("dims", "options"), CASES[::3])
+@each("skip", [False, True])
+@each("dims, options", CASES[::3])
 def test_slopes_count_the_padded_taps_of_each_phase(dims, options, skip):
     """The only error of the multiplier is bilinear, so its gradients are those of its results."""
     values = np.arange(256)
@@ -198,7 +195,7 @@ def test_output_size_chooses_the_output_padding(dims, rng):
         layer(x, [*least[:-1], least[-1] - 1])
 
 
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("dims, options", CASES)
 def test_windows_hold_the_taps_of_their_phase(dims, options, library):
     layer, conv, x = make(dims, options, library.exact(True))
     windows = layer.sample.windows.double()
@@ -212,7 +209,7 @@ def test_windows_hold_the_taps_of_their_phase(dims, options, library):
     assert layer.channels.tap_share == pytest.approx(share)
 
 
-@pytest.mark.parametrize(("dims", "options"), CASES)
+@each("dims, options", CASES)
 def test_products_are_counted_for_every_phase(dims, options, library):
     layer, conv, x = make(dims, options, library.exact(True))
     y = conv(x)

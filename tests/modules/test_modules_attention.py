@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from grid import each
 from torch import nn
 
 from axopt.errors import ArgumentError
@@ -72,8 +73,8 @@ def make_masks(kind, attention, batched):
 MASKS = ["none", "padding", "mask", "both", "per head", "float", "float both"]
 
 
-@pytest.mark.parametrize("batched", [True, False], ids=["", "unbatched"])
-@pytest.mark.parametrize("masks", MASKS)
+@each("batched", [True, False])
+@each("masks", MASKS)
 @pytest.mark.parametrize("options", MODULES.values(), ids=MODULES.keys())
 def test_attention_equals_torch(options, masks, batched):
     attention = make_attention(options)
@@ -149,9 +150,9 @@ TRANSFORMERS = {
 }
 
 
-@pytest.mark.parametrize("grad", [False, True])
-@pytest.mark.parametrize("padded", [False, True], ids=["", "padded"])
-@pytest.mark.parametrize("options", TRANSFORMERS.values(), ids=TRANSFORMERS.keys())
+@each("grad", [False, True])
+@each("padded", [False, True])
+@each("options", TRANSFORMERS.values())
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_encoders_equal_torchs(options, padded, grad):

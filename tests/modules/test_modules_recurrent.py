@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+from grid import each
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
@@ -68,7 +69,7 @@ CASES = [(kind, options) for kind in KINDS for options in OPTIONS]
 CASES += [("lstm", {**options, "proj_size": 3}) for options in OPTIONS]
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
+@each("kind, options", CASES)
 def test_outputs_and_states_are_torchs(kind, options):
     module, lowered = pair(kind, **options)
     x = torch.randn(3, 4, 5).transpose(0, 0 if options["batch_first"] else 1)
@@ -81,8 +82,8 @@ def test_outputs_and_states_are_torchs(kind, options):
     assert_same(lowered(row), module(row))
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
-@pytest.mark.parametrize("ordered", [True, False])
+@each("kind, options", CASES)
+@each("ordered", [True, False])
 def test_packed_sequences_are_torchs(kind, options, ordered):
     module, lowered = pair(kind, **options)
     lengths = torch.tensor([6, 4, 4, 1] if ordered else [4, 1, 6, 4])
@@ -95,7 +96,7 @@ def test_packed_sequences_are_torchs(kind, options, ordered):
     assert_same(lowered(packed, hx), module(packed, hx))
 
 
-@pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
+@each("kind, options", CASES)
 def test_gradients_are_torchs(kind, options):
     module, lowered = pair(kind, **options)
     x = torch.randn(3, 4, 5)

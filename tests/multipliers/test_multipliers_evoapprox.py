@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grid import each
 
 from axopt.errors import LutFormatError
 from axopt.multipliers import check_library, load_library
@@ -72,7 +73,7 @@ def test_library_has_99_entries_and_64_tables(library):
         assert len(library.select(release=release, signed=signed, degenerate=True)) == count
 
 
-@pytest.mark.parametrize("key", ROWS)
+@each("key", ROWS)
 def test_entry_equals_its_row_and_digest(library, key):
     multiplier, row = library[key], ROWS[key]
     assert multiplier.key == key
@@ -84,7 +85,7 @@ def test_entry_equals_its_row_and_digest(library, key):
     assert multiplier.published == {name: float(row[name]) for name in PUBLISHED_NAMES}
 
 
-@pytest.mark.parametrize("key", ROWS)
+@each("key", ROWS)
 def test_published_figures_follow_from_the_table(library, key):
     recomputed = library[key].metrics.published_figures()
     for name in PUBLISHED_NAMES:
@@ -123,14 +124,14 @@ def test_the_exact_name_of_v1_is_an_approximate_one_in_v2022(library):
     assert not library["v2022/mul8s_1KV8"].is_exact
 
 
-@pytest.mark.parametrize(("first", "second"), KEPT)
+@each("first, second", KEPT)
 def test_signed_multipliers_are_the_same_functions_renamed(library, first, second):
     keys = [f"v1/mul8s_{first}", f"v2022/mul8s_{second}"]
     assert library.aliases(keys[0]) == keys
     assert library[keys[0]].digest == library[keys[1]].digest
 
 
-@pytest.mark.parametrize("names", KEPT)
+@each("names", KEPT)
 def test_signed_multipliers_are_sums_of_kept_partial_products(library, names):
     table = broken_array(kept_rows(KEPT[names]))
     np.testing.assert_array_equal(library[f"v1/mul8s_{names[0]}"].table, table)

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from grid import each
 
 from axopt.errors import ArgumentError, LutFormatError, MultiplierError
 from axopt.multipliers import (
@@ -106,7 +107,7 @@ def test_round_trip_of_any_16_bit_table(tmp_path, rng, suffix, signed):
     assert read(tmp_path / f"random{suffix}", signed, name="x", release="r").key == "r/x"
 
 
-@pytest.mark.parametrize("name", SIGNED)
+@each("name", SIGNED)
 def test_right_headers_read_without_warning(tmp_path, library, name):
     multiplier = library[f"mul8s_{name}"]
     export_multiplier(multiplier, tmp_path / "right.h")
@@ -115,7 +116,7 @@ def test_right_headers_read_without_warning(tmp_path, library, name):
         assert read(tmp_path / "right.h").digest == multiplier.digest
 
 
-@pytest.mark.parametrize("name", SIGNED)
+@each("name", SIGNED)
 def test_headers_of_the_broken_converter_warn(tmp_path, converted, name):
     export_multiplier(converted[name], tmp_path / "broken.h")
     with pytest.warns(BrokenQuadrantWarning, match=r"broken\.h: .*M\(\|a\|, \|w\|\)") as caught:
@@ -190,8 +191,8 @@ def with_cell(cell):
     return header([ROW.replace("1", cell, 1)] + [ROW] * 255)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
+@each(
+    "text, message",
     [
         ("", "expected exactly one array"),
         ('int main() { system("touch owned"); }', "expected exactly one array"),
@@ -371,8 +372,8 @@ def test_a_fifo_is_refused_and_not_waited_for(tmp_path):
         read(tmp_path / "x.bin")
 
 
-@pytest.mark.parametrize("signed", [True, None])
-@pytest.mark.parametrize("name", SIGNED)
+@each("signed", [True, None])
+@each("name", SIGNED)
 def test_a_npy_table_in_the_order_of_bit_patterns_is_recognised(tmp_path, library, name, signed):
     multiplier = library[f"mul8s_{name}"]
     np.save(tmp_path / "x.npy", np.roll(multiplier.table, (128, 128), (0, 1)).astype(np.int16))
@@ -384,7 +385,7 @@ def test_a_npy_table_in_the_order_of_bit_patterns_is_recognised(tmp_path, librar
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", [*(f"mul8s_{name}" for name in SIGNED), "mul8u_2HH", "mul8u_L40"])
+@each("name", [*(f"mul8s_{name}" for name in SIGNED), "mul8u_2HH", "mul8u_L40"])
 def test_the_kind_follows_from_the_table_where_it_is_not_given(tmp_path, library, name, suffix):
     export_multiplier(library[name], tmp_path / f"x{suffix}")
     with warnings.catch_warnings():
