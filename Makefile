@@ -30,8 +30,10 @@ SANITIZED := $(patsubst %.c,build/sanitize/%.o,$(wildcard axopt/csrc/*.c) $(CHEC
 demo: build
 	$(BIN)/python -m axopt search --out runs/demo --force
 
+# Bytecode is kept even where the environment says otherwise: without it every process, and the tests
+# start many, compiles the package again.
 test: build
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal
 
 lint: build lint-c
 	$(BIN)/ruff check .

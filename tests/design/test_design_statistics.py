@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import spearmanr
 
 import axopt
 from axopt.circuits import generate, multiplier_of
@@ -86,7 +85,8 @@ def test_expected_errors_rank_measured_corrections(layer):
     expected = expected_errors({"0": LayerStatistics(layer, signed=True)}, multipliers)[0]
     corrector = LayerCorrector.of(layer)
     measured = [corrector.best(m, swap=False).error_pct for m in multipliers]
-    assert spearmanr(expected, measured)[0] > 0.95
+    ranks = [np.argsort(np.argsort(values)) for values in (expected, measured)]
+    assert np.corrcoef(ranks)[0, 1] > 0.95
     ratio = np.array(measured) / (100 * np.sqrt(expected))
     assert ((0.5 < ratio) & (ratio < 2)).all()
 
