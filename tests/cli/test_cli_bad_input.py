@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -205,19 +203,3 @@ def test_ctrl_c_is_exit_130(axopt, monkeypatch):
     monkeypatch.setattr("axopt.cli.multipliers.list_.run", interrupted)
     done = axopt("multipliers", "list")
     assert (done.code, done.err) == (130, "axopt multipliers: interrupted\n")
-
-
-def test_an_unknown_instruction_set_is_bad_input(files):
-    before = contents(files)
-    done = subprocess.run(
-        [sys.executable, "-m", "axopt", "search", "--budget", "1", "--quiet"],
-        cwd=files,
-        env={**os.environ, "AXOPT_ISA": "abacus", "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "'abacus'" in done.stderr
-    assert contents(files) == before

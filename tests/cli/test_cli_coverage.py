@@ -35,7 +35,8 @@ def test_a_network_that_is_hardly_emulated_is_refused(search, tmp_path):
 def test_retraining_refuses_too(axopt, tmp_path):
     words = ["retrain", *MODEL, "--multiplier", "mul8s_1L2D", "--epochs", "1"]
     words += ["--train-samples", "32", "--test-samples", "32", "--validation-samples", "32"]
-    words += ["--no-correct", "--out", str(tmp_path / "run"), "--exclude", "*.conv"]
+    words += ["--no-correct", "--calibration-samples", "64"]
+    words += ["--out", str(tmp_path / "run"), "--exclude", "*.conv"]
     done = axopt(*words)
     assert done.code == 2
     assert "--allow-partial" in done.err.splitlines()[-1]

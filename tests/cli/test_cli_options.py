@@ -8,9 +8,10 @@ import pytest
 
 from axopt.cli import main
 
+SAMPLES = ("--validation-samples", "20", "--test-samples", "20")
 QUICK = (
     *("--multipliers", "mul8s_1KV8,mul8s_1L2H", "--budget", "2", "--no-correct"),
-    *("--validation-samples", "30", "--test-samples", "40", "--calibration-samples", "40"),
+    *(*SAMPLES, "--calibration-samples", "40"),
 )
 NARROW = ("--padded-taps", "skip", "--accumulator-bits", "17", "--overflow", "saturate")
 
@@ -50,6 +51,7 @@ def test_options_change_results(axopt):
     values = {}
     for name, options in {"wide": (), "narrow": ("--accumulator-bits", "12")}.items():
         words = (*QUICK, *options, "--multipliers", "mul8s_1KV8", "--budget", "1")
+        words += ("--test-samples", "40")
         assert axopt("search", *words, "--out", name, "--quiet").code == 0
         metrics = read(f"{name}/assignments/point-00.json")["metrics"]
         values[name] = metrics["test"]["value"]
@@ -96,6 +98,7 @@ def test_a_file_that_does_not_name_its_options_needs_them_given(axopt, point):
     document["model"] = {"digest": document["model"]["digest"]}
     Path("bare.json").write_text(json.dumps(document))
     words = ("--assignment", "bare.json", "--model", "digits_cnn", "--data", "digits", "--quiet")
+    words += ("--samples", "20")
     done = axopt("evaluate", *words)
     assert (done.code, "made for another model" in done.err) == (2, True)
     assert axopt("evaluate", *words, *NARROW).code == 0
@@ -127,8 +130,7 @@ def test_options_of_another_run_are_refused_without_its_settings(axopt, folder, 
 
 
 def test_retraining_goes_on_under_the_options_of_its_assignment(axopt, point):
-    samples = ("--train-samples", "64", "--validation-samples", "30", "--test-samples", "40")
-    words = ("--assignment", point, *samples, "--epochs", "1", "--quiet")
+    words = ("--assignment", point, "--train-samples", "64", *SAMPLES, "--epochs", "1", "--quiet")
     done = axopt("retrain", *words, "--out", "a", "--json")
     assert done.code == 0, done.err
     result = json.loads(done.out)
@@ -141,7 +143,7 @@ def test_retraining_goes_on_under_the_options_of_its_assignment(axopt, point):
 
 def test_a_checkpoint_is_of_its_options(axopt):
     words = ("--multiplier", "mul8s_1L2H", "--epochs", "1", "--train-samples", "64")
-    words += ("--validation-samples", "30", "--test-samples", "30", "--calibration-samples", "40")
+    words += (*SAMPLES, "--calibration-samples", "40")
     words += ("--checkpoint", "c.pt", "--quiet")
     assert axopt("retrain", *words, "--padded-taps", "skip", "--out", "a").code == 0
     done = axopt("retrain", *words, "--resume", "--out", "b")

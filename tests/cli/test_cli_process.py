@@ -57,10 +57,25 @@ def test_doctor_finds_this_installation_sound():
     assert (done.returncode, result["ok"], done.stderr) == (0, True, "")
 
 
-def test_doctor_fails_on_an_unknown_instruction_set():
-    done = run("-m", "axopt", "doctor", env={**os.environ, "AXOPT_ISA": "abacus"})
-    assert done.returncode == 1
+DOCTOR_AND_SEARCH = """
+import sys
+from axopt.cli import main
+print("doctor ends with", main(["doctor", "--quiet"]))
+sys.exit(main(["search", "--budget", "1", "--quiet"]))
+"""
+
+
+def test_an_unknown_instruction_set_fails_the_doctor_and_is_bad_input_elsewhere(tmp_path):
+    """One process for both: it takes longer to start than they do."""
+    path = os.pathsep.join(sys.path)
+    env = {**os.environ, "AXOPT_ISA": "abacus", "PYTHONPATH": path}
+    done = run("-c", DOCTOR_AND_SEARCH, cwd=tmp_path, env=env)
     assert "FAIL  kernels: IsaError: `AXOPT_ISA`: instruction set 'abacus'" in done.stdout
+    assert "doctor ends with 1\n" in done.stdout
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "'abacus'" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_reader_that_stops_early_is_no_error():
@@ -77,7 +92,7 @@ def test_a_reader_that_stops_early_is_no_error():
 
 
 def test_closed_stdout_is_no_error():
-    command = f"exec '{sys.executable}' -m axopt multipliers show mul8s_1L2H >&-"
+    command = f"exec '{sys.executable}' -m axopt multipliers list >&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
 

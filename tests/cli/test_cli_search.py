@@ -258,7 +258,7 @@ def test_search_among_imported_multipliers(axopt, library):
     axopt("multipliers", "export", "mul8s_1L2H", "mine.npy")
     figures = ("--power", "0.1", "--area", "300", "--delay", "1")
     assert axopt("multipliers", "import", "mine.npy", *figures, "--to", "lib").code == 0
-    words = (*QUICK, "--multipliers", "user/*", "--library", "lib", "--budget", "1")
+    words = (*UNCORRECTED, "--multipliers", "user/*", "--library", "lib", "--budget", "1")
     done = axopt("search", *words, "--out", "run", "--quiet")
     assert done.code == 0, done.err
     file = Path("run/assignments/point-00.json")
@@ -486,7 +486,7 @@ def test_ctrl_c_while_modules_are_imported_is_one_line(tmp_path, module, line):
 
 def test_groups_share_a_multiplier_and_typing_errors_are_one_line(axopt, tmp_path):
     out = tmp_path / "run"
-    options = (*QUICK, "--budget", "5", "--out", out, "--quiet")
+    options = (*UNCORRECTED, "--budget", "5", "--out", out, "--quiet")
     done = axopt("search", *options, "--group", "widen.*,shrink.*", "--json")
     assert (done.code, done.err) == (0, "")
     for file in (out / "assignments").iterdir():
