@@ -70,7 +70,12 @@ class Hashed:
 
 @functools.lru_cache(maxsize=512)
 def _remembered(x: Hashed, w: Hashed, table: Hashed, **steps: object) -> NDArray[np.int64]:
-    sums = conv2d_reference(x.array, w.array, table.array, **steps)
+    if x.array.shape[1:] == w.array.shape[1:]:  # one window: deep ones take the reference long
+        rows, columns = (array.reshape(len(array), -1) for array in (x.array, w.array))
+        entries = table.array[rows[:, None], columns[None]]
+        sums = entries.sum(-1, dtype=np.int64)[..., None, None]
+    else:
+        sums = conv2d_reference(x.array, w.array, table.array, **steps)
     sums.flags.writeable = False
     return sums
 
