@@ -81,8 +81,18 @@ def test_products_are_counted(net):
     assert macs[3] == 6 * 2 * 2**dims * sizes[3][2:].numel()
 
 
-@pytest.mark.parametrize("options", [LayerOptions(), LayerOptions("skip", Accumulator(14))])
-@pytest.mark.parametrize("name", ["mul8s_1L2D", "mul8u_2AC"])
+PLAIN, NARROW = LayerOptions(), LayerOptions("skip", Accumulator(14))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mul8s_1L2D", PLAIN),
+        ("mul8u_2AC", NARROW),
+        pytest.param("mul8s_1L2D", NARROW, marks=pytest.mark.slow),
+        pytest.param("mul8u_2AC", PLAIN, marks=pytest.mark.slow),
+    ],
+)
 def test_trials_give_what_the_layer_gives(net, name, options):
     model, x = net
     emulated = axopt.prepare(model, [x], layer_options=options)

@@ -156,7 +156,7 @@ def random_codes(emulated, rng):
 @pytest.mark.parametrize("name", ["mul8s_1KVA", "mul8s_1KTY", "mul8u_2HH"])
 def test_corrected_network_is_the_same_bit_for_bit(name, how, digits, emulated, monkeypatch, rng):
     data = digits[1]
-    images = data.test.take(4).inputs
+    images = data.test.take(2).inputs
     axopt.assign_(emulated, name)
     if how == "any codes":
         random_codes(emulated, rng)

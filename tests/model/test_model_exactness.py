@@ -44,8 +44,9 @@ def test_same_bits_everywhere(name, digits, emulated):
 
 @pytest.mark.parametrize("name", ["mul8s_1KV8", "mul8s_1KVB", "mul8u_JQQ", "mul8u_2HH"])
 @pytest.mark.parametrize("swap", [False, True], ids=["", "swapped"])
-def test_whole_network_equals_numpy(name, swap, digits, emulated, monkeypatch):
-    images = digits[1].test.take(11).inputs
+@pytest.mark.parametrize("n", [3, pytest.param(11, marks=pytest.mark.slow)])
+def test_whole_network_equals_numpy(name, swap, n, digits, emulated, monkeypatch):
+    images = digits[1].test.take(n).inputs
     multiplier = axopt.load_library()[name]
     axopt.assign_(emulated, dict.fromkeys(emulated.emulated_layers, (multiplier, swap)))
     with torch.no_grad():
