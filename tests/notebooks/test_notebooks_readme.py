@@ -25,7 +25,10 @@ SMALL_DEMO = (
     "search --out runs/demo --budget 8 --validation-samples 60 --quiet"
     " --multipliers mul8s_1KV8,mul8s_1KR3"
 )
-LESS = ["--budget", "6", "--multipliers", "mul8s_1KV8,mul8s_1KR3"]  # of a search that is shown
+LESS = {  # than what is shown
+    "search": "--budget 6 --multipliers mul8s_1KV8,mul8s_1KR3",
+    "retrain": "--epochs 1 --train-samples 100 --validation-samples 50",
+}
 ZOO = re.findall(r"^\| `(\w+)` \| .* \| .* ([\d.]+)(?: %)? \| `(.*)` \|$", README, re.MULTILINE)
 NOT_RUN = {  # whole searches; a placeholder for a name or path; what tests/cli run as a process
     *(command for _, _, command in ZOO),
@@ -105,9 +108,13 @@ def test_command_runs(workplace, command, capsys):
         assert main([*command.split()[3:4], "--help"]) == 0
         return
     words = shlex.split(command)[3:]
-    if words[0] == "search":
-        words += LESS
-    assert main(words) == 0, capsys.readouterr().err
+    assert main([*words, *LESS.get(words[0], "").split()]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_whole_retraining_runs(workplace):
+    [command] = [c for c in commands() if c.startswith("python -m axopt retrain --assignment runs")]
+    assert main([*shlex.split(command)[3:], "--out", "runs/whole"]) == 0
 
 
 def test_blocks_and_commands_were_found():
