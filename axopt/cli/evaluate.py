@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from axopt.cli import loading
 from axopt.cli.arguments import MAX_SAMPLES, add_common, add_library, add_threads, integer, path
 from axopt.cli.console import as_table, inform, print_result
+from axopt.cli.prices import cost_under_data, estimate_mark, power_text
 from axopt.cli.source import source_of
 from axopt.errors import AssignmentError
 
 if TYPE_CHECKING:
-    from axopt.model import Assignment, Cost, Explanation
+    from axopt.model import Assignment, Explanation
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,21 +71,24 @@ def run(options: argparse.Namespace) -> int:
     load_retrained_(emulated, options.assignment, library=library)
     inform(options, f"{len(split)} samples of {source.data} ({options.split})")
     quality = evaluate(emulated, split, metric)
-    reference = str(assignment.cost.get("reference"))
-    price = cost(emulated, reference=library[reference] if reference in library else None)
+    key = str(assignment.cost.get("reference"))
+    reference = library[key] if key in library else None
+    price = cost(emulated, reference=reference)
+    under_data = cost_under_data(options, emulated, reference)
     result = {
         "assignment": str(options.assignment),
         "split": options.split,
         "quality": asdict(quality),
         "cost": asdict(price),
+        "cost_under_data": None if under_data is None else asdict(under_data),
     }
     text = (
         f"{metric:<8} {loading.with_unit(metric, quality.value)}"
         f" [{quality.low:.2f}, {quality.high:.2f}]"
         f" on {quality.n} {options.split} samples\n"
-        f"power    {price.rel_power:.4f} of {price.reference}{_estimated(price, 'rel_power')}\n"
-        f"area     {price.rel_area:.4f} of {price.reference}{_estimated(price, 'rel_area')}\n"
-        f"delay    {price.delay_ns:.2f} ns{_estimated(price, 'delay_ns')}"
+        f"power    {power_text(price, under_data)}\n"
+        f"area     {price.rel_area:.4f} of {price.reference}{estimate_mark(price, 'rel_area')}\n"
+        f"delay    {price.delay_ns:.2f} ns{estimate_mark(price, 'delay_ns')}"
     )
     if options.explain:
         explanations = explain_corrections(emulated)
@@ -92,14 +96,6 @@ def run(options: argparse.Namespace) -> int:
         text += f"\n\n{_explanations_as_text(explanations)}"
     print_result(options, result, text)
     return 0
-
-
-def _estimated(price: Cost, name: str) -> str:
-    """Return what marks an estimate: the word and its interval."""
-    if name not in price.intervals:
-        return ""
-    low, high = price.intervals[name]
-    return f" (estimate, {low:.4f}..{high:.4f})"
 
 
 def _explanation_as_json(explanation: Explanation) -> dict[str, Any]:

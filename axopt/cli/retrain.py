@@ -19,6 +19,7 @@ from axopt.cli.arguments import (
     word,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
+from axopt.cli.prices import cost_under_data, power_text
 from axopt.cli.source import Source, source_given, source_of
 from axopt.errors import ArgumentError
 
@@ -161,11 +162,13 @@ def run(options: argparse.Namespace) -> int:
     result = _retrained(options, emulated, metric, model, train, validation)
     after = evaluate(emulated, test, metric)
     price, saved = _saved(options, source, emulated, library, out, after, validation)
-    print_result(
-        options,
-        _as_json(result, before, after, price, saved),
-        _as_text(result, before, after, saved),
-    )
+    under_data = cost_under_data(options, emulated, library[price.reference])
+    shown = {
+        **_as_json(result, before, after, price, saved),
+        "cost_under_data": None if under_data is None else asdict(under_data),
+    }
+    text = _as_text(result, before, after, power_text(price, under_data), saved)
+    print_result(options, shown, text)
     return 1 if result.stopped == "nan" else 0
 
 
@@ -310,7 +313,9 @@ def _as_json(
     }
 
 
-def _as_text(result: RetrainResult, before: Evaluation, after: Evaluation, saved: Path) -> str:
+def _as_text(
+    result: RetrainResult, before: Evaluation, after: Evaluation, power: str, saved: Path
+) -> str:
     rows = [
         [str(epoch.epoch), *("" if v is None else f"{v:.4g}" for v in (epoch.loss, epoch.lr)),
          "" if epoch.validation is None else f"{epoch.validation:.2f}"]
@@ -326,5 +331,5 @@ def _as_text(result: RetrainResult, before: Evaluation, after: Evaluation, saved
         f"{ended[result.stopped]}; the model is that of epoch {result.best_epoch}\n"
         f"{after.metric} {before.value:.2f} -> {loading.with_unit(after.metric, after.value)}"
         f" [{after.low:.2f}, {after.high:.2f}] on {after.n} test samples\n"
-        f"written to {saved}"
+        f"power {power}\nwritten to {saved}"
     )
