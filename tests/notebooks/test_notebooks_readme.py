@@ -13,8 +13,10 @@ from smaller_searches import BUDGET, smaller
 
 import axopt
 from axopt.circuits import gates_of, write_netlist
+from axopt.circuits.formats import yosys
 from axopt.cli import loading, main
 from axopt.data import list_readers
+from axopt.errors import MissingPackageError
 from axopt.evaluation import METRICS
 from axopt.zoo import default_data, model_card
 
@@ -51,6 +53,17 @@ def commands():
     return [line.partition(" #")[0].strip() for line in lines]
 
 
+def needs_yosys(text):
+    """Skip a text that reads a Verilog file where that would fail, or compile for minutes."""
+    if "mine.v" in text:
+        try:
+            prepared = yosys.engine().is_prepared
+        except MissingPackageError:
+            prepared = False
+        if not prepared:
+            pytest.skip("needs Yosys: pip install 'axopt[rtl]'")
+
+
 SEARCHING = [number for number, code in enumerate(blocks("python")) if BUDGET.search(code)]
 
 
@@ -64,6 +77,8 @@ def workplace(tmp_path_factory):
         sys.modules.pop("mine", None)  # an example of a docstring may have one
         (module,) = (block for block in blocks("python") if block.startswith("# mine.py\n"))
         Path("mine.py").write_text(module)
+        (verilog,) = blocks("verilog")
+        Path("mine.v").write_text(verilog)
         network = runpy.run_path("mine.py")["network"]()
         save_file(network.state_dict(), "mine.safetensors")
         generator = np.random.default_rng(0)
@@ -92,7 +107,9 @@ def run_block(workplace, number, code):
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
+@pytest.mark.filterwarnings("ignore:.*are estimated from the gates")
 def test_python_block_runs(workplace, number):
+    needs_yosys(blocks("python")[number])
     run_block(workplace, number, smaller(blocks("python")[number]))
 
 
@@ -107,6 +124,7 @@ def test_command_runs(workplace, command, capsys):
     if command in NOT_RUN:
         assert main([*command.split()[3:4], "--help"]) == 0
         return
+    needs_yosys(command)
     words = shlex.split(command)[3:]
     assert main([*words, *LESS.get(words[0], "").split()]) == 0, capsys.readouterr().err
 
