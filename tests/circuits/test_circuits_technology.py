@@ -198,7 +198,7 @@ def test_a_signed_multiplier_of_real_cells(study):
         pytest.skip("the cells of qflow-tech-osu018 are not installed")
     netlist = generate("exact", bits_a=3, bits_w=3, signed=True)
     technology = study["liberty"].read_liberty(mapping.LIBERTY)
-    mapped = mapping.map_netlist(netlist, technology, mapping.LIBERTY)
+    (mapped,) = mapping.map_netlists([netlist], technology, mapping.LIBERTY)
     names = {flow: [one.cell.name for one in cells.instances] for flow, cells in mapped.items()}
     assert "FAX1" in names["adders"]
     assert "FAX1" not in names["gates"]
