@@ -92,6 +92,7 @@ def test_npy_layout(tmp_path, library):
         np.testing.assert_array_equal(array, library[name].table)
 
 
+@pytest.mark.filterwarnings("ignore:.* is larger than that of a table of zeros")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("signed", [True, False])
 def test_round_trip_of_any_16_bit_table(tmp_path, rng, suffix, signed):

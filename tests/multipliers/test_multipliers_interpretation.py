@@ -52,6 +52,48 @@ def test_an_exact_table_in_the_order_of_bit_patterns_is_exact(tmp_path, signed):
         assert import_multiplier(tmp_path / "x.npy", signed=signed, **FIGURES).is_exact
 
 
+@pytest.mark.parametrize("signed", [None, True])
+def test_an_exact_bin_table_in_numeric_order_is_exact(tmp_path, signed):
+    (tmp_path / "x.bin").write_bytes(exact_table(True).astype("<i2").tobytes())
+    with pytest.warns(TableWarning, match=r"in numeric order, -128..127: .* 0 instead of 5462"):
+        assert import_multiplier(tmp_path / "x.bin", signed=signed, **FIGURES).is_exact
+
+
+@pytest.mark.parametrize("name", ["mul8s_1L2H", "mul8s_1KR3", "mul8u_17KS"])
+def test_a_big_endian_bin_table_is_recognised(tmp_path, library, name):
+    multiplier = library[name]
+    table = patterns(multiplier.table) if multiplier.signed else multiplier.table
+    (tmp_path / "x.bin").write_bytes((table & 0xFFFF).astype(">u2").tobytes())
+    found = only(tmp_path / "x.bin")
+    assert found.signed == multiplier.signed
+    np.testing.assert_array_equal(found.table, multiplier.table)
+    assert "the bytes of products are recognised as big-endian" in str(found.notes[0])
+
+
+@pytest.mark.parametrize("swapped", [False, True], ids=["signed-unsigned", "unsigned-signed"])
+@pytest.mark.parametrize("rolled", [False, True], ids=["numeric", "patterns"])
+def test_products_of_a_signed_and_an_unsigned_operand_are_refused(tmp_path, swapped, rolled):
+    table = np.multiply.outer(np.arange(-128, 128) & ~3, np.arange(256))
+    table = np.roll(table, 128 * rolled, 0)
+    np.save(tmp_path / "x.npy", table.T if swapped else table)
+    which = "second" if swapped else "first"
+    with pytest.raises(LutFormatError, match=f"the {which} operand is recognised as signed and"):
+        read_tables(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_table_that_is_hardly_one_of_products_is_told(tmp_path, axis):
+    np.save(tmp_path / "x.npy", np.roll(exact_table(True), 64, axis).astype(np.int16))
+    [found] = read_tables(tmp_path / "x.npy")
+    assert "is larger than that of a table of zeros: check the kind" in str(found.notes[-1])
+
+
+@pytest.mark.parametrize("name", ["mul8s_1L2H", "mul8s_1KR3", "mul8u_E9R"])
+def test_the_worst_published_tables_are_read_without_a_word(tmp_path, library, name):
+    np.save(tmp_path / "x.npy", library[name].table)
+    assert not only(tmp_path / "x.npy", signed=library[name].signed).notes
+
+
 @pytest.mark.parametrize("name", ["mul8s_1L2H", "mul8s_1KR3", "mul8s_1KX2"])
 def test_a_header_in_numeric_order_is_recognised(tmp_path, library, name):
     table = library[name].table

@@ -30,6 +30,9 @@ TABLE_SHAPES = f"(2**m, 2**n), m and n in {MIN_BITS}..{MAX_BITS}"
 _FAR_SMALLER = 2.0
 """Ratio of errors that shows a reading; an exact table has 0 instead of 5462."""
 
+_NO_PRODUCT = 1.25
+"""A table of a larger score is told; published ones have at most 1, a wrong order has 1.3 to 4."""
+
 
 class BrokenQuadrantWarning(TableWarning):
     """A table holds M(abs(a), abs(w)) where both operands are negative.
@@ -78,6 +81,7 @@ def interpret(
     *,
     order: Order,
     bit_patterns: bool = False,
+    any_order: bool = False,
     declared: bool | None = None,
     signed: bool | None = None,
     figures: Mapping[str, float] | None = None,
@@ -93,6 +97,7 @@ def interpret(
             "patterns" (0..127, -128..-1).
         bit_patterns: Whether operands and products are bit patterns by definition, as those of a
             circuit are, so that only the kind is open.
+        any_order: Whether rows and columns of such a file may nevertheless be in numeric order.
         declared: Whether the file declares its operands as signed; None if it does not say.
         signed: Whether the user says so; that is then taken.
         figures: What the file states.
@@ -100,24 +105,36 @@ def interpret(
         name: The multiplier's name in the file.
 
     Raises:
-        LutFormatError: If the table has another shape, or products of more bits than its operands
-            have together.
+        LutFormatError: If the table has another shape, products of more bits than its operands
+            have together, or one signed and one unsigned operand.
     """
     bits = _product_bits(raw, where)
     figures = figures or {}
     kinds = (True, False) if signed is None else (signed,)
-    orders: tuple[Order, ...] = (order,) if bit_patterns else ("numeric", "patterns")
+    orders: tuple[Order, ...] = ("numeric", "patterns")
+    if bit_patterns and not any_order:
+        orders = (order,)
     readings = [r for kind in kinds for r in _readings(raw, bits, kind, orders, bit_patterns)]
     if not readings:
         check_range(raw, where, kinds[0], bits)
     usual = [r for r in readings if _is_usual(r, order, declared, kinds)]
     chosen, reason = _choice(usual, readings, figures)
+    if signed is None and chosen.score > 0.5:  # it is at least 1 for products of both kinds
+        _check_mixed(raw, bits, chosen, where)
     assumed = _assumptions(chosen, order, declared if signed is None else signed)
     if assumed:
         notes = (*notes, f"{where}: {' and '.join(assumed)}: {reason}.")
+    if chosen.score > _NO_PRODUCT:
+        notes = (*notes, _no_product_note(chosen, where))
     if has_broken_quadrant(chosen.table) and chosen.signed:
         notes = (*notes, _broken_note(where))
     return Imported(chosen.table, chosen.signed, figures, notes, name)
+
+
+def is_far_nearer(one: Imported, other: Imported) -> bool:
+    """Return whether the errors of one reading of a file are far smaller than those of another."""
+    errors = [_mean_absolute_error(found.table, found.signed) for found in (one, other)]
+    return _FAR_SMALLER * errors[0] < errors[1]
 
 
 def is_table_shape(shape: tuple[int, ...]) -> bool:
@@ -157,6 +174,33 @@ def _readings(
         reading = _Reading(numeric, signed, order if signed else "numeric", unusual)
         if not unusual or reading.score < 1:  # else it looks like no product at all
             yield reading
+
+
+def _check_mixed(raw: Products, bits: int, chosen: _Reading, where: object) -> None:
+    """Refuse products of a signed and an unsigned operand.
+
+    Raises:
+        LutFormatError: If the error of that reading is far smaller than that of the chosen one.
+    """
+    if int(raw.min()) < -(2 ** (bits - 1)) or int(raw.max()) >= 2**bits:
+        return
+    products = (raw.astype(np.int64) + 2 ** (bits - 1)) % 2**bits - 2 ** (bits - 1)
+    for signed, name in (((True, False), "first"), ((False, True), "second")):
+        values = [
+            np.arange(size, dtype=np.int64) - (size // 2 if kind else 0)
+            for size, kind in zip(raw.shape, signed, strict=True)
+        ]
+        exact = np.multiply.outer(*values)
+        axis = signed.index(True)
+        for ordered in (products, np.roll(products, raw.shape[axis] // 2, axis)):
+            error = float(np.abs(ordered - exact).mean())
+            score = error / float(np.abs(exact).mean())
+            if _FAR_SMALLER * error < chosen.mae and _FAR_SMALLER * score < chosen.score:
+                raise LutFormatError(
+                    f"{where}: the {name} operand is recognised as signed and the other one as"
+                    f" unsigned: the mean absolute error is then {error:.4g} instead of"
+                    f" {chosen.mae:.4g}; multipliers have two signed or two unsigned operands."
+                )
 
 
 def _is_usual(
@@ -212,6 +256,15 @@ def _mean_absolute_error(table: Products, signed: bool) -> float:
         np.arange(size, dtype=np.int64) - (size // 2 if signed else 0) for size in table.shape
     ]
     return float(np.abs(table - np.multiply.outer(*values)).mean())
+
+
+def _no_product_note(chosen: _Reading, where: object) -> str:
+    kind = "signed" if chosen.signed else "unsigned"
+    return (
+        f"{where}: the mean absolute error, {chosen.mae:.4g} for {kind} operands, is larger than"
+        " that of a table of zeros: check the kind of the operands, and the order of rows,"
+        " columns, bits and bytes."
+    )
 
 
 def _broken_note(where: object) -> BrokenQuadrantWarning:

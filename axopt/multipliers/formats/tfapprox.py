@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from axopt.errors import LutFormatError
 from axopt.multipliers.formats.bit_patterns import swap_halves
-from axopt.multipliers.formats.interpretation import interpret
+from axopt.multipliers.formats.interpretation import interpret, is_far_nearer
 from axopt.multipliers.formats.registry import (
     Imported,
     check_full_width,
@@ -30,14 +30,29 @@ _BYTES = 2 * 65536
 def read(path: Path, signed: bool | None) -> Sequence[Imported]:
     """Read the table of a file, which does not say whether its operands are signed.
 
+    Big-endian products and operands in numeric order are recognised by their errors.
+
     Raises:
         LutFormatError: If the file does not have exactly 131,072 bytes.
     """
     content = read_table_file(path)
     if len(content) != _BYTES:
         raise LutFormatError(f"{path}: expected {_BYTES} bytes, got {len(content)}.")
-    patterns = np.frombuffer(content, "<u2").reshape(TABLE_SHAPE)
-    return [interpret(patterns, path, order="patterns", bit_patterns=True, signed=signed)]
+    little, big = (_interpreted(content, path, signed, order) for order in ("<u2", ">u2"))
+    return [big if is_far_nearer(big, little) else little]
+
+
+def _interpreted(content: bytes, path: Path, signed: bool | None, dtype: str) -> Imported:
+    note = f"{path}: the bytes of products are recognised as big-endian."
+    return interpret(
+        np.frombuffer(content, dtype).reshape(TABLE_SHAPE),
+        path,
+        order="patterns",
+        bit_patterns=True,
+        any_order=True,
+        signed=signed,
+        notes=(note,) if dtype == ">u2" else (),
+    )
 
 
 @register_table_writer("tfapprox", suffixes=(".bin",), title="TFApprox table")
