@@ -143,6 +143,50 @@ def test_an_archive_holds_several_multipliers(tmp_path, library):
     assert import_multiplier(tmp_path / "one.npz", **figures).key == "user/one"
 
 
+U8 = np.multiply.outer(np.arange(256), np.arange(256))
+S4, U4 = np.arange(-8, 8), np.arange(16)
+
+
+def text_of(table, separator=",", rows=None, columns=None):
+    cells = table.tolist()
+    if rows is not None:
+        cells = [[label, *row] for label, row in zip(rows, cells, strict=True)]
+    if columns is not None:
+        cells.insert(0, [*([""] if rows is not None else []), *columns])
+    return "\n".join(separator.join(map(str, row)) for row in cells) + "\n"
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ";"])
+def test_separators_in_comments_do_not_count(tmp_path, separator):
+    comment = "# rows: a, columns: w\n"
+    (tmp_path / "x.txt").write_text(comment + text_of(U8, separator))
+    np.testing.assert_array_equal(read_tables(tmp_path / "x.txt")[0].table, U8)
+
+
+MIXED = [
+    text_of(np.multiply.outer(S4, U4), rows=S4, columns=U4),
+    text_of(np.multiply.outer(U4, S4), rows=U4, columns=S4),
+    "".join(f"{a},{w},{a * w}\n" for a in S4 for w in U4),
+]
+
+
+@pytest.mark.parametrize("text", MIXED, ids=["rows", "columns", "triples"])
+@pytest.mark.parametrize("signed", [None, True])
+def test_labels_of_a_signed_and_an_unsigned_operand_are_refused(tmp_path, text, signed):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(LutFormatError, match="one operand is signed and the other one unsigned"):
+        read_tables(tmp_path / "x.csv", signed=signed)
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["row", "column"])
+def test_a_row_too_many_is_no_header(tmp_path, axis):
+    table = np.concatenate([U8, U8.take([7], axis)], axis)
+    (tmp_path / "x.csv").write_text(text_of(table))
+    line = ("row", "column")[axis]
+    with pytest.raises(LutFormatError, match=f"the header {line} holds integers, but not each"):
+        read_tables(tmp_path / "x.csv")
+
+
 def archive(**members):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:

@@ -75,14 +75,18 @@ def _cells(text: str, where: object) -> tuple[list[int], Cells]:
     """Return the numbers and the cells of all lines that hold any."""
     numbers, cells = [], []
     lines = text.split("\n")
-    separator = next((s for s in ",;\t" if any(s in line for line in lines)), None)
-    for number, line in enumerate(lines, 1):
-        if line.strip() and not line.lstrip().startswith(("#", "//")):
-            row = [cell.strip().strip('"') for cell in line.split(separator)]
-            if separator is not None and row[-1] == "":
-                row.pop()  # a separator at the end of the line
-            numbers.append(number)
-            cells.append(row)
+    told = [
+        (number, line)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.lstrip().startswith(("#", "//"))
+    ]
+    separator = next((s for s in ",;\t" if any(s in line for _, line in told)), None)
+    for number, line in told:
+        row = [cell.strip().strip('"') for cell in line.split(separator)]
+        if separator is not None and row[-1] == "":
+            row.pop()  # a separator at the end of the line
+        numbers.append(number)
+        cells.append(row)
     if not cells:
         raise LutFormatError(f"{where}: expected a table, got none.")
     return numbers, cells
@@ -116,8 +120,10 @@ def _from_matrix(cells: Cells, numbers: list[int], where: object) -> tuple[Integ
     first = [row[0] for row in cells[top:]] if left else []
     second = cells[0][-body.shape[1] :] if top else []
     orders = [
-        _operands(labels, size) for labels, size in zip((first, second), body.shape, strict=True)
+        _operands(labels, size, f"{where}: the header {line}")
+        for labels, size, line in zip((first, second), body.shape, ("column", "row"), strict=True)
     ]
+    _check_kinds([int(order.min()) for order in orders if order is not None], where)
     for axis, order in enumerate(orders):
         if order is not None:
             body = np.take(body, np.argsort(order), axis)
@@ -129,8 +135,21 @@ def _has_header(size: int) -> bool:
     return size > 2 and (size - 1) & (size - 2) == 0
 
 
-def _operands(labels: Sequence[str], size: int) -> Integers | None:
-    """Return the operands that labels name, each once; None if they are other labels."""
+def _check_kinds(starts: Sequence[int], where: object) -> None:
+    """Refuse a signed and an unsigned operand; ``starts`` are the least ones."""
+    if min(starts, default=0) < 0 <= max(starts):
+        raise LutFormatError(
+            f"{where}: one operand is signed and the other one unsigned, by their least values "
+            f"{' and '.join(map(str, starts))}; both must be of one kind."
+        )
+
+
+def _operands(labels: Sequence[str], size: int, where: str) -> Integers | None:
+    """Return the operands that labels name, each once; None if they are words.
+
+    Raises:
+        LutFormatError: If they are integers, but not all operands: they may be products.
+    """
     if len(labels) != size or not all(_INTEGER.fullmatch(label) for label in labels):
         return None
     operands = np.array([int(label) for label in labels], np.int64)
@@ -139,7 +158,12 @@ def _operands(labels: Sequence[str], size: int) -> Integers | None:
     complete = start in (0, -(size // 2)) and np.array_equal(
         ordered, np.arange(start, start + size)
     )
-    return operands if complete else None
+    if not complete:
+        raise LutFormatError(
+            f"{where} holds integers, but not each operand once: 0..{size - 1} or"
+            f" {-size // 2}..{size // 2 - 1}."
+        )
+    return operands
 
 
 def _from_triples(cells: Cells, numbers: list[int], where: object) -> tuple[Integers, bool]:
@@ -157,6 +181,7 @@ def _from_triples(cells: Cells, numbers: list[int], where: object) -> tuple[Inte
         raise LutFormatError(
             f"{where}: operands must start at 0 or at their least value, got {starts.tolist()}."
         )
+    _check_kinds(starts.tolist(), where)
     table = np.zeros(shape, np.int64)
     given = np.zeros(shape, bool)
     places = tuple((triples[:, :2] - starts).T)
