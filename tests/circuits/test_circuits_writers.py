@@ -198,6 +198,13 @@ def test_estimates_are_not_read_as_published_figures():
     assert stated_figures(given)["power_mw"] == 0.1
 
 
+def test_a_percentage_is_no_absolute_error():
+    text = "// MAE = 0.08 %\n// WCE = 0.3 %\n// MSE = 5 %\n// EP = 80 %\n// MRE% = 2 %"
+    found = {"mae_pct": 0.08, "wce_pct": 0.3, "ep_pct": 80.0, "mre_pct": 2.0}
+    assert stated_figures(text) == found
+    assert stated_figures("// MAE = 53\n// MAE% = 0.08") == {"mae": 53.0, "mae_pct": 0.08}
+
+
 def test_a_source_cannot_leave_the_comment():
     netlist = CIRCUITS["no gates"]
     multiplier = of(netlist, source="a\n`include */ \\\nmodule evil;\\")

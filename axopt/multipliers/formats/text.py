@@ -102,7 +102,8 @@ def _figure(match: re.Match[str]) -> tuple[str, float]:
     name, unit = match["name"].lower(), (match["unit"] or "").lower()
     value = float(match["value"])
     if name in _ERRORS and unit in ("", "%"):
-        return _ERRORS[name], value
+        name = _ERRORS.get(f"{name}{unit}", _ERRORS[name])  # "MAE = 0.08 %" is no MAE of 0.08
+        return ("", 0.0) if unit and not name.endswith("_pct") else (name, value)
     kind, units = _COSTS.get(name, ("", {}))
     nanometres = (match["technology"] or "45").strip("() ")
     if not kind or nanometres != "45" or (unit and unit not in units):
