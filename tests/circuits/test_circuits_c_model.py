@@ -55,6 +55,16 @@ def test_unsigned_declarations_of_signed_circuits_are_recognised(tmp_path, libra
     assert "declared unsigned and recognised as signed: the mean" in found.notes[0]
 
 
+@pytest.mark.parametrize("kind", ["int", "uint32_t"])
+def test_shifts_of_a_whole_operand_do_not_tell_its_width(tmp_path, kind):
+    text = function("return ((A >> 2) << 2) * (B >> 1);", a=kind, b=kind, returned="int")
+    found = read(tmp_path, text)
+    a, w = np.arange(256)[:, None], np.arange(256)
+    a, w = (a - 128, w - 128) if kind == "int" else (a, w)
+    np.testing.assert_array_equal(found.table, (a >> 2 << 2) * (w >> 1))
+    assert "assumed: `A` has 8 bits and `B` has 8 bits" in found.notes[0]
+
+
 def test_a_model_states_its_figures(tmp_path, library):
     text = as_c(load_netlists()["v1/mul8s_1L2H"], "mul8s_1L2H", comment=COMMENT.format(mae=53))
     (tmp_path / "other.c").write_text(text)

@@ -40,7 +40,10 @@ _DIRECTIVE = re.compile(
     r"\s*#\s*(?:include\b|pragma\b|ifndef\s+\w+\s*$|define\s+\w+\s*$|endif\b|$)"
 )
 _LONG_WORD = re.compile(r"\w{101}")
-_USED_BIT = re.compile(r"\b(\w{1,64})\s{0,8}\)?\s{0,8}>>\s{0,8}\(?\s{0,8}(\d{1,4})\b")
+_USED_BIT = re.compile(
+    r"\b(\w{1,64})\s{0,8}\)?\s{0,8}>>\s{0,8}\(?\s{0,8}(\d{1,4})[uU]?[\s)]{0,8}&\s{0,8}(?:0[xX]0*)?1[uUlL]{0,3}\b"
+)
+"""One bit of an operand, ``(a >> 3) & 1``; ``(a >> 3) * b`` does not tell the width of ``a``."""
 
 
 @register_importer("c", suffixes=(".c",), title="C model")
