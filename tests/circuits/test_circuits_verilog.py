@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,7 @@ REFUSED = [
     ('`include "/etc/passwd"\n' + module("assign O = A;"), ":1: `include is not read"),
     (module('reg [7:0] m[0:1]; initial $readmemh("/etc/passwd", m);'), ":2: .readmemh is not"),
     (module('import "DPI-C" function int f(int x); assign O = f(A);'), ':2: "DPI-C" is not'),
+    (module("assign O = A[0] ? A * B : 16'bz;"), "is no gate of combinational logic"),
     (module("assign O = A +;"), r"x\.v:2: Yosys: syntax error"),
     (module("nothing u(.A(A), .O(O));"), "Yosys: .*nothing"),
     ("module f(", "x.v:.*Yosys: syntax error"),
@@ -181,7 +183,7 @@ REFUSED = [
         "products of 8 x 8 bits must have 16 bits, these have more",
     ),
 ]
-FAST = 6  # as each costs a start of Yosys
+FAST = 7  # as each costs a start of Yosys
 
 
 @pytest.mark.parametrize(
@@ -200,6 +202,23 @@ def test_other_designs_are_refused_in_one_line(tmp_path, text, message):
 
 
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="needs the system's yosys")
+def test_modules_in_comments_are_not_there(tmp_path):
+    comment = "/* module old(input [7:0] A); endmodule\nmodule older */ // module oldest\n"
+    found = read(tmp_path, comment + module("assign O = A * B;"))
+    assert (found.name, found.signed) == ("f", False)
+    np.testing.assert_array_equal(found.table, np.multiply.outer(np.arange(256), np.arange(256)))
+
+
+def test_the_top_of_many_modules_is_found_in_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(verilog, "synthesise", lambda texts, paths, tops, sv: pytest.fail(tops[0]))
+    uses = "".join(f"module m{i}; m{i + 1} u(); endmodule\n" for i in range(20_000))
+    (tmp_path / "x.v").write_text(uses)
+    start = time.process_time()
+    with pytest.raises(pytest.fail.Exception, match="^m0$"):
+        verilog.read_many([tmp_path / "x.v"], None)
+    assert time.process_time() - start < 5
+
+
 def test_the_yosys_of_the_system_serves_too(tmp_path, monkeypatch):
     monkeypatch.setenv("AXOPT_YOSYS", "yosys")
     yosys.engine.cache_clear()

@@ -160,5 +160,5 @@ def _grouped(ports: Sequence[Bus], where: object) -> list[Bus]:
 
 
 def _shown(net: object) -> str:
-    text = str(net)
+    text = str(net[-1] if isinstance(net, tuple) else net)  # BLIF: the place of a part, its net
     return text if len(text) <= 60 else f"{text[:57]}..."

