@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -195,9 +196,20 @@ def _extract(archive: zipfile.ZipFile, path: Path, folder: Path, collection: _Co
         total += len(content)
         if total > MAX_ARCHIVE_BYTES:
             raise LutFormatError(f"{path}: holds more than {MAX_ARCHIVE_BYTES >> 20} MiB.")
-        file = folder.joinpath(*parts)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        try:
+            _write_member(folder.joinpath(*parts), content)
+        except (OSError, RecursionError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
+            reason = getattr(error, "strerror", None) or "too many folders"
+            collection.failures.append(f"{where}: cannot be unpacked: {reason}.")
+
+
+def _write_member(file: Path, content: bytes) -> None:
+    """Write a file that is not there yet: a second member of a name is another multiplier."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("xb") as stream:
+        stream.write(content)
 
 
 def _groups(root: Path, collection: _Collection) -> list[list[Path]]:

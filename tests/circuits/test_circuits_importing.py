@@ -260,3 +260,23 @@ def test_500_files_take_less_than_a_minute(tmp_path):
     assert time.process_time() - start < 60
     assert not found.failures
     assert len(found.multipliers) + found.merged == 500
+
+
+def table_file(size):
+    content = io.BytesIO()
+    np.save(content, np.multiply.outer(np.arange(size), np.arange(size)))
+    return content.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_members_that_cannot_be_unpacked_stop_no_other(tmp_path):
+    members = ["a.npy", "a.npy", "a.npy/b.npy", "x" * 300 + ".npy", "d/" * 3000 + "a.npy"]
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for size, name in zip((4, 8, 16, 32, 64), members, strict=True):
+            archive.writestr(name, table_file(size))
+    figures = {"power_mw": 0.1, "area_um2": 1.0, "delay_ns": 1.0}
+    found = import_library(tmp_path / "x.zip", **figures)
+    assert [m.bits_a for m in found.multipliers] == [2]
+    assert len(found.failures) == 4
+    assert all(": cannot be unpacked: " in failure for failure in found.failures)
+    assert all(len(failure) < 300 for failure in found.failures)
