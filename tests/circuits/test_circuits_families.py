@@ -253,3 +253,8 @@ def test_inserted_operands_must_fit():
     np.testing.assert_array_equal(
         build.netlist(product).table(), np.multiply.outer(np.arange(16), np.arange(16))
     )
+
+
+def test_a_family_names_itself_where_it_has_no_signed_multiplier():
+    with pytest.raises(CircuitError, match="drum: there is no signed multiplier of these par"):
+        generate("drum", segment=2, signed=True)

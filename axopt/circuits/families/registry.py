@@ -108,7 +108,14 @@ class Family:
             raise CircuitError(
                 f"{self.name}: the function must return {kind} Netlist, got {described(netlist)}."
             )
-        return sign_magnitude(netlist) if signed and wrapped else netlist
+        if not (signed and wrapped):
+            return netlist
+        try:
+            return sign_magnitude(netlist)
+        except CircuitError as error:
+            raise CircuitError(
+                f"{self.name}: there is no signed multiplier of these parameters: {error}"
+            ) from error
 
     def name_of(self, parameters: Mapping[str, object]) -> str:
         """Return a name for the multiplier of these parameters; other parameters, other name.
