@@ -46,7 +46,7 @@ def table_of_function(
     except Exception:  # any function may refuse arrays in any way
         return _pair_by_pair(f, key, a, w)
     if not isinstance(products, np.ndarray) or products.shape != a.shape:
-        got = getattr(products, "shape", f"{type(products).__name__} {products!r}")
+        got = getattr(products, "shape", f"{type(products).__name__} {products!r:.60}")
         raise MultiplierError(
             f"{key}: `f` was called with two int64 arrays of the shape {a.shape} and must return"
             f" an array of that shape, got {got}."

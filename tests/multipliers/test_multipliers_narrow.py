@@ -386,3 +386,9 @@ def test_default_library_names_the_one_with_narrow_multipliers(library):
     with pytest.raises(UnknownMultiplierError, match="load_library.narrow=True.. has it"):
         library["mul8x4u_2UU"]
     assert "mul8x4u_2UU" not in library
+
+
+def test_what_a_function_returns_is_shown_in_short():
+    with pytest.raises(MultiplierError, match="must return an array of that shape, got list") as e:
+        Multiplier.from_function(lambda a, w: (a * w).tolist(), name="f", signed=True, **FIGURES)
+    assert len(str(e.value)) < 300
