@@ -297,9 +297,9 @@ def loaded_directories() -> list[Path]:
     Other files of a library are looked for there, such as gate lists.
 
     Example:
-        >>> load_library().select(names=["mul8s_1L2H"]).save("saved")
-        >>> _ = load_library("saved")
-        >>> loaded_directories()[0] == Path("saved").resolve()
+        >>> load_library().select(names=["mul8s_1L2H"]).save("loaded")
+        >>> _ = load_library("loaded")
+        >>> loaded_directories()[0] == Path("loaded").resolve()
         True
     """
     return list(reversed(_loaded))

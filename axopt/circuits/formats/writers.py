@@ -34,7 +34,7 @@ class NetlistWriter:
 
     Example:
         >>> NETLIST_WRITERS["verilog"].suffixes
-        ('.v',)
+        ('.v', '.sv')
     """
 
     name: str
