@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from axopt.exploration import Genes, additive_front, hypervolume
+from axopt.design.selection import Outlook, choose
+from axopt.exploration import Genes, additive_front, hypervolume, non_dominated
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,6 +26,9 @@ FLOOR = 1e-8
 PRIOR_WEIGHT = 0.05
 """Weight of a squared log-change of one term, against one squared log-residual of a point."""
 
+POWERS = (None, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+"""Relative powers for which few multipliers are chosen; None for all powers together."""
+
 
 @dataclass
 class AdditiveModel:
@@ -33,16 +37,39 @@ class AdditiveModel:
     Attributes:
         prior: ``(genes, options)`` squared distances, from sensitivities.
         power: ``(genes, options)`` what each option adds to the relative power; exact.
+        exact: The option of the exact multiplier.
+        most: Most options that an assignment may use.
         terms: ``(genes, options)`` fitted squared distances.
+        sets: Options that assignments choose from; one set of all if ``most`` allows all.
     """
 
     prior: Floats
     power: Floats
+    exact: int
+    most: int
     terms: Floats = field(init=False)
+    sets: list[list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.prior = np.maximum(self.prior, FLOOR)
         self.terms = self.prior
+        count = self.prior.shape[1]
+        self.sets = [list(range(count))] if self.most >= count else self._few()
+
+    def _few(self) -> list[list[int]]:
+        """Return sets of at most ``most`` options, each the best found for some power."""
+        outlook = Outlook(self.prior, self.power)
+        others = [option for option in range(self.prior.shape[1]) if option != self.exact]
+        found = set()
+        for power in POWERS:
+            with_exact = choose(outlook, others, self.exact, self.most - 1, power)
+            found.add(tuple(sorted([*with_exact, self.exact])))
+            found.add(tuple(sorted(choose(outlook, others, self.exact, self.most, power))))
+        return [list(columns) for columns in sorted(found)]
+
+    def allows(self, genes: Genes) -> bool:
+        """Return whether an assignment uses at most ``most`` options."""
+        return len(set(genes)) <= self.most
 
     def predicted(self, points: Iterable[Genes]) -> Floats:
         """Return squared distance and power of points, ``(n, 2)``."""
@@ -52,8 +79,15 @@ class AdditiveModel:
 
     def front(self, terms: Floats | None = None) -> list[Genes]:
         """Return the front of the fitted terms, or of others, by rising power."""
-        found = additive_front(list(self.terms if terms is None else terms), list(self.power))
-        return [point.genes for point in found]
+        terms = self.terms if terms is None else terms
+        points = [
+            (point.error, point.cost, tuple(columns[gene] for gene in point.genes))
+            for columns in self.sets
+            for point in additive_front(list(terms[:, columns]), list(self.power[:, columns]))
+        ]
+        kept = non_dominated([point[:2] for point in points])
+        front = [point for point, keep in zip(points, kept, strict=True) if keep]
+        return [genes for _, _, genes in sorted(front, key=lambda point: point[1])]
 
     def refit(self, points: Sequence[Genes], squared: Floats) -> None:
         """Fit the terms to measured squared distances; terms without evidence keep the prior."""
@@ -96,7 +130,7 @@ def proposals(
         drawn = model.terms * np.exp(0.3 * rng.standard_normal(model.terms.shape))
         pool.update(dict.fromkeys(thinned(model.front(drawn), 100)))
     pool.update(dict.fromkeys(_mutations(list(pool), model.terms.shape[1], rng)))
-    candidates = [genes for genes in pool if genes not in measured]
+    candidates = [genes for genes in pool if genes not in measured and model.allows(genes)]
     predicted = model.predicted(candidates)
     predicted[:, 0] **= 0.5
     known = np.stack([np.sqrt(list(measured.values())), model.predicted(measured)[:, 1]], 1)

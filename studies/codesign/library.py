@@ -1,34 +1,54 @@
-"""Write the truncated signed multipliers of the study to a library, with their gate lists.
+"""Write generated multipliers of the study to a library, with their gate lists.
 
 python -m studies.codesign.library runs/codesign/library
+python -m studies.codesign.library runs/codesign/columns --columns
+
+Without a flag: exact signed multipliers of the top bits of both operands. With ``--columns``:
+unsigned array multipliers without their lowest columns, as in TRAM (DAC 2026).
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
-from axopt.circuits import generate, multiplier_of, save_netlists
+from axopt.circuits import Netlist, generate, multiplier_of, save_netlists
 from axopt.multipliers import MultiplierLibrary
 
 WIDTHS = range(2, 8)
 MOST_DIFFERENCE = 2
+COLUMNS = range(13)
+"""Numbers of low columns that are left out, of 15; powers are relative to 0, the exact array."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+    parser.add_argument("--columns", action="store_true", help="array multipliers, cut columns")
+    args = parser.parse_args()
     multipliers, netlists = [], {}
-    for bits_a in WIDTHS:
-        for bits_w in range(bits_a, min(bits_a + MOST_DIFFERENCE + 1, WIDTHS.stop)):
-            name = f"trunc{bits_a}x{bits_w}s"
-            netlist = generate("truncated", bits_a=bits_a, bits_w=bits_w, signed=True)
-            multiplier = multiplier_of(netlist, name)
-            multipliers.append(multiplier)
-            netlists[multiplier.key] = netlist
-    MultiplierLibrary(multipliers).save(folder)
-    save_netlists(folder / "library.gates.json.gz", netlists)
+    for name, netlist in without_columns() if args.columns else truncated():
+        multiplier = multiplier_of(netlist, name)
+        multipliers.append(multiplier)
+        netlists[multiplier.key] = netlist
+    MultiplierLibrary(multipliers).save(args.folder)
+    save_netlists(args.folder / "library.gates.json.gz", netlists)
     for multiplier in multipliers:
         print(f"{multiplier.key} {multiplier.power_mw:.4f} mW")
+
+
+def truncated() -> Iterator[tuple[str, Netlist]]:
+    """Yield exact signed multipliers of the top bits, in the 8-bit slot."""
+    for bits_a in WIDTHS:
+        for bits_w in range(bits_a, min(bits_a + MOST_DIFFERENCE + 1, WIDTHS.stop)):
+            netlist = generate("truncated", bits_a=bits_a, bits_w=bits_w, signed=True)
+            yield f"trunc{bits_a}x{bits_w}s", netlist
+
+
+def without_columns() -> Iterator[tuple[str, Netlist]]:
+    """Yield unsigned array multipliers without their lowest columns."""
+    for columns in COLUMNS:
+        netlist = generate("column_truncated", columns=columns, constant=0, reduction="array")
+        yield f"columns{columns}u", netlist
 
 
 if __name__ == "__main__":

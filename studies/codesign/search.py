@@ -39,19 +39,23 @@ def main() -> None:
     emulated = axopt.prepare(
         axopt.create_model(args.model), data.train.take(CALIBRATION_SAMPLES).batches(64)
     )
-    library = MultiplierLibrary(
-        multiplier
-        for directory in args.library
-        for multiplier in axopt.load_library(directory or None)
-        .select(signed=True, release=None if directory else "v1")
-        .values()
-    )
-    options = options_of(library, False)
+    options = options_of(library_of(args.library, signed=not args.unsigned), False)
     validation = data.validation.take(args.validation_samples)
-    search = Search(emulated, validation, options, folder)
+    search = Search(emulated, validation, options, folder, args.distinct)
     search.run(args.rounds, args.corner)
     front = search.front(args.points, args.corner)
     measure_front(search, front, data.test, folder)
+
+
+def library_of(directories: Sequence[str], *, signed: bool) -> MultiplierLibrary:
+    """Return the multipliers of several folders; "" for the bundled ones of release v1."""
+    return MultiplierLibrary(
+        multiplier
+        for directory in directories
+        for multiplier in axopt.load_library(directory or None)
+        .select(signed=signed, release=None if directory else "v1")
+        .values()
+    )
 
 
 class Search:
@@ -62,10 +66,16 @@ class Search:
         split: Validation samples.
         options: What a layer may get.
         folder: Folder of the run.
+        distinct: Most distinct multipliers of an assignment; None for any number.
     """
 
     def __init__(
-        self, emulated: EmulatedModel, split: Split, options: Sequence[Option], folder: Path
+        self,
+        emulated: EmulatedModel,
+        split: Split,
+        options: Sequence[Option],
+        folder: Path,
+        distinct: int | None,
     ) -> None:
         self.emulated, self.folder = emulated, folder
         labels = AssignmentProblem(emulated, split, options)
@@ -75,7 +85,9 @@ class Search:
         self.few = self._problem(self.labelled.take(SENSITIVITY_SAMPLES), options)
         self.exact_gene = next(g for g, o in enumerate(options) if o.multiplier.is_exact)
         power = np.array(self.problem.space.additive[0].values)
-        self.model = AdditiveModel(self._sensitivities(), power)
+        self.model = AdditiveModel(
+            self._sensitivities(), power, self.exact_gene, distinct or len(options)
+        )
         self.measured: dict[Genes, float] = {}
         log = folder / "measured.jsonl"
         if log.exists():
@@ -185,6 +197,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--library", action="append", help="folder of multipliers; '' for the bundled signed ones"
     )
+    parser.add_argument("--unsigned", action="store_true", help="unsigned multipliers only")
+    parser.add_argument("--distinct", type=int, help="most distinct multipliers of an assignment")
     parser.add_argument("--validation-samples", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of 10 evaluations")
     parser.add_argument(
