@@ -48,14 +48,18 @@ def main() -> None:
 
 
 def library_of(directories: Sequence[str], *, signed: bool) -> MultiplierLibrary:
-    """Return the multipliers of several folders; "" for the bundled ones of release v1."""
-    return MultiplierLibrary(
-        multiplier
-        for directory in directories
-        for multiplier in axopt.load_library(directory or None)
-        .select(signed=signed, release=None if directory else "v1")
-        .values()
-    )
+    """Return the multipliers of several folders; "" for the bundled ones of release v1.
+
+    Of multipliers with the same table, the first is taken.
+    """
+    found = {}
+    for directory in directories:
+        library = axopt.load_library(directory or None)
+        for multiplier in library.select(
+            signed=signed, release=None if directory else "v1"
+        ).values():
+            found.setdefault(multiplier.digest, multiplier)
+    return MultiplierLibrary(found.values())
 
 
 class Search:
