@@ -28,7 +28,6 @@ from axopt.study import AssignmentProblem, Option, options_of
 from studies.codesign.additive import AdditiveModel, proposals, thinned
 
 CALIBRATION_SAMPLES = 512
-SENSITIVITY_SAMPLES = 128
 
 
 def main() -> None:
@@ -41,7 +40,8 @@ def main() -> None:
     )
     options = options_of(library_of(args.library, signed=not args.unsigned), False)
     validation = data.validation.take(args.validation_samples)
-    search = Search(emulated, validation, options, folder, args.distinct)
+    few = args.sensitivity_samples
+    search = Search(emulated, validation, few, options, folder, args.distinct)
     search.run(args.rounds, args.corner)
     front = search.front(args.points, args.corner)
     measure_front(search, front, data.test, folder)
@@ -68,6 +68,7 @@ class Search:
     Args:
         emulated: The network, calibrated.
         split: Validation samples.
+        few: How many of them sensitivities are measured on.
         options: What a layer may get.
         folder: Folder of the run.
         distinct: Most distinct multipliers of an assignment; None for any number.
@@ -77,6 +78,7 @@ class Search:
         self,
         emulated: EmulatedModel,
         split: Split,
+        few: int,
         options: Sequence[Option],
         folder: Path,
         distinct: int | None,
@@ -86,7 +88,7 @@ class Search:
         labels.exact(treated=True).apply_(emulated)
         self.labelled = against(emulated, split)
         self.problem = self._problem(self.labelled, options)
-        self.few = self._problem(self.labelled.take(SENSITIVITY_SAMPLES), options)
+        self.few = self._problem(self.labelled.take(few), options)
         self.exact_gene = next(g for g, o in enumerate(options) if o.multiplier.is_exact)
         power = np.array(self.problem.space.additive[0].values)
         self.model = AdditiveModel(
@@ -204,6 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--unsigned", action="store_true", help="unsigned multipliers only")
     parser.add_argument("--distinct", type=int, help="most distinct multipliers of an assignment")
     parser.add_argument("--validation-samples", type=int, default=1000)
+    parser.add_argument("--sensitivity-samples", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=10, help="rounds of 10 evaluations")
     parser.add_argument(
         "--corner", type=float, nargs=2, default=(0.4, 0.6), help="worst distance and power"
