@@ -3,7 +3,7 @@
     python -m studies.codesign.summarise runs/codesign
 
 Run it from the repository root. Every folder of a run in ``runs/codesign`` with a ``front.csv`` is
-copied to ``results/``, its assignments and those of retrained points as one archive. Without an
+copied to ``results/``, with one archive of its assignments and retrained weights. Without an
 argument, tables and plot are made again from ``results/``.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 from axopt.files import write_text_atomically
@@ -30,7 +31,7 @@ NETWORKS = {
 }
 LIBRARIES = {
     "": "EvoApprox8b and truncations",
-    "-designed": "and designed ones",
+    "-designed": "EvoApprox8b, truncations and designed ones",
     "-columns": "unsigned array, low columns cut",
     "-unsigned4": "unsigned EvoApprox8b, at most 4 distinct",
 }
@@ -51,15 +52,16 @@ def main() -> None:
 
 
 def store(run: Path, target: Path) -> None:
-    """Copy the results of a run; the archive of its assignments has fixed dates."""
+    """Copy the results of a run; files in the archive have fixed dates."""
     target.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         if (run / name).exists():
             shutil.copy(run / name, target / name)
-    points = [run / name for name in pd.read_csv(run / "front.csv")["assignment"]]
-    retrained = sorted(run.glob("retrained-*/assignment.json"))
+    files = [run / name for name in pd.read_csv(run / "front.csv")["assignment"]]
+    for name in ("assignment.json", "weights.safetensors"):
+        files += sorted(run.glob(f"retrained-*/{name}"))
     with zipfile.ZipFile(target / "assignments.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in [*points, *retrained]:
+        for file in files:
             entry = zipfile.ZipInfo(file.relative_to(run).as_posix())
             archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
 
@@ -138,8 +140,10 @@ def front_table(front: pd.DataFrame) -> str:
 def plot(file: Path) -> None:
     figure, panels = plt.subplots(2, 2, figsize=(10, 7.5), sharey=True, layout="constrained")
     axes_of = dict(zip(NETWORKS, panels.flat, strict=True))
+    styles = {library: f"C{number}o-" for number, library in enumerate(LIBRARIES)}
     for network, library, folder in stored():
-        add_points(axes_of[network], pd.read_csv(folder / "front.csv"), LIBRARIES[library], "o-")
+        front = pd.read_csv(folder / "front.csv")
+        add_points(axes_of[network], front, LIBRARIES[library], styles[library])
     retrained = retrained_rows()
     for network, axes in axes_of.items():
         if len(retrained):
@@ -149,7 +153,10 @@ def plot(file: Path) -> None:
         axes.set(title=NETWORKS[network], ylim=(-1, 6), xlim=(0, 100))
         axes.set_xlabel("multiplier power saved (%)")
         axes.set_ylabel("drop of top-1 (pp), 95 % interval")
-    panels.flat[0].legend(fontsize=8, loc="upper left")
+    entries: dict[str, Artist] = {}
+    for axes in panels.flat:
+        entries.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=3)
     figure.savefig(file, dpi=130)
 
 
