@@ -51,7 +51,7 @@ def main() -> None:
 def library_of(directories: Sequence[str], *, signed: bool) -> MultiplierLibrary:
     """Return the multipliers of several folders; "" for the bundled ones of release v1.
 
-    Of multipliers with the same table, the first is taken.
+    Of multipliers with the same name and table, the first is taken.
     """
     found = {}
     for directory in directories:
@@ -59,7 +59,7 @@ def library_of(directories: Sequence[str], *, signed: bool) -> MultiplierLibrary
         for multiplier in library.select(
             signed=signed, release=None if directory else "v1"
         ).values():
-            found.setdefault(multiplier.digest, multiplier)
+            found.setdefault((multiplier.name, multiplier.digest), multiplier)
     return MultiplierLibrary(found.values())
 
 
@@ -111,8 +111,9 @@ class Search:
         names = [option.multiplier.key for option in self.problem.options]
         if file.exists():
             table = pd.read_csv(file, index_col=0)
-            if list(table.columns) == names:
-                return table.to_numpy()
+            if list(table.columns) != names:
+                raise SystemExit(f"{self.folder} holds a search of other multipliers")
+            return table.to_numpy()
         layers = self.problem.space.names
         found = np.zeros((len(layers), len(names)))
         for layer, option in np.ndindex(*found.shape):
