@@ -316,7 +316,11 @@ def test_what_a_writer_must_return():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda n: netlist_writer_for("x.vhd"), CircuitError, r"must be one of \.blif, \.c, \.v"),
+        (
+            lambda n: netlist_writer_for("x.vhd"),
+            CircuitError,
+            r"must be one of \.blif, \.c, \.sv, \.v",
+        ),
         (lambda n: netlist_writer_for("x", "verilgo"), ArgumentError, "did you mean 'verilog'"),
         (lambda n: netlist_writer_for(3), ArgumentError, "`file` must be a path"),
         (lambda n: netlist_text(3, name="x", format="c"), ArgumentError, "`netlist` must be"),

@@ -87,7 +87,8 @@ def test_an_existing_circuit_is_kept_unless_forced(axopt, tmp_path):
 def test_unknown_formats_are_answered_with_all(axopt):
     done = axopt("multipliers", "export", "mul8s_1L2H", "x.vhd")
     assert done.code == 2
-    assert "must be one of .bin, .blif, .c, .csv, .h, .npy, .npz, .txt, .v; or give" in done.err
+    suffixes = ".bin, .blif, .c, .csv, .h, .npy, .npz, .sv, .tsv, .txt, .v"
+    assert f"must be one of {suffixes}; or give" in done.err
     done = axopt("multipliers", "export", "mul8s_1L2H", "x", "--format", "vhdl")
     assert done.code == 2
     assert "`--format` must be one of adapt, blif, c, matrix, npy, npz, tfapprox" in done.err
@@ -95,4 +96,4 @@ def test_unknown_formats_are_answered_with_all(axopt):
 
 def test_the_help_names_the_formats_of_circuits(axopt):
     said = " ".join(axopt("multipliers", "export", "--help").out.split())
-    assert "blif: BLIF (.blif); c: C model (.c); verilog: Verilog (.v)" in said
+    assert "blif: BLIF (.blif); c: C model (.c); verilog: Verilog (.v, .sv)" in said
