@@ -156,7 +156,7 @@ def plot(file: Path) -> None:
     entries: dict[str, Artist] = {}
     for axes in panels.flat:
         entries.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
-    figure.legend(entries.values(), entries, loc="outside lower center", ncols=3)
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=2)
     figure.savefig(file, dpi=130)
 
 
