@@ -27,12 +27,10 @@ from axopt.circuits.features import (
 )
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.simplify import simplify
+from axopt.multipliers.multiplier import FIGURES
 
 MODEL_FILE = Path(__file__).with_name("cost_model.json")
 """The fitted model; `studies/costmodel/fit.py` writes it."""
-
-FIGURES = ("power_mw", "area_um2", "delay_ns")
-"""The estimated figures."""
 
 _FEATURES = {
     "power_mw": POWER_FEATURES,

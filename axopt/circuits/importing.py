@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from axopt.circuits.cost import FIGURES
 from axopt.circuits.netlist import Netlist
 from axopt.circuits.storage import SUFFIX, save_netlists
 from axopt.errors import ArgumentError, AxoptError, LutFormatError
@@ -32,6 +31,7 @@ from axopt.multipliers import (
 )
 from axopt.multipliers.formats.exchange import exchange_notes, imported_multiplier
 from axopt.multipliers.formats.npz import member_bytes
+from axopt.multipliers.multiplier import FIGURES
 
 MAX_FILES = 20_000
 MAX_MEMBER_BYTES = 4 << 20

@@ -12,8 +12,7 @@ from axopt.circuits.storage import SUFFIX, save_netlists
 from axopt.errors import CircuitError
 from axopt.files import as_path
 from axopt.multipliers import Multiplier, add_to_library
-
-FIGURES = ("power_mw", "area_um2", "delay_ns")
+from axopt.multipliers.multiplier import FIGURES
 
 
 def multiplier_of(

@@ -28,9 +28,9 @@ from functools import lru_cache
 import numpy as np
 
 from axopt.circuits import FAMILIES, Netlist, generate, multiplier_of
-from axopt.circuits.cost import FIGURES
 from axopt.design.statistics import Floats, Kept, LayerStatistics
 from axopt.multipliers import Multiplier, MultiplierLibrary, load_library
+from axopt.multipliers.multiplier import FIGURES
 
 BITS = 8
 LEAST_CELLS = 2

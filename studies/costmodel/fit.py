@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import nnls
 
-from axopt.circuits.cost import FIGURES, MODEL_FILE
+from axopt.circuits.cost import MODEL_FILE
 from axopt.circuits.features import AREA_FEATURES, DELAY_FEATURES, POWER_FEATURES
 from axopt.files import write_text_atomically
+from axopt.multipliers.multiplier import FIGURES
 from studies.costmodel.published import LIBRARY, Floats, Published, load_published
 
 SIZE_LIMITS_MW = (0.01, 0.1)

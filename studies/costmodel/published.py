@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from axopt.circuits import Netlist, load_netlists
 from axopt.circuits.activity import activity
-from axopt.circuits.cost import FIGURES
 from axopt.circuits.features import area_features, delay_features, power_features
 from axopt.circuits.simplify import Simplified, simplify
+from axopt.multipliers.multiplier import FIGURES
 
 Floats = npt.NDArray[np.float64]
 

@@ -11,8 +11,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from axopt.circuits import generate
-from axopt.circuits.cost import FIGURES, estimate
+from axopt.circuits.cost import estimate
 from axopt.files import write_text_atomically
+from axopt.multipliers.multiplier import FIGURES
 from studies.costmodel.errors import errors_pct
 from studies.costmodel.published import Floats, Published
 from studies.tables import markdown

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from axopt.circuits import Netlist, estimate, generate, netlist_of
-from axopt.circuits.cost import FIGURES
 from axopt.multipliers import Multiplier, load_library
+from axopt.multipliers.multiplier import FIGURES
 from studies.technology.liberty import Technology, read_liberty
 from studies.technology.mapping import (
     FLOWS,

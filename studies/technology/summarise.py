@@ -17,9 +17,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from axopt.circuits import Netlist, estimate
-from axopt.circuits.cost import FIGURES
 from axopt.files import write_text_atomically
 from axopt.multipliers import load_library
+from axopt.multipliers.multiplier import FIGURES
 from studies.costmodel.errors import errors_pct
 from studies.costmodel.fit import FILES
 from studies.costmodel.published import load_published

@@ -15,10 +15,11 @@ from axopt.circuits import (
     load_netlists,
 )
 from axopt.circuits.activity import activity, count_toggles
-from axopt.circuits.cost import FIGURES, cost_model
+from axopt.circuits.cost import cost_model
 from axopt.circuits.netlist import pack
 from axopt.circuits.simplify import simplify
 from axopt.errors import CircuitError
+from axopt.multipliers.multiplier import FIGURES
 
 
 def naive_toggles(simple, before, after):
