@@ -12,6 +12,7 @@ at locks without importing NumPy.
 from typing import TYPE_CHECKING
 
 from axopt.lazy import lazy_names
+from axopt.renamed import renamed_names
 
 if TYPE_CHECKING:
     from axopt.exploration.additive import AdditivePoint, additive_front
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
     from axopt.exploration.evaluator import Evaluator, InProcess
     from axopt.exploration.front import hypervolume, non_dominated
     from axopt.exploration.loop import SearchOutcome, run_search
-    from axopt.exploration.space import Additive, Genes, SearchSpace
+    from axopt.exploration.space import Genes, Known, SearchSpace
     from axopt.exploration.store import Store
     from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
 
 __all__ = [
     "ALGORITHMS",
     "DEFAULT_POPULATION",
-    "Additive",
     "AdditivePoint",
     "Algorithm",
     "Evaluated",
     "Evaluator",
     "Genes",
     "InProcess",
+    "Known",
     "Outcome",
     "Problem",
     "SearchOutcome",
@@ -59,13 +60,13 @@ __all__ = [
 _MODULE_OF = {
     "ALGORITHMS": "algorithms",
     "DEFAULT_POPULATION": "algorithms",
-    "Additive": "space",
     "AdditivePoint": "additive",
     "Algorithm": "algorithm",
     "Evaluated": "trial",
     "Evaluator": "evaluator",
     "Genes": "space",
     "InProcess": "evaluator",
+    "Known": "space",
     "Outcome": "trial",
     "Problem": "trial",
     "SearchOutcome": "loop",
@@ -84,4 +85,5 @@ _MODULE_OF = {
 }
 
 
-__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)
+_loaded, __dir__ = lazy_names(__name__, _MODULE_OF)
+__getattr__ = renamed_names(__name__, {"Additive": "Known"}, otherwise=_loaded)

@@ -74,7 +74,7 @@ class Algorithm(ABC):
     passes them on, and the command line sets them by ``--algorithm-option name=value``.
 
     Args:
-        space: The search space; ``space.additive`` holds what is known of single options.
+        space: The search space; ``space.known`` holds what is known before any evaluation.
         n_objectives: Number of objectives, at least 1; all are minimised.
         seed: Seeds every random decision.
         population: Points of one generation; algorithms without generations ignore it.
@@ -83,7 +83,7 @@ class Algorithm(ABC):
         ArgumentError: If an argument breaks its rule.
 
     Example:
-        >>> from axopt.exploration import Additive, Algorithm, SearchSpace
+        >>> from axopt.exploration import Algorithm, Known, SearchSpace
         >>> class Cheapest(Algorithm):
         ...     '''Proposes the cheapest option of every gene, if costs are known.'''
         ...
@@ -93,7 +93,7 @@ class Algorithm(ABC):
         ...
         ...     def tell(self, genes, objectives):
         ...         pass
-        >>> power = Additive(objective=1, values=((0.5, 0.3), (0.5, 0.1)), exact=True)
+        >>> power = Known(objective=1, values=((0.5, 0.3), (0.5, 0.1)), exact=True)
         >>> space = SearchSpace(("a", "b"), (2, 2), (power,))
         >>> Cheapest(space, n_objectives=2, seed=0, population=4).ask()
         [(1, 1)]

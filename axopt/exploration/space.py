@@ -12,46 +12,68 @@ from axopt.errors import ArgumentError
 Genes = tuple[int, ...]
 """One gene a layer or group of layers: the number of one of its options."""
 
+COMBINES = ("sum", "max", "distinct")
+"""How values of genes make an objective, see `Known`."""
+
 
 @dataclass(frozen=True)
-class Additive:
-    """What each option of each gene adds to one objective, known before any evaluation.
+class Known:
+    """What is known of one objective before any evaluation: one value an option of every gene.
 
     Args:
         objective: Position of the objective, 0 for the first.
-        values: One tuple a gene with one value an option: the objective of a point is the sum
-            over its genes.
-        exact: Whether that sum is the objective, as for power; otherwise it is an estimate.
+        values: One tuple a gene with one value an option.
+        exact: Whether the combined values are the objective, as for power; otherwise they are an
+            estimate, as sensitivities are.
+        combine: How values of genes make the objective of a point: "sum" (power), "max" (delay)
+            or "distinct" (values are numbers of multipliers; the number of distinct ones).
 
     Example:
-        >>> from axopt.exploration import Additive
-        >>> power = Additive(objective=1, values=((0.5, 0.3), (0.5, 0.1)), exact=True)
+        >>> from axopt.exploration import Known
+        >>> power = Known(objective=1, values=((0.5, 0.3), (0.5, 0.1)), exact=True)
         >>> round(power.estimate((1, 1)), 6)
         0.4
+        >>> Known(1, ((3.0, 2.0), (3.0, 1.0)), exact=True, combine="max").estimate((1, 1))
+        2.0
+        >>> Known(1, ((0.0, 1.0), (0.0, 1.0)), exact=True, combine="distinct").estimate((1, 1))
+        1.0
     """
 
     objective: int
     values: tuple[tuple[float, ...], ...]
     exact: bool
+    combine: str = "sum"
 
     def estimate(self, genes: Genes) -> float:
-        """Return the sum of the values of ``genes``."""
-        return math.fsum(of_gene[gene] for of_gene, gene in zip(self.values, genes, strict=True))
+        """Return the combined values of ``genes``."""
+        chosen = (of_gene[gene] for of_gene, gene in zip(self.values, genes, strict=True))
+        if self.combine == "distinct":
+            return float(len(set(chosen)))
+        return math.fsum(chosen) if self.combine == "sum" else max(chosen)
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """A finite grid: gene ``names[i]`` has the options ``0 .. sizes[i] - 1``.
 
+    What is known and what is of interest is no part of what makes two spaces equal.
+
     Args:
         names: Names of the genes, distinct; for layers in the order of execution.
         sizes: Number of options of each gene, at least 1.
-        additive: What single options are known to add to objectives, at most once an objective.
-            Algorithms may use it; it is no part of what makes two spaces equal.
+        known: What is known of objectives before any evaluation, at most once an objective.
+            Algorithms may use it.
+        kinds: Number of the multiplier of every option of every gene: options that differ only in
+            the operand order have one kind. () where options have no kinds.
+        max_kinds: Most distinct kinds of a point, None for any number. The loop repairs
+            proposals that have more.
+        limits: Worst value of interest of every objective, None for no limit; () for none at all.
+            Algorithms should look for points within them.
 
     Raises:
         ArgumentError: If there is no gene, a name repeats, a size is below 1, the two tuples
-            differ in length, or ``additive`` does not have one finite value an option.
+            differ in length, ``known`` does not have one finite value an option, or ``kinds``,
+            ``max_kinds`` or ``limits`` do not fit.
 
     Example:
         >>> from axopt.exploration import SearchSpace
@@ -62,7 +84,10 @@ class SearchSpace:
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
-    additive: tuple[Additive, ...] = field(default=(), compare=False)
+    known: tuple[Known, ...] = field(default=(), compare=False)
+    kinds: tuple[tuple[int, ...], ...] = field(default=(), compare=False, kw_only=True)
+    max_kinds: int | None = field(default=None, compare=False, kw_only=True)
+    limits: tuple[float | None, ...] = field(default=(), compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.sizes):
@@ -77,15 +102,47 @@ class SearchSpace:
         for name, size in zip(self.names, self.sizes, strict=True):
             if size < 1:
                 raise ArgumentError(f"`sizes` must be >= 1, got {size} for layer {name!r}.")
-        if len({known.objective for known in self.additive}) != len(self.additive):
-            raise ArgumentError("`additive` must hold each objective once.")
-        for known in self.additive:
+        self._check_known()
+        if self.kinds and tuple(map(len, self.kinds)) != self.sizes:
+            raise ArgumentError("`kinds` must have one number an option of every gene.")
+        if self.max_kinds is not None and (self.max_kinds < 1 or not self.kinds):
+            raise ArgumentError(
+                f"`max_kinds` must be >= 1, in a space with `kinds`, got {self.max_kinds}."
+            )
+        if not all(limit is None or math.isfinite(limit) for limit in self.limits):
+            raise ArgumentError(f"`limits` must be finite or None, got {self.limits}.")
+
+    def _check_known(self) -> None:
+        if len({known.objective for known in self.known}) != len(self.known):
+            raise ArgumentError("`known` must hold each objective once.")
+        for known in self.known:
+            if known.combine not in COMBINES:
+                raise ArgumentError(
+                    f"`combine` must be one of {', '.join(COMBINES)}, got {known.combine!r}."
+                )
             fits = tuple(map(len, known.values)) == self.sizes
             if not fits or not all(math.isfinite(v) for gene in known.values for v in gene):
                 raise ArgumentError(
-                    "`additive` must have one finite value an option of every gene, got "
+                    "`known` must have one finite value an option of every gene, got "
                     f"{known.values!r} for objective {known.objective}."
                 )
+
+    @property
+    def additive(self) -> tuple[Known, ...]:
+        """What is known of objectives that are sums over genes, exact or estimated."""
+        return tuple(known for known in self.known if known.combine == "sum")
+
+    def known_of(self, objective: int) -> Known | None:
+        """Return what is known of an objective, None if nothing is.
+
+        Args:
+            objective: Its position, 0 for the first.
+        """
+        return next((known for known in self.known if known.objective == objective), None)
+
+    def n_kinds(self, genes: Genes) -> int:
+        """Return the number of distinct kinds of a point; 0 in a space without kinds."""
+        return len({of_gene[gene] for of_gene, gene in zip(self.kinds, genes, strict=False)})
 
     @property
     def n_points(self) -> int:

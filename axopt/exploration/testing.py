@@ -15,7 +15,7 @@ from axopt.exploration.algorithm import OptionValue, create_algorithm
 from axopt.exploration.evaluator import Evaluator
 from axopt.exploration.front import non_dominated
 from axopt.exploration.loop import SearchOutcome, run_search
-from axopt.exploration.space import Additive, Genes, SearchSpace
+from axopt.exploration.space import Genes, Known, SearchSpace
 from axopt.exploration.store import Store
 from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
 
@@ -47,7 +47,7 @@ class TinyProblem:
             tuple((layer + 1) * (1 - option / 8) for option in range(size))
             for layer, size in enumerate(sizes)
         )
-        additive = (Additive(objective=1, values=power, exact=True),)
+        additive = (Known(objective=1, values=power, exact=True),)
         self.space = SearchSpace(names, tuple(sizes), additive)
 
     def evaluate(self, genes: Genes) -> Outcome:

@@ -148,7 +148,7 @@ OBJECTIVES = ObjectiveRegistry(
 * ``rel_power_activity``: like ``rel_power``, but with power under each layer's own data, see
   `axopt.cost`. Every multiplier needs a gate list. A layer is simulated once for each multiplier,
   order and correction, for about 10 ms, and corrected with all of them before the first trial:
-  algorithms know the objective then, as they know ``rel_power`` (`SearchSpace.additive`).
+  algorithms know the objective then, as they know ``rel_power`` (`SearchSpace.known`).
 * ``delay_ns``: largest delay of the multipliers in use.
 * ``distinct``: number of distinct multipliers in use; equal tables count once.
 """

@@ -12,7 +12,7 @@ from axopt.corrections import BY_POWER, Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, Metric, as_metric, measure
-from axopt.exploration import Additive, Genes, Outcome, SearchSpace
+from axopt.exploration import Genes, Known, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.study.candidate import Candidate, Candidates
@@ -255,7 +255,7 @@ class AssignmentProblem:
         info = {"quality": asdict(point.quality), "rel_power": point.cost.rel_power}
         return Outcome(self.objectives(point), info)
 
-    def _additive(self) -> tuple[Additive, ...]:
+    def _additive(self) -> tuple[Known, ...]:
         """Return what options of each gene add to the objectives that are sums over layers."""
         found = []
         for position, name in enumerate(self.costs, start=1):
@@ -264,7 +264,7 @@ class AssignmentProblem:
             else:
                 values = self._weighted_figures(OBJECTIVES[name])
             if values:
-                found.append(Additive(objective=position, values=values, exact=True))
+                found.append(Known(objective=position, values=values, exact=True))
         return tuple(found)
 
     def _weighted_figures(self, objective: Objective) -> Values:

@@ -15,8 +15,8 @@ import axopt
 from axopt.errors import ArgumentError
 from axopt.exploration import (
     ALGORITHMS,
-    Additive,
     Algorithm,
+    Known,
     SearchSpace,
     Store,
     algorithm_options,
@@ -178,8 +178,8 @@ def test_what_is_known_of_options_is_in_the_space():
     assert problem.space == SearchSpace(problem.space.names, problem.space.sizes)
     for values in (((1.0, 2.0),), ((1.0,), (2.0,)), ((1.0, float("nan")), (1.0, 1.0))):
         with pytest.raises(ArgumentError, match="one finite value an option of every gene"):
-            SearchSpace(("a", "b"), (2, 2), (Additive(objective=0, values=values, exact=False),))
-    twice = (Additive(objective=0, values=((1.0,),), exact=True),) * 2
+            SearchSpace(("a", "b"), (2, 2), (Known(objective=0, values=values, exact=False),))
+    twice = (Known(objective=0, values=((1.0,),), exact=True),) * 2
     with pytest.raises(ArgumentError, match="each objective once"):
         SearchSpace(("a",), (1,), twice)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from axopt.errors import ArgumentError
-from axopt.exploration import SearchSpace
+from axopt.exploration import Known, SearchSpace
 from axopt.exploration.space import Unseen
 
 
@@ -61,3 +61,38 @@ def test_near_changes_one_gene_while_it_can():
 def test_draws_repeat_with_their_seed():
     first, second = (make_unseen(9, 9, seed=1)[1] for _ in range(2))
     assert [first.draw() for _ in range(20)] == [second.draw() for _ in range(20)]
+
+
+def test_known_values_combine_as_stated():
+    values = ((1.0, 4.0), (1.0, 2.0, 4.0))
+    estimates = {
+        combine: Known(0, values, exact=True, combine=combine).estimate((1, 2))
+        for combine in ("sum", "max", "distinct")
+    }
+    assert estimates == {"sum": 8.0, "max": 4.0, "distinct": 1.0}
+
+
+def test_space_says_what_is_known_and_of_which_kinds_options_are():
+    loss = Known(0, ((0.0, 1.0), (0.0, 2.0)), exact=False)
+    delay = Known(1, ((3.0, 2.0), (3.0, 2.0)), exact=True, combine="max")
+    space = SearchSpace(("a", "b"), (2, 2), (loss, delay), kinds=((0, 0), (0, 1)), max_kinds=2)
+    assert space.additive == (loss,)
+    assert space.known_of(1) is delay
+    assert space.known_of(2) is None
+    assert [space.n_kinds(genes) for genes in ((0, 0), (1, 0), (1, 1))] == [1, 1, 2]
+    assert space == SearchSpace(("a", "b"), (2, 2))
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule"),
+    [
+        ({"known": (Known(0, ((1.0,),), True, "mean"),)}, "`combine` must be one of sum, max"),
+        ({"kinds": ((0, 1),)}, "one number an option"),
+        ({"max_kinds": 1}, "in a space with `kinds`"),
+        ({"kinds": ((0,),), "max_kinds": 0}, "must be >= 1"),
+        ({"limits": (float("nan"), None)}, "must be finite or None"),
+    ],
+)
+def test_what_is_known_must_fit_the_space(fields, rule):
+    with pytest.raises(ArgumentError, match=rule):
+        SearchSpace(("a",), (1,), **fields)
