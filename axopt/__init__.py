@@ -25,8 +25,9 @@ if TYPE_CHECKING:
         load_library,
         register_importer,
     )
+    from axopt.problem import register_objective
     from axopt.retraining import RetrainResult, load_retrained_, retrain, save_retrained
-    from axopt.study import SearchConfig, SearchResult, register_objective, search
+    from axopt.study import SearchConfig, SearchResult, search
     from axopt.zoo import create_model, list_models
 
 __version__ = "0.2.0"
@@ -105,7 +106,7 @@ _ROOM_OF = {
     "register_importer": "multipliers",
     "register_layer": "layers",
     "register_metric": "evaluation",
-    "register_objective": "study",
+    "register_objective": "problem",
     "retrain": "retraining",
     "save_retrained": "retraining",
     "search": "study",

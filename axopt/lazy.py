@@ -15,7 +15,8 @@ def lazy_names(
 
     Args:
         package: Name of the package.
-        module_of: Name -> module inside the package that defines it.
+        module_of: Name -> module that defines it: one inside the package, or one of another
+            package by its full name.
 
     Returns:
         A function of a name: it imports the module, keeps the value in the package and returns
@@ -35,7 +36,9 @@ def lazy_names(
     def get(name: str) -> Any:
         if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
+        module = module_of[name]
+        full = module if "." in module else f"{package}.{module}"
+        value = getattr(importlib.import_module(full), name)
         setattr(sys.modules[package], name, value)
         return value
 

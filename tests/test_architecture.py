@@ -25,6 +25,7 @@ _ALL_BUT_CLI = _EMULATION | {
     "report",
     "export",
 }
+_SEARCH = {"problem", "sensitivity", "study"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -49,9 +50,12 @@ MAY_IMPORT = {
     "design": _EMULATION | {"circuits", "data", "evaluation", "exploration"},
     "report": _BASE,
     "export": _BASE | {"report", "model", "multipliers", "circuits"},
-    "study": _ALL_BUT_CLI - {"export"},
-    "cli": _ALL_BUT_CLI | {"bench", "retraining", "study", "axopt", "_lut_gemm"},
-    "__init__": _ALL_BUT_CLI | {"retraining", "study"},
+    "problem": _EMULATION | {"circuits", "data", "evaluation", "exploration"},
+    "sensitivity": _EMULATION | {"circuits", "data", "evaluation", "exploration", "problem"},
+    "study": _ALL_BUT_CLI - {"export"} | {"problem", "sensitivity"},
+    "cli": _ALL_BUT_CLI
+    | {"problem", "sensitivity", "bench", "retraining", "study", "axopt", "_lut_gemm"},
+    "__init__": _ALL_BUT_CLI | {"retraining", "problem", "sensitivity", "study"},
     "__main__": {"cli"},
 }
 """What each room may import besides itself; "axopt" stands for the names of the package."""

@@ -19,8 +19,8 @@ from axopt.cli.console import Progress, as_table, inform, print_result
 from axopt.cli.settings import Settings, StorePairs, option_pair
 from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
+from axopt.problem.objectives import ERROR, OBJECTIVES
 from axopt.study.folder import RunFolder
-from axopt.study.objectives import ERROR, OBJECTIVES
 
 if TYPE_CHECKING:
     from axopt.corrections import Corrections

@@ -1,7 +1,7 @@
 """A whole study: search per-layer multipliers, measure the front, write the run folder.
 
-The names below are imported on first use, so that the command line can check settings, list
-objectives and look at a run folder without importing torch.
+The names below are imported on first use, so that the command line can check settings and look
+at a run folder without importing torch. Those of `axopt.problem` are here for its users too.
 """
 
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ from axopt.lazy import lazy_names
 from axopt.renamed import renamed_names
 
 if TYPE_CHECKING:
-    from axopt.study.candidate import Candidate, LayerSetting
+    from axopt.problem.candidate import Candidate, LayerSetting
+    from axopt.problem.objectives import OBJECTIVES, Measured, Objective, register_objective
+    from axopt.problem.options import Option, default_library, options_of
+    from axopt.problem.problem import AssignmentProblem
     from axopt.study.config import SearchConfig
     from axopt.study.folder import RunFolder
-    from axopt.study.objectives import OBJECTIVES, Measured, Objective, register_objective
-    from axopt.study.options import Option, default_library, options_of
-    from axopt.study.problem import AssignmentProblem
     from axopt.study.result import SearchResult
     from axopt.study.run import search
 
@@ -37,19 +37,19 @@ __all__ = [
 ]
 
 _MODULE_OF = {
-    "OBJECTIVES": "objectives",
-    "AssignmentProblem": "problem",
-    "Candidate": "candidate",
-    "LayerSetting": "candidate",
-    "Measured": "objectives",
-    "Objective": "objectives",
-    "Option": "options",
+    "OBJECTIVES": "axopt.problem.objectives",
+    "AssignmentProblem": "axopt.problem.problem",
+    "Candidate": "axopt.problem.candidate",
+    "LayerSetting": "axopt.problem.candidate",
+    "Measured": "axopt.problem.objectives",
+    "Objective": "axopt.problem.objectives",
+    "Option": "axopt.problem.options",
     "RunFolder": "folder",
     "SearchConfig": "config",
     "SearchResult": "result",
-    "default_library": "options",
-    "options_of": "options",
-    "register_objective": "objectives",
+    "default_library": "axopt.problem.options",
+    "options_of": "axopt.problem.options",
+    "register_objective": "axopt.problem.objectives",
     "search": "run",
 }
 

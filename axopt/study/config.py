@@ -17,7 +17,7 @@ from typing import Any, Self
 from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
 from axopt.files import as_path, open_regular
-from axopt.study.objectives import OBJECTIVES
+from axopt.problem.objectives import OBJECTIVES
 
 MAX_BYTES = 1_000_000
 """Size of the largest settings file that is read."""

@@ -14,9 +14,9 @@ from axopt.data import Split
 from axopt.evaluation import Evaluation, paired_drop
 from axopt.exploration import Genes, SearchOutcome, State, Trial
 from axopt.model import Assignment, cost
-from axopt.study.candidate import Candidate
-from axopt.study.objectives import POWER_UNDER_DATA, Measured
-from axopt.study.problem import AssignmentProblem
+from axopt.problem.candidate import Candidate
+from axopt.problem.objectives import POWER_UNDER_DATA, Measured
+from axopt.problem.problem import AssignmentProblem
 
 
 class HeldOut:

@@ -13,9 +13,9 @@ from axopt import report
 from axopt.data import Dataset, Split
 from axopt.evaluation import Evaluation
 from axopt.exploration import SearchOutcome, Trial
+from axopt.problem.problem import AssignmentProblem
 from axopt.study.config import SearchConfig
 from axopt.study.held_out import AsSeen, HeldOut, quality_of
-from axopt.study.problem import AssignmentProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,12 +31,12 @@ from axopt.exploration import (
 from axopt.exploration.algorithm import settled_options
 from axopt.model import EmulatedModel
 from axopt.multipliers import Multiplier, MultiplierLibrary
+from axopt.problem.groups import Groups
+from axopt.problem.options import options_of
+from axopt.problem.problem import DIFFERENCES, AssignmentProblem
 from axopt.study.config import SearchConfig
 from axopt.study.folder import RunFolder
-from axopt.study.groups import Groups
 from axopt.study.held_out import AsSeen, HeldOut
-from axopt.study.options import options_of
-from axopt.study.problem import DIFFERENCES, AssignmentProblem
 from axopt.study.result import Front, SearchResult, record_of
 
 PARTIAL_SECONDS = 2.0

@@ -19,8 +19,8 @@ from axopt.layers.specs import LAYERS, spec_named
 from axopt.model import Assignment
 from axopt.multipliers import Imported, export_multiplier, import_multiplier, register_table_writer
 from axopt.multipliers.formats.registry import IMPORTERS, TABLE_WRITERS
+from axopt.problem.objectives import figure_of, value_of
 from axopt.study import OBJECTIVES
-from axopt.study.objectives import figure_of, value_of
 
 TABLE = np.arange(256)[:, None] * np.arange(256)
 FIGURES = {"power_mw": 1.0, "area_um2": 1.0, "delay_ns": 1.0}

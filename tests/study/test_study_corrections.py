@@ -8,8 +8,8 @@ import pytest
 import axopt
 from axopt.corrections import NONE, Corrections
 from axopt.errors import ArgumentError, StoreError
+from axopt.problem.problem import AssignmentProblem
 from axopt.study import options_of
-from axopt.study.problem import AssignmentProblem
 
 NAMES = ["mul8s_1KV8", "mul8s_1KTY", "mul8s_1L1G"]
 

@@ -10,8 +10,8 @@ import stripes
 import axopt
 from axopt.model import Assignment, current_assignment
 from axopt.multipliers import Multiplier
+from axopt.problem.options import default_reference
 from axopt.study import options_of
-from axopt.study.options import default_reference
 
 
 def narrow(bits, power_mw, intervals):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from axopt.evaluation import Evaluation, Metric
     from axopt.model import Cost, EmulatedModel
     from axopt.multipliers import Multiplier
-    from axopt.study.candidate import Candidate
+    from axopt.problem.candidate import Candidate
 
 ERROR = "error"
 """The objective that every search has: the error of its metric."""
@@ -37,7 +37,7 @@ class Measured:
             objective of the search needs it.
 
     Example:
-        >>> from axopt.study import Measured
+        >>> from axopt.problem import Measured
         >>> sorted(Measured.__dataclass_fields__)
         ['candidate', 'cost', 'cost_under_data', 'emulated', 'metric', 'quality']
     """
@@ -66,7 +66,7 @@ class Objective:
             called for all multipliers of a search before the first evaluation.
 
     Example:
-        >>> from axopt.study import OBJECTIVES
+        >>> from axopt.problem import OBJECTIVES
         >>> OBJECTIVES["delay_ns"].unit
         'ns'
     """
@@ -184,7 +184,7 @@ def register_objective(
             not callable, or ``title`` or ``unit`` is no printable text.
 
     Example:
-        >>> from axopt.study import OBJECTIVES, register_objective
+        >>> from axopt.problem import OBJECTIVES, register_objective
         >>> objective = register_objective(
         ...     "energy", lambda point: point.cost.power_mw_macs, title="energy", unit="mW MACs"
         ... )

@@ -12,8 +12,8 @@ from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError, StoreError
 from axopt.exploration import Store, create_algorithm, list_algorithms, run_search
 from axopt.exploration.testing import TinyProblem
+from axopt.problem.distinct import limited
 from axopt.study import SearchConfig, options_of
-from axopt.study.distinct import limited
 
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L2D", "mul8s_1KR3"]  # .425, .301, .2, .052 mW
 MACS = [10, 5, 40, 20]

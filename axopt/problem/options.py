@@ -18,7 +18,7 @@ class Option:
         swap: Whether the weight is the first operand.
 
     Example:
-        >>> from axopt.study import options_of
+        >>> from axopt.problem import options_of
         >>> options_of(["mul8s_1KV8"], operand_order=False)[0].swap
         False
     """
@@ -31,7 +31,7 @@ def default_library() -> MultiplierLibrary:
     """Return the multipliers that a search chooses from by default: the signed ones of v1.
 
     Example:
-        >>> from axopt.study import default_library
+        >>> from axopt.problem import default_library
         >>> len(default_library())
         13
     """
@@ -56,7 +56,7 @@ def options_of(
         UnknownMultiplierError: If a name is unknown.
 
     Example:
-        >>> from axopt.study import options_of
+        >>> from axopt.problem import options_of
         >>> [option.multiplier.name for option in options_of(["mul8s_1L2H", "mul8s_1KV8"], False)]
         ['mul8s_1KV8', 'mul8s_1L2H']
     """

@@ -15,10 +15,10 @@ from axopt.evaluation import BATCH_SIZE, Metric, as_metric, measure
 from axopt.exploration import Genes, Known, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
-from axopt.study.candidate import Candidate, Candidates
-from axopt.study.distinct import limited
-from axopt.study.groups import Groups, genes_of
-from axopt.study.objectives import (
+from axopt.problem.candidate import Candidate, Candidates
+from axopt.problem.distinct import limited
+from axopt.problem.groups import Groups, genes_of
+from axopt.problem.objectives import (
     ERROR,
     OBJECTIVES,
     POWER_UNDER_DATA,
@@ -27,7 +27,7 @@ from axopt.study.objectives import (
     figure_of,
     value_of,
 )
-from axopt.study.options import Option, default_reference
+from axopt.problem.options import Option, default_reference
 
 Values = tuple[tuple[float, ...], ...]
 """What options add to an objective: one tuple a gene with one value an option."""
@@ -70,7 +70,7 @@ class AssignmentProblem:
     Example:
         >>> import axopt, torch
         >>> from axopt.data import Split
-        >>> from axopt.study import AssignmentProblem, options_of
+        >>> from axopt.problem import AssignmentProblem, options_of
         >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3))
         >>> samples = Split(torch.rand(30, 4), torch.arange(30) % 3)
         >>> emulated = axopt.prepare(net, samples.batches(30))

@@ -10,8 +10,8 @@ import axopt
 from axopt.corrections import Corrections, LayerCorrector
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError, StoreError, UnknownLayerError
+from axopt.problem.groups import genes_of
 from axopt.study import AssignmentProblem, options_of
-from axopt.study.groups import genes_of
 
 LAYERS = ["stem", "layer1.0", "layer1.1", "layer2.0", "fc"]
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L12"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from axopt.exploration import Genes
 from axopt.multipliers import Multiplier
-from axopt.study.options import Option
+from axopt.problem.options import Option
 
 
 def limited(genes: Genes, options: Sequence[Option], macs: Sequence[int], most: int) -> Genes:
@@ -26,7 +26,7 @@ def limited(genes: Genes, options: Sequence[Option], macs: Sequence[int], most: 
         The genes; those given if they are within the limit.
 
     Example:
-        >>> from axopt.study import options_of
+        >>> from axopt.problem import options_of
         >>> options = options_of(["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"], False)
         >>> limited((0, 1, 2), options, macs=[10, 5, 20], most=2)
         (0, 0, 2)

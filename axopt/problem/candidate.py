@@ -12,7 +12,7 @@ from axopt.corrections import BY_POWER, SIMILAR_ERROR, Corrections, LayerCorrect
 from axopt.layers import EmulatedLayer, Quantisation, strides_of
 from axopt.model import Assignment, EmulatedModel, Reestimator, current_assignment
 from axopt.multipliers import Multiplier
-from axopt.study.options import Option
+from axopt.problem.options import Option
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class LayerSetting:
 
     Example:
         >>> from axopt import load_library
-        >>> from axopt.study import LayerSetting
+        >>> from axopt.problem import LayerSetting
         >>> LayerSetting(load_library()["mul8s_1KV8"], False, None).multiplier.name
         'mul8s_1KV8'
     """
@@ -44,7 +44,7 @@ class Candidate:
         layers: Layer name -> what it gets, for every emulated layer.
 
     Example:
-        >>> from axopt.study import Candidate
+        >>> from axopt.problem import Candidate
         >>> Candidate({}).layers
         {}
     """
