@@ -14,11 +14,13 @@ from axopt.model.correct import (
 )
 from axopt.model.costs import Cost, cost
 from axopt.model.emulated_model import EmulatedModel, LayerInfo
+from axopt.model.memo import DEFAULT_BYTES, Memo, Work
 from axopt.model.patterns import matching
 from axopt.model.preparation import WEIGHT_SCALES, prepare
 from axopt.model.reestimation import Reestimator
 
 __all__ = [
+    "DEFAULT_BYTES",
     "WEIGHT_SCALES",
     "Adapter",
     "Assignment",
@@ -28,7 +30,9 @@ __all__ = [
     "Forward",
     "LayerAssignment",
     "LayerInfo",
+    "Memo",
     "Reestimator",
+    "Work",
     "adapter_of",
     "allowed_corrections",
     "assign_",
