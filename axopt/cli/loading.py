@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from axopt.model import EmulatedModel
     from axopt.multipliers import MultiplierLibrary
 
-METRICS = ("top1", "top5", "f1", "recognised", "frechet", "distance")
+METRICS = ("top1", "top5", "f1", "recognised", "frechet", "agreement", "distance")
 CALIBRATORS = ("minmax", "percentile", "mse", "entropy")
 WEIGHT_SCALES = ("per-channel", "per-tensor")
 ACTIVATION_CODES = ("remapped", "all")

@@ -16,10 +16,10 @@ from axopt.cli.arguments import (
     path,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
-from axopt.cli.settings import Settings, StorePairs, option_pair
+from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
 from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
-from axopt.problem.objectives import ERROR, OBJECTIVES
+from axopt.problem.objectives import DIVERGENCE, ERROR, OBJECTIVES
 from axopt.study.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("search")
     _add_algorithm(group)
+    _add_objectives(group)
     _add_treatment(group)
     loading.add_metric(group)
     loading.add_samples(group, validation="while searching", test="for the front")
@@ -60,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_algorithm(group: argparse._ArgumentGroup) -> None:
-    """Add what the search minimises and how."""
+    """Add how assignments are proposed."""
     group.add_argument(
         "--algorithm",
         choices=list_algorithms(),
@@ -96,13 +97,34 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
         default=DEFAULT_POPULATION,
         help="points of a generation (default: %(default)s)",
     )
+
+
+def _add_objectives(group: argparse._ArgumentGroup) -> None:
+    """Add what the search minimises."""
+    group.add_argument(
+        "--objective",
+        metavar="NAME",
+        default="divergence",
+        help="what to minimise first: divergence (of the outputs from the exact network's), error "
+        "(of the metric), or the name of a metric (default: %(default)s)",
+    )
+    group.add_argument(
+        "--divergence-output",
+        dest="divergence_outputs",
+        type=weight_pair,
+        action=StorePairs,
+        metavar="PATH=WEIGHT",
+        help="an output that the divergence compares, and its weight; repeatable (default: the "
+        "output that the metric reads)",
+    )
     group.add_argument(
         "--objectives",
         type=names,
         default=["rel_power"],
         metavar="NAME,...",
-        help="what to minimise beside the error of the metric: "
-        f"{', '.join(name for name in OBJECTIVES if name != ERROR)} (default: rel_power)",
+        help="what to minimise beside it: "
+        f"{', '.join(name for name in OBJECTIVES if name not in (DIVERGENCE, ERROR))} "
+        "(default: rel_power)",
     )
 
 
@@ -208,6 +230,8 @@ _PASSED_ON = (
     "groups",
     "max_multipliers",
     "reestimate_samples",
+    "objective",
+    "divergence_outputs",
     "objectives",
     "metric",
     "validation_samples",

@@ -57,6 +57,9 @@ _IF_NOT_SET = {
 }
 """Setting -> what a run that does not hold it was made with."""
 
+_OF_OLDER_RUNS = {"objective": "error"}
+"""Setting -> what a run was made with before there was such a setting."""
+
 _OF_THE_CALL = {"budget", "threads", "out", "allow_partial"}
 """Settings that may differ when a run is resumed."""
 
@@ -101,7 +104,7 @@ class Settings:
         kept: dict[str, Any] = {}
         folder = RunFolder(settled["out"] or default_out(settled["model"]))
         if options.resume and os.path.lexists(folder.settings_file):
-            kept = {**self._defaults, **self._read(folder.settings_file)}
+            kept = {**self._defaults, **_OF_OLDER_RUNS, **self._read(folder.settings_file)}
         if "algorithm_options" in given:
             algorithm = given.get("algorithm") or {**self._defaults, **kept}["algorithm"]
             given["algorithm_options"] = typed_options(algorithm, given["algorithm_options"])
@@ -163,6 +166,18 @@ def option_pair(text: str) -> tuple[str, str]:
     if not sign or not name or not text.isprintable():
         raise argparse.ArgumentTypeError(f"must be name=value, got {text!r}")
     return name, value
+
+
+def weight_pair(text: str) -> tuple[str, float]:
+    """Argument type of ``path=weight``."""
+    name, weight = option_pair(text)
+    try:
+        number = float(weight)
+    except ValueError:
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be PATH=WEIGHT, a positive number, got {text!r}")
+    return name, number
 
 
 class StorePairs(argparse.Action):

@@ -1,4 +1,4 @@
-"""Labelled samples in memory: one `Split` for each purpose, three of them in a `Dataset`."""
+"""Samples in memory: one `Split` for each purpose, three of them in a `Dataset`."""
 
 from __future__ import annotations
 
@@ -73,11 +73,12 @@ class Split:
             ``model(*inputs)``, or a mapping, which is passed as ``model(**inputs)``; each holds
             N samples.
         targets: ``(N,)`` int64 class numbers; or any integers or floats ``(N, ...)``, such as
-            masks, or what a reference model returns for the samples.
+            masks, or what a reference model returns for the samples. Without targets, samples
+            serve calibration, and searches whose metric compares with a reference.
 
     Attributes:
         stored: The inputs as tensors: one, a tuple, or a dictionary.
-        targets: The targets, int64 or float32.
+        targets: The targets, int64 or float32; of shape ``(N, 0)`` where there are none.
 
     Raises:
         ArgumentError: If a dtype, the number of dimensions or the lengths do not fit, or there is
@@ -105,10 +106,12 @@ class Split:
                 stacklevel=2,
             )
             inputs = stored
-        if targets is None or inputs is None:
-            raise ArgumentError("`inputs` and `targets` of a split must be given.")
+        if inputs is None:
+            raise ArgumentError("`inputs` of a split must be given.")
         object.__setattr__(self, "stored", _inputs(inputs))
-        object.__setattr__(self, "targets", _targets(targets, _length(self.stored)))
+        n = _length(self.stored)
+        without = torch.empty(n, 0)
+        object.__setattr__(self, "targets", without if targets is None else _targets(targets, n))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -182,6 +185,11 @@ class Split:
     def has_classes(self) -> bool:
         """Whether the targets are one integer per sample."""
         return self.targets.ndim == 1 and not self.targets.is_floating_point()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are targets."""
+        return self.targets.shape[1:] != (0,)
 
     @property
     def sample(self) -> str:

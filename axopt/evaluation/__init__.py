@@ -1,5 +1,6 @@
 """Quality of a model on held-out samples, with its confidence interval."""
 
+from axopt.evaluation.divergence import OutputPart, References, parts_of_outputs
 from axopt.evaluation.drops import Drop, paired_drop
 from axopt.evaluation.intervals import (
     jackknife_interval,
@@ -17,6 +18,8 @@ __all__ = [
     "Evaluation",
     "Measurement",
     "Metric",
+    "OutputPart",
+    "References",
     "against",
     "as_metric",
     "evaluate",
@@ -26,6 +29,7 @@ __all__ = [
     "measured_data",
     "paired_drop",
     "paired_proportion_interval",
+    "parts_of_outputs",
     "register_metric",
     "wilson_interval",
 ]

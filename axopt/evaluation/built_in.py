@@ -30,14 +30,24 @@ def _recognised(images: Tensor, digits: Tensor) -> Tensor:
     return logits.argmax(1) == digits
 
 
-def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Sums of squares of the difference and of the reference, ``(N, 2)`` float64."""
+def _agreement(logits: Tensor, targets: Tensor) -> Tensor:
+    """Whether model and reference decide for the same class, ``(N,)``."""
+    _check_reference(logits, targets)
+    return logits.argmax(1) == targets.argmax(1)
+
+
+def _check_reference(outputs: Tensor, targets: Tensor) -> None:
     check_finite(outputs)
     if not targets.is_floating_point() or outputs.shape != targets.shape:
         raise DatasetError(
             "targets must be the outputs of a reference model, of the shape of the model's own "
             f"{list(outputs.shape)}, got {targets.dtype} {list(targets.shape)}."
         )
+
+
+def _squares(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Sums of squares of the difference and of the reference, ``(N, 2)`` float64."""
+    _check_reference(outputs, targets)
     outputs, targets = outputs.double().flatten(1), targets.double().flatten(1)
     return torch.stack([(outputs - targets).square().sum(1), targets.square().sum(1)], 1)
 
@@ -126,6 +136,15 @@ for _metric in (
         of_all=generation.frechet_distance_to_real,
         title="Frechet distance",
         higher_is_better=False,
+    ),
+    Metric(
+        name="agreement",
+        of_samples=_agreement,
+        title="Agreement with the reference",
+        unit="%",
+        higher_is_better=True,
+        targets="reference",
+        interval="wilson",
     ),
     Metric(
         name="distance",

@@ -152,6 +152,11 @@ class Metric:
             DatasetError: If outputs or targets are not what the metric takes, or `of_samples`
                 does not return one row per sample.
         """
+        if isinstance(targets, Tensor) and targets.shape[1:] == (0,):
+            raise DatasetError(
+                f"metric {self.name!r} takes targets, and the samples have none; `agreement` and "
+                "`distance` compare with the outputs of a reference and need none."
+            )
         if self.outputs == "logits" and self.targets == "classes":
             check_logits(outputs, targets)
         before = _version(targets)
@@ -267,7 +272,7 @@ class MetricRegistry(Registry[Metric], Mapping[str, Metric]):
         return self[name] if name in self else default
 
 
-_BUILT_IN = ("top1", "top5", "f1", "recognised", "frechet", "distance")
+_BUILT_IN = ("top1", "top5", "f1", "recognised", "frechet", "agreement", "distance")
 
 METRICS = MetricRegistry(
     "metric",
@@ -279,6 +284,7 @@ METRICS = MetricRegistry(
 * ``top1``, ``top5``, ``f1``: of classifiers.
 * ``recognised``: share of generated digits that a classifier of the zoo sees as asked for.
 * ``frechet``: distance of generated digits to real ones in that classifier's features.
+* ``agreement``: share of samples for which model and reference decide for the same class.
 * ``distance``: relative root mean square distance of any outputs to those of a reference.
 """
 

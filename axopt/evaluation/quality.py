@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from axopt.data import Dataset, Split
 from axopt.errors import ArgumentError, DatasetError
 from axopt.evaluation.metrics import Metric, OfSamples, as_metric
-from axopt.model import Forward, adapter_of
+from axopt.model import Adapter, Forward, adapter_of
 from axopt.model.adapter import device_of, moved, only_tensor, parts_of
 
 BATCH_SIZE = 64
@@ -101,19 +101,71 @@ def measure(
         raise ArgumentError(f"`model` must be a torch.nn.Module, got {type(model).__name__}.")
     chosen = as_metric(metric, directed=False)
     adapter = adapter_of(model, forward, output)
-    kept: list[Tensor] = []
+    keep = observer_of(chosen, adapter)
+    (samples,) = observe(model, batches_of(data, split, batch_size), adapter, [keep])
+    return Measurement(evaluation_of(chosen, samples), samples)
+
+
+Observer = Callable[[Any, Any, int], Tensor]
+"""All that a model returned for a batch, targets, number of the first sample -> ``(n, ...)``."""
+
+
+def observe(
+    model: nn.Module, batches: Iterable[Any], adapter: Adapter, observers: Sequence[Observer]
+) -> list[Tensor]:
+    """Run a model in evaluation mode over batches, once for all observers.
+
+    Args:
+        model: Emulated or float.
+        batches: (inputs, targets).
+        adapter: How the model is called.
+        observers: Each returns what it keeps of the samples of a batch.
+
+    Returns:
+        What each observer kept of all samples, ``(N, ...)``.
+
+    Raises:
+        DatasetError: If there is no sample, or a batch has no targets.
+    """
+    kept: list[list[Tensor]] = [[] for _ in observers]
     device = device_of(model)
+    first = 0
     with evaluation_mode(model), torch.no_grad():
-        for inputs, targets in labelled(batches_of(data, split, batch_size), "data"):
-            outputs = adapter(model, moved(inputs, device))
-            if chosen.outputs != "anything":
-                outputs = only_tensor(outputs)
-            kept.append(chosen.kept(outputs, moved(targets, device)))
-    if sum(map(len, kept)) == 0:
+        for inputs, targets in labelled(batches, "data"):
+            outputs = adapter.call(model, moved(inputs, device))
+            for of_observer, observer in zip(kept, observers, strict=True):
+                of_observer.append(observer(outputs, moved(targets, device), first))
+            first += len(kept[0][-1])
+    if first == 0:
         raise DatasetError("`data` holds no samples to evaluate on.")
-    samples = torch.cat(kept)
-    evaluation = Evaluation(chosen.name, *chosen.with_interval(samples), len(samples))
-    return Measurement(evaluation, samples)
+    return [torch.cat(of_observer) for of_observer in kept]
+
+
+def observer_of(metric: Metric, adapter: Adapter) -> Observer:
+    """Return the observer that keeps what a metric needs.
+
+    Args:
+        metric: The metric.
+        adapter: Picks the output that it reads.
+    """
+
+    def keep(outputs: Any, targets: Any, _: int) -> Tensor:
+        picked = adapter.pick(outputs)
+        return metric.kept(
+            picked if metric.outputs == "anything" else only_tensor(picked), targets
+        )
+
+    return keep
+
+
+def evaluation_of(metric: Metric, samples: Tensor) -> Evaluation:
+    """Return the evaluation that follows from what a metric kept of all samples.
+
+    Args:
+        metric: The metric.
+        samples: What it kept, ``(N, ...)``.
+    """
+    return Evaluation(metric.name, *metric.with_interval(samples), len(samples))
 
 
 def evaluate(

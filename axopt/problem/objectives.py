@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from axopt.multipliers import Multiplier
     from axopt.problem.candidate import Candidate
 
+DIVERGENCE = "divergence"
+"""The objective that comes first by default."""
+
 ERROR = "error"
-"""The objective that every search has: the error of its metric."""
+"""The error of the metric of the task."""
 
 POWER_UNDER_DATA = "rel_power_activity"
 """Relative power under the layers' own data."""
@@ -35,11 +38,14 @@ class Measured:
         metric: The metric of ``quality``.
         cost_under_data: Hardware cost with power under the layers' own data; None where no
             objective of the search needs it.
+        divergence: Mean divergence of the outputs from those of the exact network on the samples;
+            None where they were not compared.
+        others: Name of another metric that an objective needs -> its value.
 
     Example:
         >>> from axopt.problem import Measured
-        >>> sorted(Measured.__dataclass_fields__)
-        ['candidate', 'cost', 'cost_under_data', 'emulated', 'metric', 'quality']
+        >>> "divergence" in Measured.__dataclass_fields__
+        True
     """
 
     candidate: Candidate
@@ -48,6 +54,8 @@ class Measured:
     quality: Evaluation
     metric: Metric
     cost_under_data: Cost | None = None
+    divergence: float | None = None
+    others: Mapping[str, Evaluation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,9 +67,11 @@ class Objective:
         function: A measured candidate -> the value, a finite number; smaller is better.
         title: Its name in tables and plots.
         unit: "%", "ns", ..., or "" for a plain number.
-        multiplier_figure: Figure of one multiplier, where the objective is its mean over the
-            layers, weighted by their multiplications, relative to the reference multiplier.
-            Algorithms then know the objective before any evaluation.
+        multiplier_figure: Figure of one multiplier that the objective follows from. Algorithms
+            then know the objective before any evaluation.
+        combine: How: "sum" for the mean over the layers, weighted by their multiplications and
+            relative to the reference multiplier; "max" for the largest figure in use; "distinct"
+            for the number of distinct multipliers in use, which needs no figure.
         check: Raises an `AxoptError` for a multiplier whose value cannot be computed; it is
             called for all multipliers of a search before the first evaluation.
 
@@ -77,6 +87,7 @@ class Objective:
     unit: str
     multiplier_figure: Callable[[Multiplier], float] | None = None
     check: Callable[[Multiplier], object] | None = None
+    combine: str = "sum"
 
 
 def value_of(objective: Objective, point: Measured) -> float:
@@ -97,10 +108,10 @@ def value_of(objective: Objective, point: Measured) -> float:
 
 
 def figure_of(objective: Objective, multiplier: Multiplier) -> float | None:
-    """Compute the figure of a multiplier that an objective is the weighted mean of.
+    """Compute the figure of a multiplier that an objective follows from.
 
     Returns:
-        The figure, or None if the objective is no such mean.
+        The figure, or None if the objective does not follow from figures.
 
     Raises:
         ArgumentError: If ``multiplier_figure`` returns no finite number.
@@ -142,7 +153,9 @@ OBJECTIVES = ObjectiveRegistry(
 )
 """The objectives by name: those of axopt, of `register_objective` and of installed packages.
 
-* ``error``: the error of the metric, which every search minimises.
+* ``divergence``: mean divergence of the outputs from those of the exact 8-bit network with the
+  same corrections, see `axopt.evaluation.References`; what a search minimises first by default.
+* ``error``: the error of the metric of the task.
 * ``rel_power``, ``rel_area``: mean power and area of the multipliers, weighted by the layers'
   multiplications, relative to the reference multiplier.
 * ``rel_power_activity``: like ``rel_power``, but with power under each layer's own data, see
@@ -162,6 +175,7 @@ def register_objective(
     unit: str,
     multiplier_figure: Callable[[Multiplier], float] | None = None,
     check: Callable[[Multiplier], object] | None = None,
+    combine: str = "sum",
 ) -> Objective:
     """Make an objective known to `search` and to the command line by its name.
 
@@ -172,16 +186,19 @@ def register_objective(
             it returns anything else has failed, with that as the reason.
         title: Its name in tables and plots.
         unit: Its unit, "" for a plain number.
-        multiplier_figure: Figure of one multiplier, a finite number, if the objective is its
-            weighted relative mean; see `Objective`.
+        multiplier_figure: Figure of one multiplier, a finite number, if the objective follows
+            from these; see `Objective`.
         check: Raises an `AxoptError` for a multiplier whose value cannot be computed.
+        combine: How the objective follows from the multipliers: "sum", "max" or "distinct"; see
+            `Objective`.
 
     Returns:
         The objective.
 
     Raises:
         ArgumentError: If the name is taken, ``function``, ``multiplier_figure`` or ``check`` is
-            not callable, or ``title`` or ``unit`` is no printable text.
+            not callable, ``title`` or ``unit`` is no printable text, or ``combine`` is none of
+            its values.
 
     Example:
         >>> from axopt.problem import OBJECTIVES, register_objective
@@ -201,9 +218,32 @@ def register_objective(
     for argument, text in (("title", title), ("unit", unit)):
         if not isinstance(text, str) or not text.isprintable():
             raise ArgumentError(f"`{argument}` must be a printable text, got {text!r}.")
-    objective = Objective(name, function, title, unit, multiplier_figure, check)
+    if combine not in ("sum", "max", "distinct"):
+        raise ArgumentError(f"`combine` must be sum, max or distinct, got {combine!r}.")
+    objective = Objective(name, function, title, unit, multiplier_figure, check, combine)
     OBJECTIVES.add(name, objective)
     return objective
+
+
+def of_metric(metric: Metric) -> Objective:
+    """Return the objective that is the error of a metric, which need not be that of the task.
+
+    Args:
+        metric: The metric.
+    """
+
+    def error(point: Measured) -> float:
+        same = metric.name == point.metric.name
+        quality = point.quality if same else point.others[metric.name]
+        return metric.error(quality.value)
+
+    return Objective(metric.error_name, error, f"error of {metric.title}", metric.unit)
+
+
+def _divergence(point: Measured) -> float:
+    if point.divergence is None:  # measured by other code than that of a search
+        raise ArgumentError("`divergence` of what was measured must be a number, got None.")
+    return point.divergence
 
 
 def _power_under_data(point: Measured) -> float:
@@ -219,6 +259,7 @@ def _with_gates(multiplier: Multiplier) -> None:
     netlist_of(multiplier)
 
 
+register_objective(DIVERGENCE, _divergence, title="divergence from the exact network", unit="")
 register_objective(
     ERROR, lambda point: point.metric.error(point.quality.value), title="error", unit=""
 )
@@ -250,5 +291,13 @@ register_objective(
     ),
     title="distinct multipliers",
     unit="",
+    combine="distinct",
 )
-register_objective("delay_ns", lambda point: point.cost.delay_ns, title="delay", unit="ns")
+register_objective(
+    "delay_ns",
+    lambda point: point.cost.delay_ns,
+    title="delay",
+    unit="ns",
+    multiplier_figure=lambda multiplier: multiplier.delay_ns,
+    combine="max",
+)

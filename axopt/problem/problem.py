@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,20 +11,23 @@ from torch import Tensor
 from axopt.corrections import BY_POWER, Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import BATCH_SIZE, Metric, as_metric, measure
+from axopt.evaluation import BATCH_SIZE, METRICS, Metric, as_metric, parts_of_outputs
 from axopt.exploration import Genes, Known, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.problem.candidate import Candidate, Candidates
 from axopt.problem.distinct import limited
 from axopt.problem.groups import Groups, genes_of
+from axopt.problem.measuring import Meter
 from axopt.problem.objectives import (
+    DIVERGENCE,
     ERROR,
     OBJECTIVES,
     POWER_UNDER_DATA,
     Measured,
     Objective,
     figure_of,
+    of_metric,
     value_of,
 )
 from axopt.problem.options import Option, default_reference
@@ -48,7 +51,7 @@ DIFFERENCES = {
 class AssignmentProblem:
     """Which multiplier each layer gets, as a problem for `axopt.exploration.run_search`.
 
-    The first objective is the error of the metric on ``split``, then come ``costs``.
+    The first objective is ``objective`` on ``split``, then come ``costs``.
 
     Args:
         emulated: A model made by `prepare`; its assignment changes.
@@ -56,7 +59,11 @@ class AssignmentProblem:
         options: What a gene may stand for, see `options_of`.
         reference: The exact multiplier that power and area are relative to.
         metric: The metric, see `axopt.evaluate`.
-        costs: Names of `OBJECTIVES` to minimise beside the error.
+        objective: What is minimised first: a name of `OBJECTIVES`, such as divergence or error (of
+            the metric), or of another metric, whose error is meant.
+        divergence_outputs: Path of an output -> weight of its divergence, for models with several
+            outputs; by default the output that the metric reads.
+        costs: Names of `OBJECTIVES` to minimise beside it.
         correct: Whether layers get the corrections that help them, or which ones they may get.
         reestimate: Samples on which batch norms are re-estimated for every candidate, if given.
         groups: Layers that share a gene, see `axopt.search`.
@@ -77,7 +84,7 @@ class AssignmentProblem:
         >>> options = options_of(["mul8s_1KV8", "mul8s_1L2H"], False)
         >>> problem = AssignmentProblem(emulated, samples, options)
         >>> problem.space.sizes, problem.objective_names
-        ((2,), ('error_pct', 'rel_power'))
+        ((2,), ('divergence', 'rel_power'))
     """
 
     def __init__(
@@ -88,6 +95,8 @@ class AssignmentProblem:
         *,
         reference: Multiplier | None = None,
         metric: str | Metric = "top1",
+        objective: str = DIVERGENCE,
+        divergence_outputs: Mapping[str, float] | None = None,
         costs: Sequence[str] = ("rel_power",),
         correct: bool | Corrections = True,
         reestimate: Split | None = None,
@@ -100,7 +109,8 @@ class AssignmentProblem:
         self.options = tuple(options)
         self.reference = reference or default_reference(options)
         self.metric = as_metric(metric)
-        self.costs = _checked(costs)
+        self.costs = _checked(costs, objective)
+        self._objective, self._others = _first_objective(objective, self.metric)
         self.allowed = allowed_corrections(correct)
         self._check_multipliers()
         self.reestimate = reestimate
@@ -113,8 +123,24 @@ class AssignmentProblem:
             self.allowed,
             None if reestimate is None else Reestimator(emulated, reestimate.batches(batch_size)),
         )
-        sizes = (len(self.options),) * len(self.genes)
-        self._space = SearchSpace(tuple(self.genes), sizes, self._additive())
+        parts = parts_of_outputs(self.metric, emulated.adapter, divergence_outputs)
+        self._meter = Meter(
+            emulated,
+            self.metric,
+            parts if DIVERGENCE in (objective, *costs) else (),
+            lambda: self.exact(treated=True).apply_(emulated),
+            others=self._others,
+            batch_size=batch_size,
+        )
+        self._divergence_outputs = dict(divergence_outputs or {})
+        kinds = tuple(_kinds(self.options))
+        self._space = SearchSpace(
+            tuple(self.genes),
+            (len(self.options),) * len(self.genes),
+            self._known((kinds,) * len(self.genes)),
+            kinds=(kinds,) * len(self.genes),
+            max_kinds=max_multipliers,
+        )
 
     def _activity_identity(self) -> dict[str, str]:
         """Return what power under data depends on, if a search uses it.
@@ -142,13 +168,14 @@ class AssignmentProblem:
 
     @property
     def space(self) -> SearchSpace:
-        """The genes, their options, and what each option adds to additive objectives."""
+        """The genes, their options, and what is known of objectives before an evaluation."""
         return self._space
 
     @property
     def objective_names(self) -> tuple[str, ...]:
-        """Name of the metric's error, then of the costs."""
-        return (self.metric.error_name, *self.costs)
+        """Name of the first objective, then of the costs."""
+        first = self._objective.name
+        return (self.metric.error_name if first == ERROR else first, *self.costs)
 
     def identity(self) -> dict[str, Any]:
         """Return everything that objectives depend on, as plain values."""
@@ -159,6 +186,12 @@ class AssignmentProblem:
         return {
             **({"groups": groups} if groups else {}),  # stores of searches without have none
             **({} if cap is None else {"max multipliers": cap}),  # likewise
+            **(
+                {"divergence outputs": self._divergence_outputs}
+                if self._divergence_outputs
+                else {}
+            ),
+            **({"objective": self._others[0].name} if self._others else {}),
             **({"options": self.emulated.options} if self.emulated.options else {}),
             **self._activity_identity(),
             "model": self.emulated.digest,
@@ -231,13 +264,20 @@ class AssignmentProblem:
         Returns:
             Cost and quality, and what the metric kept of each sample.
         """
+        self._meter.settle(split)
         candidate.apply_(self.emulated)
-        quality, samples = measure(self.emulated, split, self.metric, batch_size=self.batch_size)
-        figures = cost(self.emulated, reference=self.reference)
+        read = self._meter.read(split)
         point = Measured(
-            candidate, self.emulated, figures, quality, self.metric, self._cost_under_data()
+            candidate,
+            self.emulated,
+            cost(self.emulated, reference=self.reference),
+            read.quality,
+            self.metric,
+            self._cost_under_data(),
+            read.divergence,
+            read.others,
         )
-        return point, samples
+        return point, read.samples
 
     def _cost_under_data(self) -> Cost | None:
         """Return the cost of the candidate that is applied, if an objective needs it."""
@@ -246,37 +286,47 @@ class AssignmentProblem:
         return cost(self.emulated, reference=self.reference, power="activity")
 
     def objectives(self, point: Measured) -> tuple[float, ...]:
-        """Return the objectives of a measured candidate, the error first."""
-        return tuple(value_of(OBJECTIVES[name], point) for name in (ERROR, *self.costs))
+        """Return the objectives of a measured candidate."""
+        costs = (OBJECTIVES[name] for name in self.costs)
+        return tuple(value_of(objective, point) for objective in (self._objective, *costs))
 
     def evaluate(self, genes: Genes) -> Outcome:
         """Evaluate one point on the validation samples."""
         point, _ = self.measured(self.candidate(genes), self.split)
-        info = {"quality": asdict(point.quality), "rel_power": point.cost.rel_power}
+        info = {
+            "quality": asdict(point.quality),
+            "rel_power": point.cost.rel_power,
+            **({} if point.divergence is None else {"divergence": point.divergence}),
+        }
         return Outcome(self.objectives(point), info)
 
-    def _additive(self) -> tuple[Known, ...]:
-        """Return what options of each gene add to the objectives that are sums over layers."""
+    def _known(self, kinds: tuple[tuple[int, ...], ...]) -> tuple[Known, ...]:
+        """Return what is known of the costs: those that follow from the options."""
         found = []
         for position, name in enumerate(self.costs, start=1):
-            if name == POWER_UNDER_DATA:
+            objective = OBJECTIVES[name]
+            if objective.combine == "distinct":
+                values: Values = tuple(tuple(map(float, of_gene)) for of_gene in kinds)
+            elif name == POWER_UNDER_DATA:
                 values = self._powers_under_data()
             else:
-                values = self._weighted_figures(OBJECTIVES[name])
+                values = self._figures(objective)
             if values:
-                found.append(Known(objective=position, values=values, exact=True))
+                found.append(Known(position, values, exact=True, combine=objective.combine))
         return tuple(found)
 
-    def _weighted_figures(self, objective: Objective) -> Values:
-        """Return the values of an objective that is a weighted mean; () if it is none."""
+    def _figures(self, objective: Objective) -> Values:
+        """Return the values of an objective that follows from figures; () if it does not."""
         shares = self._macs_of_genes()
         total = sum(shares)
         exact = figure_of(objective, self.reference)
         figures = [figure_of(objective, option.multiplier) for option in self.options]
+        known = tuple(figure for figure in figures if figure is not None)
+        if objective.combine == "max" and exact is not None:
+            return (known,) * len(shares)
         if exact is None or total == 0 or exact <= 0:
             return ()
-        relative = [figure / exact for figure in figures if figure is not None]
-        return tuple(tuple(share / total * r for r in relative) for share in shares)
+        return tuple(tuple(share / total * (f / exact) for f in known) for share in shares)
 
     def _powers_under_data(self) -> Values:
         """Return the values of relative power under data; () if the reference needs none.
@@ -307,13 +357,37 @@ class AssignmentProblem:
         return [sum(macs[name] for name in names) for names in self.genes.values()]
 
 
-def _checked(costs: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the objectives beside the error, checked."""
+def _checked(costs: Sequence[str], first: str) -> tuple[str, ...]:
+    """Return the names of the objectives beside the first one, checked."""
     if isinstance(costs, str):
         raise ArgumentError(f"`objectives` must be a list of names, got {costs!r}.")
     for name in costs:
         OBJECTIVES[name]  # raises, with near misses
-    beside = tuple(name for name in costs if name != ERROR)
     if len(set(costs)) != len(costs):
         raise ArgumentError(f"`objectives` must be distinct, got {list(costs)}.")
-    return beside
+    return tuple(name for name in costs if name != first)
+
+
+def _first_objective(name: str, metric: Metric) -> tuple[Objective, tuple[Metric, ...]]:
+    """Return the objective that comes first, and the metrics that it needs beside the task's."""
+    if name in OBJECTIVES:
+        return OBJECTIVES[name], ()
+    if name == metric.name:
+        return OBJECTIVES[ERROR], ()
+    if name in METRICS:
+        return of_metric(METRICS[name]), (METRICS[name],)
+    try:
+        return OBJECTIVES[name], ()  # raises, with near misses
+    except ArgumentError as error:
+        raise ArgumentError(
+            f"`objective` must be an objective or a metric, got {name!r}: {error}"
+        ) from None
+
+
+def _kinds(options: Sequence[Option]) -> list[int]:
+    """Return the number of each option's multiplier; equal tables have one number."""
+    numbers: dict[tuple[bool, str], int] = {}
+    return [
+        numbers.setdefault((o.multiplier.signed, o.multiplier.digest), len(numbers))
+        for o in options
+    ]

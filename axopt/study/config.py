@@ -54,6 +54,13 @@ def _is_table(value: object) -> bool:
     )
 
 
+def _is_weights(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and type(item) in (int, float) and 0 < item < float("inf")
+        for key, item in value.items()
+    )
+
+
 CORRECTIONS = (
     "order",
     "affine",
@@ -88,6 +95,8 @@ RULES: dict[str, Rule] = {
         f"true, false or a list of corrections ({', '.join(CORRECTIONS)})",
     ),
     "reestimate_samples": whole(1),
+    "objective": TEXT,
+    "divergence_outputs": (_is_weights, "a table of positive numbers"),
     "objectives": TEXTS,
     "metric": TEXT,
     "validation_samples": whole(1),
@@ -113,7 +122,10 @@ class SearchConfig:
         correct: Whether layers get the corrections that help them, or names of corrections that
             they may get.
         reestimate_samples: Training samples on which batch norms are re-estimated, None for none.
-        objectives: Names of `axopt.study.OBJECTIVES` to minimise beside the error.
+        objective: What is minimised first: a name of `axopt.study.OBJECTIVES` or of a metric.
+        divergence_outputs: Path of an output -> weight of its divergence, for models with several
+            outputs.
+        objectives: Names of `axopt.study.OBJECTIVES` to minimise beside it.
         metric: Name of the metric.
         validation_samples: Number of validation samples, None for all.
         test_samples: Number of test samples, None for all.
@@ -132,6 +144,7 @@ class SearchConfig:
         population = 40
         operand_order = false
         correct = true
+        objective = "divergence"
         objectives = ["rel_power"]
         metric = "top1"
         batch_size = 64
@@ -151,6 +164,8 @@ class SearchConfig:
     max_multipliers: int | None = None
     correct: bool | Sequence[str] = True
     reestimate_samples: int | None = None
+    objective: str = "divergence"
+    divergence_outputs: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("rel_power",)
     metric: str = "top1"
     validation_samples: int | None = None

@@ -96,7 +96,8 @@ class HeldOut:
                 cost=asdict(measured.cost),
             )
             points.append(replace(point, assignment=file, validation=quality_of(seen)))
-            objectives.append(self._problem.objectives(measured))
+            error = self._problem.metric.error(point.quality)
+            objectives.append((error, *self._problem.objectives(measured)[1:]))
         return [
             replace(point, dominated=any(_dominates(other, values) for other in objectives))
             for point, values in zip(points, objectives, strict=True)

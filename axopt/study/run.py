@@ -59,6 +59,8 @@ def search(
     max_multipliers: int | None = None,
     correct: bool | Corrections = True,
     reestimate_samples: int | None = None,
+    objective: str = "divergence",
+    divergence_outputs: Mapping[str, float] | None = None,
     objectives: Sequence[str] = ("rel_power",),
     metric: str | Metric = "top1",
     validation_samples: int | None = None,
@@ -108,8 +110,14 @@ def search(
         reestimate_samples: On how many training samples, at most 512, batch norms are
             re-estimated for every candidate, which costs about as much as evaluating it on twice
             as many; none by default.
-        objectives: What to minimise beside the metric's error: names of
-            `axopt.study.OBJECTIVES`, such as rel_power, rel_area and delay_ns.
+        objective: What to minimise first. By default the divergence of the outputs from those of
+            the exact 8-bit network with the same corrections, which needs no labels; otherwise
+            "error" (of the metric), another name of `axopt.study.OBJECTIVES`, or the name of a
+            metric, whose error is meant.
+        divergence_outputs: Path of an output -> weight of its divergence, for models with several
+            outputs; by default the output that the metric reads.
+        objectives: What to minimise beside it: names of `axopt.study.OBJECTIVES`, such as
+            rel_power, rel_area and delay_ns.
         metric: A name of `axopt.evaluation.METRICS`, or a `Metric`.
         validation_samples: How many validation samples to use, balanced over the classes; all by
             default.
@@ -159,6 +167,8 @@ def search(
         max_multipliers=max_multipliers,
         correct=list(correct.names) if isinstance(correct, Corrections) else correct,
         reestimate_samples=reestimate_samples,
+        objective=objective,
+        divergence_outputs=divergence_outputs or {},
         objectives=tuple(objectives) if isinstance(objectives, list) else objectives,
         metric=as_metric(metric).name,
         validation_samples=validation_samples,
@@ -293,6 +303,8 @@ def _problem(
         options_of(library, config.operand_order),
         reference=reference,
         metric=metric,
+        objective=config.objective,
+        divergence_outputs=config.divergence_outputs or None,
         costs=config.objectives,
         correct=correct,
         reestimate=reestimate,

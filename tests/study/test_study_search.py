@@ -99,7 +99,7 @@ def test_every_saved_point_gives_the_quality_of_the_front_exactly(
 
 def test_front_is_what_the_validation_split_says(emulated, data):
     """Recomputed by brute force over all 27 assignments."""
-    result = search(emulated, data, budget=27)
+    result = search(emulated, data, budget=27, objective="error")
     assert result.outcome.stop_reason == "exhausted"
     options = options_of(NAMES, False)
     points = {}

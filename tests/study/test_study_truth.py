@@ -226,10 +226,12 @@ def test_a_search_in_inference_mode_leaves_a_model_that_can_be_trained(emulated,
     emulated.zero_grad()
 
 
-def test_the_objective_error_is_always_there_and_may_be_named(emulated, data):
-    for objectives in (("error", "rel_power"), ("rel_power",)):
-        result = search(emulated, data, budget=3, objectives=objectives)
-        assert {len(trial.objectives) for trial in result.outcome.trials} == {2}
+def test_the_first_objective_need_not_be_named_twice(emulated, data):
+    for objectives, width in ((("error", "rel_power"), 2), (("rel_power",), 2)):
+        result = search(emulated, data, budget=3, objective="error", objectives=objectives)
+        assert {len(trial.objectives) for trial in result.outcome.trials} == {width}
+    result = search(emulated, data, budget=3, objectives=("error", "rel_power"))
+    assert {len(trial.objectives) for trial in result.outcome.trials} == {3}
     for objectives, message in [
         (("rel_power", "rel_power"), "must be distinct"),
         ("rel_power", "a list of texts"),

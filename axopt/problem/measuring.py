@@ -1,0 +1,128 @@
+"""What one pass of a candidate over samples tells: its qualities and its divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from axopt.data import Split
+from axopt.errors import ArgumentError
+from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, OutputPart, References
+from axopt.evaluation.quality import Observer, evaluation_of, observe, observer_of
+from axopt.model import EmulatedModel
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What was read of a model on some samples.
+
+    Attributes:
+        quality: Value of the metric of the task.
+        samples: What that metric kept of each sample, ``(N, ...)``.
+        divergences: Divergence of each sample from the reference, ``(N,)`` float64; None where
+            nothing is compared.
+        others: Name of another metric -> its value.
+    """
+
+    quality: Evaluation
+    samples: Tensor
+    divergences: Tensor | None
+    others: Mapping[str, Evaluation]
+
+    @property
+    def divergence(self) -> float | None:
+        """The mean divergence; None where nothing is compared."""
+        return None if self.divergences is None else float(self.divergences.mean())
+
+
+class Meter:
+    """Reads metrics and divergence of the candidate that is applied, in one pass over samples.
+
+    Args:
+        emulated: The model; it has the candidate.
+        metric: The metric of the task.
+        others: Further metrics.
+        parts: What the divergence compares; () for none.
+        apply_reference: Puts the candidate into the model whose outputs are the reference.
+        batch_size: Samples at a time.
+    """
+
+    def __init__(
+        self,
+        emulated: EmulatedModel,
+        metric: Metric,
+        parts: Sequence[OutputPart],
+        apply_reference: Callable[[], object],
+        *,
+        others: Sequence[Metric] = (),
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        self._emulated = emulated
+        self._metrics = (metric, *others)
+        self._parts = parts
+        self._apply_reference = apply_reference
+        self._batch_size = batch_size
+        self._known: dict[str, tuple[References, Split]] = {}
+
+    def settle(self, split: Split) -> Split:
+        """Run the reference on samples that it has not seen; the reference is applied then.
+
+        Args:
+            split: The samples.
+
+        Returns:
+            The samples; with the reference's outputs as targets if they have none and a metric
+            compares with a reference.
+        """
+        if split.digest not in self._known:
+            as_targets = not split.labelled and any(m.reference for m in self._metrics)
+            references, labelled = References(self._parts), split
+            if self._parts or as_targets:
+                self._apply_reference()
+                labelled = self._run_reference(split, references, as_targets)
+            self._known[split.digest] = references, labelled
+        return self._known[split.digest][1]
+
+    def _run_reference(self, split: Split, references: References, as_targets: bool) -> Split:
+        """Record the reference's outputs; return the samples, with them as targets if asked."""
+
+        def record(outputs: Any, targets: Any, _: int) -> Tensor:
+            references.record(outputs)
+            picked = self._emulated.adapter.pick(outputs)
+            return picked.detach().cpu() if as_targets else torch.empty(len(targets), 0)
+
+        try:
+            (outputs,) = self._observe(split, [record])
+        except ArgumentError as error:
+            raise ArgumentError(
+                f"{error} A divergence compares one tensor, or those of `divergence_outputs`; "
+                "`objective`='error' searches on the metric alone."
+            ) from error
+        return Split(split.stored, outputs) if as_targets else split
+
+    def read(self, split: Split) -> Readings:
+        """Read the candidate that is applied.
+
+        Args:
+            split: Samples that were settled.
+        """
+        references, labelled = self._known[split.digest]
+        adapter = self._emulated.adapter
+        observers = [observer_of(metric, adapter) for metric in self._metrics]
+        if self._parts:
+            observers.append(lambda outputs, _, first: references.divergences(outputs, first))
+        kept = self._observe(labelled, observers)
+        quality, *others = (
+            evaluation_of(metric, samples)
+            for metric, samples in zip(self._metrics, kept, strict=False)
+        )
+        divergences = kept[-1] if self._parts else None
+        return Readings(quality, kept[0], divergences, {other.metric: other for other in others})
+
+    def _observe(self, split: Split, observers: Sequence[Observer]) -> list[Tensor]:
+        batches = split.batches(self._batch_size)
+        return observe(self._emulated, batches, self._emulated.adapter, observers)
