@@ -6,7 +6,7 @@ r"""Compare search algorithms on the table of all assignments of ResNet-8.
 Run it from the repository root. Evaluations are looked up in ``results/resnet8.npz``, so 10
 searches of an algorithm take seconds. All searches begin with the uniform assignments.
 Sensitivities are the divergences of the assignments that change one layer of the exact network,
-on 128 of the 500 samples; an algorithm that uses them pays 28 x 128 / 500 evaluations.
+on 128 of the 500 samples; an algorithm that uses them pays 24 x 128 / 500 evaluations.
 """
 
 from __future__ import annotations
