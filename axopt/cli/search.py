@@ -282,10 +282,12 @@ def _as_text(result: SearchResult) -> str:
     columns = (*header, "area", "delay ns", *["power under data"] * under_data)
     rows = [_row_of(point) for point in record.front]
     dominated = any(point.dominated for point in record.front)
+    alike = any(point.alike for point in record.front)
     baseline = record.baseline or record.exact
     lines = [
         as_table(columns, rows),
-        *(["* another point is at least as good in everything on the test split"] * dominated),
+        *(["* another point is at least as good in metric and costs on test"] * dominated),
+        *(["~ the test samples cannot tell it apart from the next point of less power"] * alike),
         f"drop: against {record.reference} everywhere with the same treatment, "
         f"{baseline.quality:.2f} {unit}".rstrip()
         + f" (without corrections {record.exact.quality:.2f})" * (baseline != record.exact),
@@ -305,7 +307,7 @@ def _row_of(point: Point) -> list[str]:
     known = drop is not None and low is not None and high is not None
     under_data = point.rel_power_activity
     return [
-        point.label + "*" * point.dominated,
+        point.label + "*" * point.dominated + "~" * bool(point.alike),
         f"{point.quality:.2f}",
         f"{point.quality_low:.2f}..{point.quality_high:.2f}",
         f"{drop:.2f}" if known else "",

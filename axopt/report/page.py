@@ -21,6 +21,7 @@ MAX_EMBEDDED_CHARACTERS = 4_000_000
 LEGEND_MARKS = {
     "point": '<path class="line" d="M0 6h22"/><circle class="mark" cx="11" cy="6" r="5"/>',
     "point dominated": '<circle class="mark" cx="11" cy="6" r="5"/>',
+    "alike": '<path class="line alike" d="M0 6h22"/>',
     "uniform": '<rect class="mark" x="6" y="1" width="10" height="10"/>',
     "exact": '<path class="level" d="M0 6h22"/><path class="mark" d="M11 0l6 6l-6 6l-6 -6z"/>',
     "exact hollow": '<path class="mark" d="M11 0l6 6l-6 6l-6 -6z"/>',
@@ -118,6 +119,12 @@ def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> d
     dominated = ""
     if point.dominated:
         dominated = f" Another point of the front dominates it on {point.split}."
+    alike = ""
+    if point.alike:
+        alike = f" The samples cannot tell it apart from {point.alike}."
+    divergence = ""
+    if point.divergence is not None:
+        divergence = f"; divergence {texts.divergence_text(point.divergence)}"
     return {
         "label": point.label,
         "drop": record.drop(point),
@@ -127,11 +134,12 @@ def _point_data(record: RunRecord, point: Point, number: Mapping[str, int]) -> d
             f"{texts.quality_text(record, point.quality)}"
         ),
         "text": (
-            f"{quality} on {point.split}; drop {drop} against {texts.baseline_name(record)}. "
+            f"{quality} on {point.split}; drop {drop} against {texts.baseline_name(record)}"
+            f"{divergence}. "
             f"Relative power {texts.cost_text(point, 'rel_power', 3)}, area "
             f"{texts.cost_text(point, 'rel_area', 3)}, delay "
             f"{texts.cost_text(point, 'delay_ns', 2)} ns."
-            f"{dominated}"
+            f"{dominated}{alike}"
         ),
         "assignment": point.assignment,
         "href": quote(point.assignment),
@@ -155,6 +163,8 @@ def _legend(record: RunRecord) -> str:
         titles["point"] = texts.FRONT_TITLE
     if any(point.dominated for point in record.front):
         titles["point dominated"] = texts.dominated_title(record)
+    if texts.has_alike(record):
+        titles["alike"] = texts.alike_title(record)
     if compared := view.compared_points(record):
         prefix, _ = view.short_names([point.label for point in compared])
         titles["uniform"] = texts.uniform_title(prefix)
@@ -209,6 +219,7 @@ def _front_table(record: RunRecord) -> str:
         "Point",
         *_point_columns(record),
         texts.titled("On validation", record.unit),
+        *(["Divergence", "On validation"] if texts.has_divergence(record) else []),
         "Status",
         "Assignment",
     ]
@@ -219,13 +230,22 @@ def _front_row(record: RunRecord, point: Point) -> str:
     seen = point.validation
     numbers = _point_cells(record, point)
     numbers.append("" if seen is None else texts.quality_number(record, seen.value))
+    if texts.has_divergence(record):
+        both = (point.divergence, point.validation_divergence)
+        numbers += map(texts.divergence_text, both)
+    numbers.append(_status(point))
     cells = f"{_head(point.label)}{_numbers(numbers)}"
-    cells += f'<td class="number">{"dominated" if point.dominated else "front"}</td>'
     link = ""
     if point.assignment:
         link = f'<a href="{escape(quote(point.assignment))}" download>JSON</a>'
     row = f'{cells}<td class="number">{link}</td>'
     return f'<tr class="dominated">{row}</tr>' if point.dominated else f"<tr>{row}</tr>"
+
+
+def _status(point: Point) -> str:
+    if point.dominated:
+        return "dominated"
+    return f"front {texts.ALIKE} {point.alike}" if point.alike else "front"
 
 
 def _uniform_table(record: RunRecord) -> str:

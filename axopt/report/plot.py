@@ -3,7 +3,7 @@
 import io
 import warnings
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, nan
 from typing import TYPE_CHECKING, Any
 
 from axopt.report import labels, texts, view
@@ -92,14 +92,8 @@ def _head(figure: "Figure", record: RunRecord) -> float:
 def _draw_front(axes: "Axes", record: RunRecord, limits: Limits) -> "list[Handle]":
     line = view.front_line(record)
     dominated = [point for point in record.front if point.dominated]
-    axes.plot(
-        [point.rel_power for point in line],
-        [_shown_quality(point, limits) for point in line],
-        color=view.FRONT_COLOUR,
-        linewidth=1.2,
-        alpha=0.6,
-        zorder=4.5,
-    )
+    solid, dotted = view.line_parts(record)
+    _draw_line(axes, solid, limits, alpha=0.6)
     dense = len(record.front) >= view.DENSE
     style: dict[str, Any] = {"marker": "o", "color": view.FRONT_COLOUR, "markersize": 4.5}
     if dense:
@@ -114,7 +108,21 @@ def _draw_front(axes: "Axes", record: RunRecord, limits: Limits) -> "list[Handle
         style |= HOLLOW | {"markeredgecolor": view.FRONT_COLOUR}
         title = texts.dominated_title(record)
         handles.append(_draw_points(axes, dominated, limits, zorder=5.5, label=title, **style))
+    if dotted:
+        title = texts.alike_title(record)
+        handles += _draw_line(axes, dotted, limits, linestyle=(0, (1.2, 1.6)), label=title)
     return handles
+
+
+def _draw_line(
+    axes: "Axes", parts: Sequence[tuple[Point, Point]], limits: Limits, **style: Any
+) -> "list[Line2D]":
+    """Draw parts of the front's line, with a gap between any two."""
+    x, y = [], []
+    for part in parts:
+        x += [*(point.rel_power for point in part), nan]
+        y += [*(_shown_quality(point, limits) for point in part), nan]
+    return axes.plot(x, y, color=view.FRONT_COLOUR, linewidth=1.2, zorder=4.5, **style)
 
 
 def _draw_band(axes: "Axes", points: Sequence[Point]) -> None:

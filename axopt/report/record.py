@@ -58,12 +58,18 @@ class Point:
             positive is worse. None if it was not measured.
         drop_low: Lower end of the drop's 95 % paired interval.
         drop_high: Upper end of the drop's 95 % paired interval.
-        dominated: Whether another point of the front is at least as good in every objective on
-            ``split`` and better in one. False for points outside the front.
+        dominated: Whether another point of the front is at least as good in the metric and in
+            every cost on ``split`` and better in one. False for points outside the front.
         intervals: Lowest and highest value of ``rel_power``, ``rel_area`` and ``delay_ns``, by
             these names, where the figure is an estimate; empty where all figures are published.
         rel_power_activity: Power under the layers' own data relative to that of the record's
             reference multiplier; None if the search did not minimise it.
+        divergence: Mean divergence of the outputs from those of the exact network on ``split``;
+            None if it was not measured.
+        validation_divergence: The same on the validation split.
+        alike: Label of the next point of less power that is not dominated, if the samples of
+            ``split`` cannot tell the two apart: the 95 % paired interval of the difference of
+            their qualities contains 0. Empty otherwise.
 
     Raises:
         ReportError: If a value breaks its rule, or a quality or drop is outside its interval.
@@ -92,6 +98,9 @@ class Point:
     dominated: bool = False
     intervals: dict[str, Any] = field(default_factory=dict)
     rel_power_activity: float | None = None
+    divergence: float | None = None
+    validation_divergence: float | None = None
+    alike: str = ""
 
     def __post_init__(self) -> None:
         check_plain_fields(self)
@@ -240,6 +249,12 @@ class RunRecord:
         labels = [point.label for point in self.front]
         if len(set(labels)) != len(labels):
             raise ReportError(f"`front` must have distinct labels, got {short(labels)}.")
+        for i, point in enumerate(self.front):
+            if point.alike and point.alike not in labels[i + 1 :]:
+                raise ReportError(
+                    f"`front[{i}].alike` must be the label of a later point, "
+                    f"got {short(point.alike)}."
+                )
 
     def _check_extent(self) -> None:
         if self.coverage is not None and not 0 <= self.coverage <= 1:

@@ -61,7 +61,7 @@ def pareto_svg(record: RunRecord) -> str:
         _trials(record, plane),
         *(_uniform(record, point, plane) for point in view.compared_points(record)),
         *_exact(record, plane),
-        _line(record, plane),
+        *_lines(record, plane),
         '</g><g role="radiogroup" aria-label="Points of the front">',
         *(_point(record, i, point, plane) for i, point in enumerate(record.front)),
         "</g>",
@@ -110,9 +110,13 @@ def _trials(record: RunRecord, plane: _Plane) -> str:
     return f'<path class="trials" d="{"".join(dict.fromkeys(inside))}"/>'
 
 
-def _line(record: RunRecord, plane: _Plane) -> str:
-    places = [plane.place(point) for point in view.front_line(record)]
-    return f'<polyline class="line" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>'
+def _lines(record: RunRecord, plane: _Plane) -> Iterable[str]:
+    """Draw the front's line, dotted between points that cannot be told apart."""
+    for kind, parts in zip(("line", "line alike"), view.line_parts(record), strict=True):
+        places = [(*plane.place(a), *plane.place(b)) for a, b in parts]
+        path = "".join(f"M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}" for x, y, to_x, to_y in places)
+        if path:
+            yield f'<path class="{kind}" d="{path}"/>'
 
 
 def _bar(point: Point, plane: _Plane) -> str:
@@ -169,6 +173,8 @@ def _point(record: RunRecord, index: int, point: Point, plane: _Plane) -> str:
     kind = "point"
     if point.dominated:
         name, kind = f"{name}, dominated on {point.split}", "point dominated"
+    if point.alike:
+        name += f", cannot be told apart from {point.alike}"
     return (
         f'<g class="{kind}" role="radio" aria-checked="false" aria-label="{escape(name)}" '
         f'tabindex="-1" data-index="{index}" data-x="{x:.1f}" data-y="{y:.1f}">'

@@ -28,6 +28,7 @@ COLUMNS = {
     "drop_high": "float64",
     "dominated": "bool",
     "coverage": "float64",
+    "alike": "bool",
 }
 """Columns of the front's table with their types."""
 
@@ -37,7 +38,10 @@ ESTIMATE_COLUMNS = {f"{name}_{end}": (name, i) for name in ESTIMATES for i, end 
 """Columns behind the others if a cost is an estimate: its lowest and highest value."""
 
 POWER_UNDER_DATA = "rel_power_activity"
-"""Last column if a search minimised it."""
+"""Column behind those if a search minimised it."""
+
+DIVERGENCES = ("divergence", "validation_divergence")
+"""Last columns if they were measured."""
 
 EXPORT_COLUMNS = ("layer", "multiplier", "digest", "swap")
 
@@ -57,11 +61,14 @@ def front_table(record: RunRecord) -> "pd.DataFrame":
         (relative to the reference multiplier), ``delay_ns``, ``assignment`` (file name),
         ``split``, ``drop``, ``drop_low`` and ``drop_high`` (difference to the baseline with its
         95 % paired interval; NaN if not measured), ``dominated`` (bool), ``coverage`` (emulated
-        share of the multiplications, the same in every row; NaN if unknown). If a cost of a point
-        is an estimate, ``rel_power_low``, ``rel_power_high``, ``rel_area_low``,
-        ``rel_area_high``, ``delay_ns_low`` and ``delay_ns_high`` follow; NaN for published costs.
-        If the search minimised it, ``rel_power_activity`` is last: relative power under the
-        layers' own data.
+        share of the multiplications, the same in every row; NaN if unknown), ``alike`` (bool:
+        whether the samples cannot tell the point apart from the next one of less power, dominated
+        ones skipped).
+        If a cost of a point is an estimate, ``rel_power_low``, ``rel_power_high``,
+        ``rel_area_low``, ``rel_area_high``, ``delay_ns_low`` and ``delay_ns_high`` follow; NaN for
+        published costs. If the search minimised it, ``rel_power_activity`` follows: relative power
+        under the layers' own data. If they were measured, ``divergence`` (on ``split``) and
+        ``validation_divergence`` are last.
 
     Example:
         >>> from axopt.report import example_record
@@ -88,6 +95,11 @@ def _columns(record: RunRecord) -> dict[str, str]:
     further = [
         *(ESTIMATE_COLUMNS if estimated else ()),
         *([POWER_UNDER_DATA] if under_data else ()),
+        *(
+            name
+            for name in DIVERGENCES
+            if any(getattr(point, name) is not None for point in record.front)
+        ),
     ]
     return COLUMNS | dict.fromkeys(further, "float64")
 
@@ -98,10 +110,13 @@ def _cell(record: RunRecord, point: Point, name: str) -> str | float | bool | No
     if name in ESTIMATE_COLUMNS:
         figure, end = ESTIMATE_COLUMNS[name]
         return float(point.intervals[figure][end]) if figure in point.intervals else None
-    if name == POWER_UNDER_DATA:
-        return point.rel_power_activity
+    if name == POWER_UNDER_DATA or name in DIVERGENCES:
+        figure_of_point: float | None = getattr(point, name)
+        return figure_of_point
     value: str | float | bool | None
     value = record.coverage if name == "coverage" else getattr(point, name)
+    if COLUMNS[name] == "bool":
+        return bool(value)
     return float(value) if COLUMNS[name] == "float64" and value is not None else value
 
 
@@ -109,7 +124,7 @@ def front_csv(record: RunRecord) -> str:
     """Return `front_table` as CSV.
 
     Numbers read back as the same float64; those that were not measured are empty. ``dominated``
-    reads ``true`` or ``false``. See `csv_text` for texts that look like formulas.
+    and ``alike`` read ``true`` or ``false``. See `csv_text` for texts that look like formulas.
     """
     columns = list(_columns(record))
     rows = [[_cell(record, point, name) for name in columns] for point in record.front]

@@ -5,6 +5,7 @@ from html import escape as escape_html
 from axopt.report.record import Point, RunRecord
 
 FRONT_TITLE = "front"
+ALIKE = "~"  # marks a point that cannot be told apart from its neighbour
 FULL_COVERAGE = 0.99  # from here on, no notice says how much is emulated
 FIXED_BELOW = 1e6  # larger numbers are written with an exponent
 MOST_LEFT_OUT = 5
@@ -238,6 +239,16 @@ def dominated_title(record: RunRecord) -> str:
     return f"chosen on validation, dominated on {record.exact.split}"
 
 
+def alike_title(record: RunRecord) -> str:
+    """Return the legend of neighbours that cannot be told apart."""
+    return f"{ALIKE} neighbours that the {record.exact.split} samples cannot tell apart"
+
+
+def divergence_text(value: float | None) -> str:
+    """Return a divergence with three significant digits; nothing if it was not measured."""
+    return "" if value is None else f"{value:z.3g}"
+
+
 def front_text(record: RunRecord) -> str:
     """Return the sentences above the front's table."""
     if record.exact.split == "validation":
@@ -250,8 +261,8 @@ def front_text(record: RunRecord) -> str:
             f"All other figures are from the {record.exact.split} split."
         )
     text = (
-        f"{chosen} A dominated point is no better there than another point of the front in any "
-        "objective, and worse in at least one. Drops are relative to the baseline, "
+        f"{chosen} A dominated point is no better there than another point of the front in the "
+        "metric and in every cost, and worse in at least one. Drops are relative to the baseline, "
         f"{baseline_name(record)}."
     )
     if has_paired_drops(record):
@@ -259,7 +270,27 @@ def front_text(record: RunRecord) -> str:
             " Both are measured on the same samples, and the interval of a drop is a paired one: "
             "if it contains 0, the samples show no difference."
         )
+    if has_alike(record):
+        text += (
+            f" {ALIKE} marks a point that the samples cannot tell apart from the next point of "
+            "less power: the 95 % paired interval of the difference contains 0."
+        )
+    if has_divergence(record):
+        text += (
+            " The divergence is the mean distance of the outputs from those of the exact network "
+            "with the same treatment; it is what the search minimises beside the costs."
+        )
     return text
+
+
+def has_alike(record: RunRecord) -> bool:
+    """Whether any two neighbours of the front cannot be told apart."""
+    return any(point.alike for point in record.front)
+
+
+def has_divergence(record: RunRecord) -> bool:
+    """Whether the divergence of a point of the front was measured."""
+    return any(point.divergence is not None for point in record.front)
 
 
 def has_paired_drops(record: RunRecord) -> bool:

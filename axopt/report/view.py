@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log10
 from os.path import commonprefix
 from statistics import median
@@ -131,6 +132,13 @@ def levels(record: RunRecord) -> list[float]:
 def front_line(record: RunRecord) -> list[Point]:
     """Return the points of the front that its line runs through: those that are not dominated."""
     return [point for point in record.front if not point.dominated]
+
+
+def line_parts(record: RunRecord) -> tuple[list[tuple[Point, Point]], list[tuple[Point, Point]]]:
+    """Return the parts of the front's line, those between points told apart and the others."""
+    parts = list(pairwise(front_line(record)))
+    alike = [(a, b) for a, b in parts if a.alike == b.label]
+    return [(a, b) for a, b in parts if a.alike != b.label], alike
 
 
 def compared_points(record: RunRecord) -> list[Point]:

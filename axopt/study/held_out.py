@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -53,7 +54,7 @@ class HeldOut:
         self._test = test
         self._source = source
         self._on_point = on_point
-        self._known: dict[Genes, tuple[report.Point, Measured]] = {}
+        self._known: dict[Genes, tuple[report.Point, Measured, Tensor]] = {}
         uniform = {g: o for g, o in problem.uniform().items() if not o.swap}
         front = sorted_front(outcome)
         exact = [g for g, o in uniform.items() if o.multiplier.key == problem.reference.key]
@@ -74,7 +75,7 @@ class HeldOut:
         self._baseline = samples
         point = self._with_drop(point_of(measured, "baseline", "test"), samples)
         for genes in exact:
-            self._known[genes] = (point, measured)
+            self._known[genes] = (point, measured, samples)
         if not problem.treats:
             point = replace(point, label="exact")  # one point is both
             return point, point
@@ -83,10 +84,10 @@ class HeldOut:
         return self._with_drop(point_of(plain, "exact", "test"), samples), point
 
     def _front(self, trials: Sequence[Trial]) -> list[report.Point]:
-        points, objectives = [], []
+        points, objectives, kept = [], [], {}
         for index, trial in enumerate(trials):
             label = f"point-{index:02d}"
-            point, measured = self._of(trial.genes, label)
+            point, measured, kept[label] = self._of(trial.genes, label)
             seen = Evaluation(**trial.info["quality"])
             file = f"assignments/{label}.json"
             self.assignments[file] = measured.candidate.assignment(
@@ -95,23 +96,48 @@ class HeldOut:
                 metrics=metrics_of(self._problem, seen, point, len(self._test)),
                 cost=asdict(measured.cost),
             )
-            points.append(replace(point, assignment=file, validation=quality_of(seen)))
+            points.append(
+                replace(
+                    point,
+                    assignment=file,
+                    validation=quality_of(seen),
+                    validation_divergence=trial.info.get("divergence"),
+                )
+            )
             error = self._problem.metric.error(point.quality)
             objectives.append((error, *self._problem.objectives(measured)[1:]))
-        return [
+        marked = [
             replace(point, dominated=any(_dominates(other, values) for other in objectives))
             for point, values in zip(points, objectives, strict=True)
         ]
+        alike = self._alike([point.label for point in marked if not point.dominated], kept)
+        return [replace(point, alike=alike.get(point.label, "")) for point in marked]
 
-    def _of(self, genes: Genes, label: str) -> tuple[report.Point, Measured]:
+    def _alike(self, labels: Sequence[str], kept: Mapping[str, Tensor]) -> dict[str, str]:
+        """Return the points that the samples cannot tell apart from the next, with its label.
+
+        Args:
+            labels: Points of the front that are not dominated, by falling power.
+            kept: What the metric kept of each sample of a point.
+        """
+        if self._problem.metric.interval is None:
+            return {}
+        found = {}
+        for label, following in pairwise(labels):
+            drop = paired_drop(self._problem.metric, kept[following], kept[label])
+            if drop.low <= 0 <= drop.high:
+                found[label] = following
+        return found
+
+    def _of(self, genes: Genes, label: str) -> tuple[report.Point, Measured, Tensor]:
         if genes not in self._known:
             candidate = self._problem.candidate(genes)
             measured, samples = self._problem.measured(candidate, self._test)
             point = self._with_drop(point_of(measured, label, "test"), samples)
-            self._known[genes] = (point, measured)
+            self._known[genes] = (point, measured, samples)
             self._told()
-        point, measured = self._known[genes]
-        return replace(point, label=label), measured
+        point, measured, samples = self._known[genes]
+        return replace(point, label=label), measured, samples
 
     def _told(self) -> None:
         self._n_done += 1
@@ -222,6 +248,8 @@ class AsSeen:
         return replace(
             point,
             validation=quality_of(seen),
+            divergence=trial.info.get("divergence"),
+            validation_divergence=trial.info.get("divergence"),
             rel_power_activity=values.get(POWER_UNDER_DATA),
         )
 
@@ -244,6 +272,7 @@ def point_of(measured: Measured, label: str, split: str) -> report.Point:
         rel_area=measured.cost.rel_area,
         delay_ns=measured.cost.delay_ns,
         rel_power_activity=None if under_data is None else under_data.rel_power,
+        divergence=measured.divergence,
         layers=layers_of(measured.candidate),
         intervals={n: i for n, i in measured.cost.intervals.items() if n in report.ESTIMATES},
     )

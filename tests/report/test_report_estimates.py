@@ -88,7 +88,7 @@ def test_table_and_csv_have_the_ends_of_estimates(plain, marked):
     assert table.rel_power_low.isna().sum() == len(marked.front) - 1
     assert table.rel_area_low.isna().all()
     header, first, second = front_csv(marked).splitlines()[:3]
-    assert header.endswith("coverage," + ",".join(f"{n}_{e}" for n in ("rel_power", "rel_area", "delay_ns") for e in ("low", "high")))  # fmt: skip # noqa: E501
+    assert header.endswith("coverage,alike," + ",".join(f"{n}_{e}" for n in ("rel_power", "rel_area", "delay_ns") for e in ("low", "high")))  # fmt: skip # noqa: E501
     assert second.endswith(f",{low!r},{high!r},,,,")
     assert first.endswith(",,,,,,")
 

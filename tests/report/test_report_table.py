@@ -25,6 +25,7 @@ COLUMNS = [
     "drop_high",
     "dominated",
     "coverage",
+    "alike",
 ]
 NUMBERS = COLUMNS[1:7]
 
@@ -126,3 +127,22 @@ def test_export_csv_refuses_damaged_layers(tmp_path, layer, value):
 def test_export_csv_refuses_an_assignment_without_layers(tmp_path):
     with pytest.raises(AssignmentError, match="`layers` of an assignment must be an object"):
         export_csv({"schema": 1}, tmp_path / "point.csv")
+
+
+def test_neighbours_that_cannot_be_told_apart_are_marked(full_record):
+    table = front_table(full_record)
+    assert not table["alike"].any()
+    first, second, *others = full_record.front
+    marked = replace(full_record, front=(replace(first, alike=second.label), second, *others))
+    assert list(front_table(marked)["alike"]) == [True, *[False] * (len(others) + 1)]
+    assert next(csv.DictReader(front_csv(marked).splitlines()))["alike"] == "true"
+
+
+def test_divergences_follow_where_they_were_measured(record):
+    assert "divergence" not in front_table(record).columns
+    first, *others = record.front
+    measured = replace(first, divergence=0.25, validation_divergence=0.125)
+    table = front_table(replace(record, front=(measured, *others)))
+    assert list(table.columns[-2:]) == ["divergence", "validation_divergence"]
+    assert (table.divergence[0], table.validation_divergence[0]) == (0.25, 0.125)
+    assert table.divergence[1:].isna().all()

@@ -1,6 +1,6 @@
 import re
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from synthetic_records import EXACT, KEYS, make_record
@@ -176,8 +176,27 @@ def test_the_line_runs_through_the_points_that_are_not_dominated(full_record):
     assert [point.label for point in line] == [
         point.label for point in full_record.front if not point.dominated
     ]
-    (places,) = re.findall('<polyline class="line" points="([^"]*)"', pareto_svg(full_record))
-    assert len(places.split()) == len(line)
+    solid, dotted = view.line_parts(full_record)
+    assert (solid, dotted) == (list(pairwise(line)), [])
+    (path,) = re.findall('<path class="line" d="([^"]*)"', pareto_svg(full_record))
+    assert path.count("L") == len(line) - 1
+
+
+def test_the_line_is_dotted_between_points_that_cannot_be_told_apart(full_record):
+    line = view.front_line(full_record)
+    marked = tuple(
+        replace(point, alike=line[1].label) if point is line[0] else point
+        for point in full_record.front
+    )
+    record = replace(full_record, front=marked)
+    solid, dotted = view.line_parts(record)
+    assert [(a.label, b.label) for a, b in dotted] == [(line[0].label, line[1].label)]
+    assert len(solid) == len(line) - 2
+    page = report_html(record, {})
+    assert page.count('class="line alike"') == 2  # in the plot and in the legend
+    assert f"front ~ {line[1].label}" in page
+    assert "~ marks a point that the samples cannot tell apart" in page
+    assert "~" not in report_html(full_record, {}).split("<main>")[1].split("</main>")[0]
 
 
 def test_at_most_so_many_points_are_labelled_the_best_ones_first(record):

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 import stripes
 import study_child
+import torch
+from torch.nn.functional import kl_div
 
 import axopt
 from axopt.errors import (
@@ -19,6 +21,7 @@ from axopt.errors import (
     StoreError,
     UnknownMultiplierError,
 )
+from axopt.evaluation import measure, paired_drop
 from axopt.multipliers import Multiplier
 from axopt.study import RunFolder, options_of
 
@@ -70,6 +73,9 @@ def test_run_folder_holds_what_the_result_says(emulated, data, tmp_path):
         "drop_high",
         "dominated",
         "coverage",
+        "alike",
+        "divergence",
+        "validation_divergence",
     ]
     assert set(front["split"]) == {"test"}
     assert len(result.outcome.trials) == 12
@@ -117,6 +123,44 @@ def test_front_is_what_the_validation_split_says(emulated, data):
     assert {(100 - p.validation.value, p.rel_power) for p in result.record.front} == best
     powers = [point.rel_power for point in result.record.front]
     assert powers == sorted(powers, reverse=True)
+
+
+def assign_point(emulated, point):
+    names = (option.multiplier for option in point.layers)
+    axopt.assign_(emulated, dict(zip(["0", "2", "5"], names, strict=True)))
+
+
+def test_neighbours_that_the_test_samples_cannot_tell_apart_are_marked(emulated, data):
+    names = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1KR3"]
+    result = search(emulated, data, library=names, budget=27)
+    line = [point for point in result.record.front if not point.dominated]
+    kept = []
+    for point in line:
+        assign_point(emulated, point)
+        kept.append(measure(emulated, data.test, "top1")[1])
+    alike = []
+    for ours, following, name in zip(kept, kept[1:], [p.label for p in line[1:]], strict=False):
+        drop = paired_drop("top1", following, ours)
+        alike.append(name if drop.low <= 0 <= drop.high else "")
+    assert [point.alike for point in line] == [*alike, ""]
+    assert set(alike) > {""}  # both kinds are there
+
+
+@torch.no_grad()
+def test_divergence_is_stated_on_validation_and_test(emulated, data):
+    result = search(emulated, data, budget=27)
+    seen = {trial.info["divergence"] for trial in result.outcome.front}
+    assert {point.validation_divergence for point in result.record.front} == seen
+    point = result.record.front[-1]
+    axopt.assign_(emulated, "mul8s_1KV8")
+    exact = torch.cat([emulated(inputs) for inputs, _ in data.test.batches(90)])
+    assign_point(emulated, point)
+    ours = torch.cat([emulated(inputs) for inputs, _ in data.test.batches(90)])
+    expected = kl_div(ours.log_softmax(1), exact.log_softmax(1), log_target=True, reduction="sum")
+    assert point.divergence == pytest.approx(float(expected) / 90, rel=1e-4)
+    assert point.divergence > 0
+    by_error = search(emulated, data, objective="error")
+    assert {point.divergence for point in by_error.record.front} == {None}
 
 
 def test_uniform_assignments_come_first(emulated, data):
