@@ -21,11 +21,15 @@ ALGORITHMS: Registry[type[Algorithm]] = Registry(
     "algorithm",
     group="axopt.algorithms",
     built_in={
+        "age-moea2": "axopt.exploration.genetic",
         "exhaustive": "axopt.exploration.plain",
-        "nsga2": "axopt.exploration.nsga2",
+        "gp": "axopt.exploration.optuna_samplers",
+        "nsga2": "axopt.exploration.genetic",
         "optuna-nsga2": "axopt.exploration.optuna_samplers",
         "random": "axopt.exploration.plain",
+        "sms-emoa": "axopt.exploration.genetic",
         "tpe": "axopt.exploration.optuna_samplers",
+        "unsga3": "axopt.exploration.genetic",
     },
 )
 """Classes of algorithms by name; packages offer more by the entry point ``axopt.algorithms``."""

@@ -1,4 +1,4 @@
-"""The pieces of pymoo that NSGA-II is built from. Importing this imports pymoo.
+"""The pieces of pymoo that genetic algorithms are built from. Importing this imports pymoo.
 
 Genes are categorical. Their options are ordered by power: neighbours are near in power, but
 distances between numbers of options mean nothing. So crossover swaps whole genes, and mutation
@@ -6,12 +6,18 @@ steps to a neighbour or draws any other option. Simulated binary crossover and p
 pymoo's defaults, would average the numbers.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pymoo.algorithms.base.genetic import GeneticAlgorithm
 from pymoo.algorithms.moo.nsga2 import NSGA2, binary_tournament
+from pymoo.algorithms.moo.sms import SMSEMOA, cv_and_dom_tournament
+from pymoo.algorithms.moo.unsga3 import UNSGA3, comp_by_rank_and_ref_line_dist
 from pymoo.config import Config
 from pymoo.core.duplicate import DuplicateElimination
 from pymoo.core.mating import Mating
@@ -22,14 +28,16 @@ from pymoo.core.sampling import Sampling
 from pymoo.core.termination import NoTermination
 from pymoo.operators.crossover.ux import UX
 from pymoo.operators.selection.tournament import TournamentSelection
+from pymoo.util.ref_dirs import get_reference_directions
 
+from axopt.exploration.age_survival import AgeSurvival
 from axopt.exploration.space import Genes, SearchSpace
 
 _MATING_ROUNDS = 100  # pymoo's default; each round tries to fill what is left of the generation
 
 
 class Engine:
-    """pymoo's NSGA-II reduced to ask and tell, with its seed and termination set."""
+    """An algorithm of pymoo reduced to ask and tell, with its seed and termination set."""
 
     def __init__(self, algorithm: Any) -> None:
         self._algorithm = algorithm
@@ -48,7 +56,8 @@ class Engine:
         return Population.new("X", np.array(genes, dtype=np.int64)) if genes else Population()
 
 
-def build_nsga2(
+def build_engine(
+    selection: str,
     space: SearchSpace,
     *,
     n_objectives: int,
@@ -59,9 +68,10 @@ def build_nsga2(
     crossover: float,
     step: float,
 ) -> Engine:
-    """Set NSGA-II up over ``space``, waiting for its first ask.
+    """Set a genetic algorithm up over ``space``, waiting for its first ask.
 
     Args:
+        selection: How survivors and parents are selected, a key of `SELECTIONS`.
         space: Where to search.
         n_objectives: Number of objectives.
         seed: Seeds the algorithm's generator, which pymoo else seeds from the system.
@@ -72,11 +82,13 @@ def build_nsga2(
         step: Probability that a mutated gene moves to a neighbouring option.
     """
     Config.show_compile_hint = False  # a library does not print
-    algorithm = NSGA2(
+    make, tournament = SELECTIONS[selection]
+    algorithm = make(
+        n_objectives,
         pop_size=population,
         sampling=_GivenSampling(sample),
         mating=Mating(
-            TournamentSelection(func_comp=binary_tournament),
+            TournamentSelection(func_comp=tournament),
             UX(prob=crossover),
             _StepOrReset(step),
             eliminate_duplicates=_SeenElimination(is_unseen),
@@ -95,6 +107,45 @@ def build_nsga2(
     )
     algorithm.setup(problem, termination=NoTermination())
     return Engine(algorithm)
+
+
+def _nsga2(n_objectives: int, **common: Any) -> Any:
+    return NSGA2(**common)
+
+
+def _unsga3(n_objectives: int, *, pop_size: int, **common: Any) -> Any:
+    directions = _directions(n_objectives, pop_size)
+    return UNSGA3(directions, pop_size=max(pop_size, len(directions)), **common)
+
+
+def _sms_emoa(n_objectives: int, **common: Any) -> Any:
+    # moocore has no contributions to a length; with one objective both algorithms keep the best
+    return SMSEMOA(**common) if n_objectives > 1 else NSGA2(**common)
+
+
+def _age_moea2(n_objectives: int, **common: Any) -> Any:
+    algorithm = GeneticAlgorithm(
+        survival=AgeSurvival(), advance_after_initial_infill=True, **common
+    )
+    algorithm.tournament_type = "comp_by_rank_and_crowding"
+    return algorithm
+
+
+SELECTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "nsga2": (_nsga2, binary_tournament),
+    "unsga3": (_unsga3, comp_by_rank_and_ref_line_dist),
+    "sms-emoa": (_sms_emoa, cv_and_dom_tournament),
+    "age-moea2": (_age_moea2, binary_tournament),
+}
+"""Name -> how the algorithm is made, and how two parents are compared."""
+
+
+def _directions(n_objectives: int, most: int) -> Any:
+    """Return evenly spread directions, ``(n, n_objectives)``, at most ``most`` if that can be."""
+    partitions = 1
+    while n_objectives > 1 and comb(partitions + n_objectives, n_objectives - 1) <= most:
+        partitions += 1
+    return get_reference_directions("das-dennis", n_objectives, n_partitions=partitions)
 
 
 class _GivenSampling(Sampling):  # type: ignore[misc]  # pymoo is untyped

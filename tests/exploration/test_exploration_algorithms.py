@@ -29,19 +29,36 @@ from axopt.exploration import (
 from axopt.exploration.testing import TinyProblem, check_algorithm
 
 SPACE = SearchSpace(tuple("abcdef"), (50,) * 6)
-GENETIC = ["nsga2", "optuna-nsga2"]
+GENETIC = ["nsga2", "unsga3", "sms-emoa", "age-moea2", "optuna-nsga2"]
+QUICK = {"gp": {"startup": 58, "candidates": 16}}
+"""Options with which a slow algorithm learns from few points only; its full check is slow."""
 
 
 @pytest.mark.parametrize("name", list_algorithms())
 def test_contract(name):
-    check_algorithm(name)
+    check_algorithm(name, **QUICK.get(name, {}))
+
+
+@pytest.mark.slow
+def test_contract_of_gaussian_processes():
+    check_algorithm("gp", startup=40, limit=50)
 
 
 def test_list_and_unknown_names():
-    assert list_algorithms() == ["exhaustive", "nsga2", "optuna-nsga2", "random", "tpe"]
+    assert list_algorithms() == [
+        "age-moea2",
+        "exhaustive",
+        "gp",
+        "nsga2",
+        "optuna-nsga2",
+        "random",
+        "sms-emoa",
+        "tpe",
+        "unsga3",
+    ]
     with pytest.raises(ArgumentError, match="got 'ngsa2'; did you mean 'nsga2'"):
         create_algorithm("ngsa2", SPACE, n_objectives=2)
-    with pytest.raises(ArgumentError, match="known are exhaustive, nsga2, optuna"):
+    with pytest.raises(ArgumentError, match="known are age-moea2, exhaustive, gp, nsga2, optuna"):
         create_algorithm("annealing", SPACE, n_objectives=2)
 
 
@@ -131,6 +148,8 @@ def test_options_change_proposals_and_keep_the_contract(name, options):
         ("nsga2", {"crossover": float("nan")}, "`crossover` of nsga2 must be in 0..1, got nan"),
         ("tpe", {"candidates": 0}, "`candidates` of tpe must be >= 1, got 0"),
         ("optuna-nsga2", {"crossover": -1}, "`crossover` of optuna-nsga2 must be in 0..1"),
+        ("sms-emoa", {"step": -1.0}, "`step` of sms-emoa must be in 0..1, got -1.0"),
+        ("gp", {"limit": 5}, "`limit` of gp must be >= 10, got 5"),
     ],
 )
 def test_wrong_options_are_refused_by_name(name, options, message):
@@ -161,9 +180,11 @@ def test_proposals_depend_on_objectives_after_the_points_that_an_algorithm_names
     seeds = [(option,) * 4 for option in range(4)]
     trials, after = [], 0
     for problem in (TinyProblem(), Reversed()):
-        made = create_algorithm(name, problem.space, n_objectives=2, population=12)
+        made = create_algorithm(
+            name, problem.space, n_objectives=2, population=12, **QUICK.get(name, {})
+        )
         after = made.learns_after(len(seeds))
-        outcome = run_search(problem, made, Store.in_memory(), budget=80, seeds=seeds)
+        outcome = run_search(problem, made, Store.in_memory(), budget=after + 4, seeds=seeds)
         assert outcome.learns_after == after
         trials.append([trial.genes for trial in outcome.trials])
     assert trials[0][:after] == trials[1][:after]
@@ -229,7 +250,17 @@ def test_told_points_steer_tpe():
     assert Counter(genes).most_common(1)[0][0] == 7
 
 
-@pytest.mark.parametrize("name", ["nsga2", "tpe", "optuna-nsga2"])
+def test_gaussian_processes_find_the_better_half_and_forget_old_points():
+    problem = TinyProblem((6, 6))
+    algorithm = create_algorithm("gp", problem.space, n_objectives=2, startup=8, limit=10)
+    outcome = run_search(problem, algorithm, Store.in_memory(), budget=16)
+    # private: the study that the processes are fitted to
+    assert len(algorithm._study.trials) <= 11
+    front = {trial.objectives for trial in outcome.front}
+    assert len(front & problem.true_front()) >= 5  # of 10 points, with 16 of 36
+
+
+@pytest.mark.parametrize("name", [*GENETIC, "tpe"])
 def test_no_point_is_proposed_twice_until_the_space_is_exhausted(name):
     problem = TinyProblem((3, 3, 3))
     algorithm = create_algorithm(name, problem.space, n_objectives=2, population=6)
@@ -264,7 +295,8 @@ def test_search_prints_and_logs_nothing_and_leaves_settings(name, capfd, caplog)
     np.random.seed(5)
     before = np.random.get_state()[1].copy()
     problem = TinyProblem()
-    algorithm = create_algorithm(name, problem.space, n_objectives=2, population=4)
+    options = {"startup": 28} if name == "gp" else {}
+    algorithm = create_algorithm(name, problem.space, n_objectives=2, population=4, **options)
     with caplog.at_level(logging.INFO):
         run_search(problem, algorithm, Store.in_memory(), budget=30)
     assert capfd.readouterr() == ("", "")

@@ -1,11 +1,20 @@
-"""NSGA-II of pymoo behind the ask/tell interface.
+"""Genetic algorithms of pymoo behind the ask/tell interface.
+
+All of them mate in the same way and propose no point twice. They differ in which points survive a
+generation.
 
 .. [Deb2002] Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II",
    IEEE Transactions on Evolutionary Computation 6 (2), 2002.
+.. [Seada2016] Seada and Deb, "A unified evolutionary optimization procedure for single, multiple,
+   and many objectives", IEEE Transactions on Evolutionary Computation 20 (3), 2016.
+.. [Beume2007] Beume et al., "SMS-EMOA: multiobjective selection based on dominated hypervolume",
+   European Journal of Operational Research 181 (3), 2007.
+.. [Panichella2022] Panichella, "An improved Pareto front modeling algorithm for large-scale
+   many-objective optimization", GECCO 2022.
 """
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +24,8 @@ from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.space import Genes, SearchSpace
 
 
-@register_algorithm("nsga2")
-class Nsga2(Algorithm):
-    """NSGA-II that swaps, steps and resets genes, never proposing a point twice.
+class GeneticSearch(Algorithm):
+    """A genetic algorithm that swaps, steps and resets genes, never proposing a point twice.
 
     Points told before the first `ask` form the initial population together with random ones.
     Where mating finds nothing new, which happens in small spaces, random unseen points are
@@ -36,6 +44,9 @@ class Nsga2(Algorithm):
         ArgumentError: If an argument breaks its rule.
     """
 
+    selection: ClassVar[str]
+    """How survivors and parents are selected: a key of `pymoo_parts.SELECTIONS`."""
+
     def __init__(
         self,
         space: SearchSpace,
@@ -45,11 +56,12 @@ class Nsga2(Algorithm):
         **standard: Unpack[Standard],
     ) -> None:
         super().__init__(space, **standard)
-        check_shares("nsga2", crossover=crossover, step=step)
-        from axopt.exploration.pymoo_parts import build_nsga2  # pymoo takes a second to import
+        check_shares(self.selection, crossover=crossover, step=step)
+        from axopt.exploration.pymoo_parts import build_engine  # pymoo takes a second to import
 
         self._values: dict[Genes, tuple[float, ...]] = {}
-        self._engine = build_nsga2(
+        self._engine = build_engine(
+            self.selection,
             space,
             **standard,
             sample=self._initial_points,
@@ -105,6 +117,48 @@ class Nsga2(Algorithm):
                 self._offspring[known], np.array([self._values[genes[i]] for i in known])
             )
         self._offspring = None
+
+
+@register_algorithm("nsga2")
+class Nsga2(GeneticSearch):
+    """NSGA-II [Deb2002]_: survivors by rank of dominance, then by crowding distance.
+
+    Its options are those of `GeneticSearch`.
+    """
+
+    selection = "nsga2"
+
+
+@register_algorithm("unsga3")
+class UnifiedNsga3(GeneticSearch):
+    """U-NSGA-III [Seada2016]_: survivors near evenly spread reference directions.
+
+    The directions are as many as the population allows. Its options are those of
+    `GeneticSearch`.
+    """
+
+    selection = "unsga3"
+
+
+@register_algorithm("sms-emoa")
+class SmsEmoa(GeneticSearch):
+    """SMS-EMOA [Beume2007]_: of the last front, points that add least hypervolume are dropped.
+
+    A generation has ``population`` offspring, as in pymoo, where the paper has one. Its options
+    are those of `GeneticSearch`.
+    """
+
+    selection = "sms-emoa"
+
+
+@register_algorithm("age-moea2")
+class AgeMoea2(GeneticSearch):
+    """AGE-MOEA-II [Panichella2022]_: survivors spread along the estimated shape of the front.
+
+    Its options are those of `GeneticSearch`.
+    """
+
+    selection = "age-moea2"
 
 
 def _genes_of(population: Any) -> list[Genes]:
