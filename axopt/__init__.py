@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from axopt.problem import register_objective
     from axopt.retraining import RetrainResult, load_retrained_, retrain, save_retrained
+    from axopt.sensitivities import Sensitivity, sensitivity
     from axopt.study import SearchConfig, SearchResult, search
     from axopt.zoo import create_model, list_models
 
@@ -48,6 +49,7 @@ __all__ = [
     "RetrainResult",
     "SearchConfig",
     "SearchResult",
+    "Sensitivity",
     "assign_",
     "correct_",
     "cost",
@@ -70,6 +72,7 @@ __all__ = [
     "retrain",
     "save_retrained",
     "search",
+    "sensitivity",
 ]
 
 _ROOM_OF = {
@@ -88,6 +91,7 @@ _ROOM_OF = {
     "RetrainResult": "retraining",
     "SearchConfig": "study",
     "SearchResult": "study",
+    "Sensitivity": "sensitivities",
     "assign_": "model",
     "correct_": "model",
     "cost": "model",
@@ -110,6 +114,7 @@ _ROOM_OF = {
     "retrain": "retraining",
     "save_retrained": "retraining",
     "search": "study",
+    "sensitivity": "sensitivities",
 }
 
 

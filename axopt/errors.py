@@ -111,6 +111,10 @@ class StoreError(AxoptError, RuntimeError):
     """A search store is damaged, of another schema, or belongs to another search."""
 
 
+class SensitivityError(AxoptError, ValueError):
+    """A sensitivity analysis, such as one read from a file, is damaged or of another schema."""
+
+
 class RunExistsError(AxoptError, FileExistsError):
     """The output exists and overwriting it was not asked for."""
 

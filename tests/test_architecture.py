@@ -25,7 +25,7 @@ _ALL_BUT_CLI = _EMULATION | {
     "report",
     "export",
 }
-_SEARCH = {"problem", "sensitivity", "study"}
+_SEARCH = {"problem", "sensitivities", "study"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
@@ -51,11 +51,11 @@ MAY_IMPORT = {
     "report": _BASE,
     "export": _BASE | {"report", "model", "multipliers", "circuits"},
     "problem": _EMULATION | {"circuits", "data", "evaluation", "exploration"},
-    "sensitivity": _EMULATION | {"circuits", "data", "evaluation", "exploration", "problem"},
-    "study": _ALL_BUT_CLI - {"export"} | {"problem", "sensitivity"},
+    "sensitivities": _EMULATION | {"circuits", "data", "evaluation", "exploration", "problem"},
+    "study": _ALL_BUT_CLI - {"export"} | {"problem", "sensitivities"},
     "cli": _ALL_BUT_CLI
-    | {"problem", "sensitivity", "bench", "retraining", "study", "axopt", "_lut_gemm"},
-    "__init__": _ALL_BUT_CLI | {"retraining", "problem", "sensitivity", "study"},
+    | {"problem", "sensitivities", "bench", "retraining", "study", "axopt", "_lut_gemm"},
+    "__init__": _ALL_BUT_CLI | {"retraining", "problem", "sensitivities", "study"},
     "__main__": {"cli"},
 }
 """What each room may import besides itself; "axopt" stands for the names of the package."""

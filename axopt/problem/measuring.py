@@ -12,8 +12,15 @@ from torch import Tensor
 from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, OutputPart, References
-from axopt.evaluation.quality import Observer, evaluation_of, observe, observer_of
-from axopt.model import EmulatedModel
+from axopt.evaluation.quality import (
+    Observer,
+    evaluation_mode,
+    evaluation_of,
+    observe,
+    observer_of,
+)
+from axopt.model import EmulatedModel, Memo
+from axopt.model.adapter import device_of, moved
 
 
 @dataclass(frozen=True)
@@ -111,11 +118,53 @@ class Meter:
             split: Samples that were settled.
         """
         references, labelled = self._known[split.digest]
-        adapter = self._emulated.adapter
-        observers = [observer_of(metric, adapter) for metric in self._metrics]
+        return self._readings(self._observe(labelled, self._observers(references)))
+
+    def read_each(
+        self,
+        split: Split,
+        applies: Sequence[Callable[[], object]],
+        memo: Memo,
+        on_step: Callable[[int, int], object] | None = None,
+    ) -> list[Readings]:
+        """Read several candidates, batch by batch, so that they share activations.
+
+        Args:
+            split: Samples that were settled.
+            applies: Each puts a candidate into the model.
+            memo: Keeps the results of layers that candidates have in common. It is emptied after
+                every batch.
+            on_step: Called with the number of forward passes done and of all.
+        """
+        references, labelled = self._known[split.digest]
+        observers = self._observers(references)
+        kept: list[list[list[Tensor]]] = [[[] for _ in observers] for _ in applies]
+        device, adapter = device_of(self._emulated), self._emulated.adapter
+        first, done, passes = 0, 0, len(applies) * -(-len(split) // self._batch_size)
+        with evaluation_mode(self._emulated), torch.no_grad():
+            for inputs, targets in labelled.batches(self._batch_size):
+                here, there = moved(inputs, device), moved(targets, device)
+                for of_candidate, apply_ in zip(kept, applies, strict=True):
+                    apply_()
+                    with memo.reusing(), memo.batch(b"%d" % first, len(targets)):
+                        outputs = adapter.call(self._emulated, here)
+                    for values, observer in zip(of_candidate, observers, strict=True):
+                        values.append(observer(outputs, there, first))
+                    done += 1
+                    if on_step is not None:
+                        on_step(done, passes)
+                first += len(targets)
+                memo.clear()
+        return [self._readings([torch.cat(v) for v in of_candidate]) for of_candidate in kept]
+
+    def _observers(self, references: References) -> list[Observer]:
+        observers = [observer_of(metric, self._emulated.adapter) for metric in self._metrics]
         if self._parts:
             observers.append(lambda outputs, _, first: references.divergences(outputs, first))
-        kept = self._observe(labelled, observers)
+        return observers
+
+    def _readings(self, kept: Sequence[Tensor]) -> Readings:
+        """Return what follows from what the observers kept."""
         quality, *others = (
             evaluation_of(metric, samples)
             for metric, samples in zip(self._metrics, kept, strict=False)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -13,12 +14,12 @@ from axopt.data import Split
 from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, METRICS, Metric, as_metric, parts_of_outputs
 from axopt.exploration import Genes, Known, Outcome, SearchSpace
-from axopt.model import Cost, EmulatedModel, Reestimator, allowed_corrections, cost
+from axopt.model import Cost, EmulatedModel, Memo, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.problem.candidate import Candidate, Candidates
 from axopt.problem.distinct import limited
 from axopt.problem.groups import Groups, genes_of
-from axopt.problem.measuring import Meter
+from axopt.problem.measuring import Meter, Readings
 from axopt.problem.objectives import (
     DIVERGENCE,
     ERROR,
@@ -233,21 +234,24 @@ class AssignmentProblem:
             treated: Whether layers are corrected and batch norms re-estimated, as the search
                 does; otherwise multipliers and orders are those of the options alone.
         """
-        by_layers = {
-            layers: self.options[gene]
-            for layers, gene in zip(self.genes.values(), genes, strict=True)
-        }
+        return self.settled([self.options[gene] for gene in genes], treated=treated)
+
+    def settled(self, options: Sequence[Option], *, treated: bool = True) -> Candidate:
+        """Settle what every layer gets for options that need not be those of the search.
+
+        Args:
+            options: The option of every gene.
+            treated: See `candidate`.
+        """
+        by_layers = dict(zip(self.genes.values(), options, strict=True))
         if not treated:
             return self._candidates.plain(by_layers)
         return self._candidates.of(by_layers, order=self._orders_are_free)
 
     def exact(self, *, treated: bool) -> Candidate:
         """Settle the reference multiplier in every layer, with or without the treatment."""
-        option = Option(self.reference, False)
-        by_layers = dict.fromkeys(self.genes.values(), option)
-        if not treated or not self.treats:
-            return self._candidates.plain(by_layers)
-        return self._candidates.of(by_layers, order=self._orders_are_free)
+        options = [Option(self.reference, False)] * len(self.genes)
+        return self.settled(options, treated=treated and self.treats)
 
     @property
     def treats(self) -> bool:
@@ -267,7 +271,39 @@ class AssignmentProblem:
         self._meter.settle(split)
         candidate.apply_(self.emulated)
         read = self._meter.read(split)
-        point = Measured(
+        return self._point(candidate, read), read.samples
+
+    def measured_each(
+        self,
+        candidates: Sequence[Candidate],
+        split: Split,
+        memo: Memo,
+        on_step: Callable[[int, int], object] | None = None,
+    ) -> list[Measured]:
+        """Apply and measure several candidates that share the multipliers of their first layers.
+
+        Args:
+            candidates: Candidates of this problem.
+            split: The samples to measure on.
+            memo: Keeps the results of layers that candidates have in common.
+            on_step: Called with the number of forward passes done and of all.
+
+        Returns:
+            Cost and quality of each candidate, equal to those of `measured`.
+        """
+        self._meter.settle(split)
+        applies = [partial(candidate.apply_, self.emulated) for candidate in candidates]
+        points = []
+        for candidate, read in zip(
+            candidates, self._meter.read_each(split, applies, memo, on_step), strict=True
+        ):
+            candidate.apply_(self.emulated)
+            points.append(self._point(candidate, read))
+        return points
+
+    def _point(self, candidate: Candidate, read: Readings) -> Measured:
+        """Return what was measured of the candidate that is applied."""
+        return Measured(
             candidate,
             self.emulated,
             cost(self.emulated, reference=self.reference),
@@ -277,7 +313,6 @@ class AssignmentProblem:
             read.divergence,
             read.others,
         )
-        return point, read.samples
 
     def _cost_under_data(self) -> Cost | None:
         """Return the cost of the candidate that is applied, if an objective needs it."""
