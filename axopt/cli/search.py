@@ -16,6 +16,7 @@ from axopt.cli.arguments import (
     path,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
+from axopt.cli.constraints import add_layer_options, candidates_of, fixed_of
 from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
 from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
@@ -145,6 +146,7 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         metavar="PATTERN,...",
         help="layers that share one multiplier, by name or pattern (layer1.*); repeatable",
     )
+    add_layer_options(group)
     group.add_argument(
         "--max-multipliers",
         type=integer(1, MAX_MULTIPLIERS),
@@ -191,6 +193,8 @@ def run(options: argparse.Namespace) -> int:
     loading.start(options.threads)
     library = load_library(options.library, narrow=True)
     chosen = loading.choose_multipliers(library, options.multipliers)
+    fixed = fixed_of(library, options.fixed)
+    candidates = candidates_of(library, options.candidates)
     source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
@@ -208,6 +212,8 @@ def run(options: argparse.Namespace) -> int:
             library=chosen,
             reference=library.exact(signed=any(m.signed for m in chosen.values())),
             correct=_corrections_of(options),
+            fixed=fixed,
+            candidates=candidates,
             float_quality=evaluate(model, test, options.metric, output=source.output),
             source=source.as_json(),
             settings=options.settings.kept(options),

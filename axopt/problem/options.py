@@ -69,12 +69,21 @@ def options_of(
         library = MultiplierLibrary(bundled[m] if isinstance(m, str) else m for m in library)
     if not library:
         raise ArgumentError("`library` must hold at least one multiplier, got none.")
-    ordered = sorted(library.values(), key=lambda m: (-m.power_mw, m.key))
-    return tuple(
+    return in_order(
         Option(multiplier, swap)
-        for multiplier in ordered
+        for multiplier in library.values()
         for swap in (False, True)
         if not swap or (operand_order and not multiplier.is_commutative)
+    )
+
+
+def in_order(options: Iterable[Option]) -> tuple[Option, ...]:
+    """Return options by falling power, so that neighbours are alike; each once."""
+    return tuple(
+        sorted(
+            dict.fromkeys(options),
+            key=lambda o: (-o.multiplier.power_mw, o.multiplier.key, o.swap),
+        )
     )
 
 
@@ -86,3 +95,26 @@ def default_reference(options: Sequence[Option]) -> Multiplier:
         if multiplier.is_exact and not multiplier.is_narrow and multiplier.signed == signed:
             return multiplier
     return load_library().exact(signed=signed)
+
+
+def nearest(options: Sequence[Option], wanted: Option) -> Option:
+    """Return the option of a gene that is nearest to one that the gene need not have.
+
+    Args:
+        options: The options of the gene.
+        wanted: The option looked for: it is returned if the gene has it. Otherwise the power of
+            its multiplier counts, then its operand order.
+    """
+    if wanted in options:
+        return wanted
+    power = wanted.multiplier.power_mw
+    return min(
+        options,
+        key=lambda o: (
+            o.multiplier != wanted.multiplier,
+            abs(o.multiplier.power_mw - power),
+            o.multiplier.power_mw,
+            o.multiplier.key,
+            o.swap != wanted.swap,
+        ),
+    )

@@ -17,8 +17,10 @@ from axopt.exploration import Genes, Known, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, Memo, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.problem.candidate import Candidate, Candidates
-from axopt.problem.distinct import limited
+from axopt.problem.constraints import Constraints, uniform_points
+from axopt.problem.distinct import fewest, limited
 from axopt.problem.groups import Groups, genes_of
+from axopt.problem.known import Values, figures_of_genes, kinds_of_genes, powers_under_data
 from axopt.problem.measuring import Meter, Readings
 from axopt.problem.objectives import (
     DIVERGENCE,
@@ -27,14 +29,10 @@ from axopt.problem.objectives import (
     POWER_UNDER_DATA,
     Measured,
     Objective,
-    figure_of,
     of_metric,
     value_of,
 )
-from axopt.problem.options import Option, default_reference
-
-Values = tuple[tuple[float, ...], ...]
-"""What options add to an objective: one tuple a gene with one value an option."""
+from axopt.problem.options import Option, default_reference, in_order
 
 DIFFERENCES = {
     "model": "the model has other weights or layers than in the run",
@@ -68,6 +66,9 @@ class AssignmentProblem:
         correct: Whether layers get the corrections that help them, or which ones they may get.
         reestimate: Samples on which batch norms are re-estimated for every candidate, if given.
         groups: Layers that share a gene, see `axopt.search`.
+        fixed: Multipliers of fixed layers, see `axopt.search`.
+        candidates: Multipliers that layers choose from, see `axopt.search`.
+        max_delay_ns: Largest delay of a multiplier that a layer may have, None for any.
         max_multipliers: Most distinct multipliers of an assignment, see `repaired`.
         batch_size: Samples at a time.
 
@@ -102,13 +103,23 @@ class AssignmentProblem:
         correct: bool | Corrections = True,
         reestimate: Split | None = None,
         groups: Groups | None = None,
+        fixed: Mapping[str, str | Multiplier] | None = None,
+        candidates: Mapping[str, Sequence[str | Multiplier]] | None = None,
+        max_delay_ns: float | None = None,
         max_multipliers: int | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self.emulated = emulated
         self.split = split
-        self.options = tuple(options)
         self.reference = reference or default_reference(options)
+        self.genes = genes_of(groups, [info.name for info in emulated.layers()])
+        self._orders_are_free = not any(option.swap for option in options)
+        constraints = Constraints(fixed or {}, candidates or {}, max_delay_ns)
+        self.options_of_genes = constraints.options_of_genes(
+            self.genes, options, self.reference, not self._orders_are_free
+        )
+        self.options = _union(self.options_of_genes)
+        self._check_most(max_multipliers)
         self.metric = as_metric(metric)
         self.costs = _checked(costs, objective)
         self._objective, self._others = _first_objective(objective, self.metric)
@@ -117,8 +128,6 @@ class AssignmentProblem:
         self.reestimate = reestimate
         self.batch_size = batch_size
         self.max_multipliers = max_multipliers
-        self.genes = genes_of(groups, [info.name for info in emulated.layers()])
-        self._orders_are_free = not any(option.swap for option in self.options)
         self._candidates = Candidates(
             emulated,
             self.allowed,
@@ -134,14 +143,26 @@ class AssignmentProblem:
             batch_size=batch_size,
         )
         self._divergence_outputs = dict(divergence_outputs or {})
-        kinds = tuple(_kinds(self.options))
-        self._space = SearchSpace(
+        self._space = self._settled_space()
+
+    def _settled_space(self) -> SearchSpace:
+        kinds = kinds_of_genes(self.options_of_genes, self.options)
+        return SearchSpace(
             tuple(self.genes),
-            (len(self.options),) * len(self.genes),
-            self._known((kinds,) * len(self.genes)),
-            kinds=(kinds,) * len(self.genes),
-            max_kinds=max_multipliers,
+            tuple(map(len, self.options_of_genes)),
+            self._known(kinds),
+            kinds=kinds,
+            max_kinds=self.max_multipliers,
         )
+
+    def _check_most(self, most: int | None) -> None:
+        """Refuse a cap on distinct multipliers that no point can keep."""
+        if most is not None and fewest(self.options_of_genes, most) is None:
+            least = fewest(self.options_of_genes, len(self.genes))
+            raise ArgumentError(
+                f"`max_multipliers` must be at least {least}, got {most}: the layers cannot do "
+                "with fewer distinct multipliers, as some are fixed or have candidates."
+            )
 
     def _activity_identity(self) -> dict[str, str]:
         """Return what power under data depends on, if a search uses it.
@@ -184,7 +205,14 @@ class AssignmentProblem:
         groups = {name: list(layers) for name, layers in self.genes.items() if layers != (name,)}
         options = [[o.multiplier.key, o.multiplier.digest, o.swap] for o in self.options]
         cap = self.max_multipliers
+        number = {option: n for n, option in enumerate(self.options)}
+        restricted = {
+            name: [number[option] for option in of_gene]
+            for name, of_gene in zip(self.genes, self.options_of_genes, strict=True)
+            if of_gene != self.options
+        }
         return {
+            **({"options of genes": restricted} if restricted else {}),  # others have none
             **({"groups": groups} if groups else {}),  # stores of searches without have none
             **({} if cap is None else {"max multipliers": cap}),  # likewise
             **(
@@ -209,22 +237,45 @@ class AssignmentProblem:
         }
 
     def uniform(self) -> dict[Genes, Option]:
-        """Return the points that use one option in every layer."""
-        return {(gene,) * len(self.genes): option for gene, option in enumerate(self.options)}
+        """Return the points that use one option in every layer that may have it.
+
+        A layer that may not have it gets the option that is nearest in power. Points keep
+        ``max_multipliers``, and are distinct.
+
+        Returns:
+            Point -> the option that it is made for.
+        """
+        points = uniform_points(self.options_of_genes, self._macs_of_genes())
+        found: dict[Genes, Option] = {}
+        for genes, option in points.items():
+            found.setdefault(self.repaired(genes), option)
+        return found
 
     def repaired(self, genes: Genes) -> Genes:
         """Return the point with at most ``max_multipliers`` distinct multipliers nearest to one.
 
         While there are more, the multiplier that does the smallest share of the multiplications
-        is replaced by the remaining one that is nearest to it in power. Multipliers with equal
-        tables count as one. A point within the limit stays as it is.
+        is replaced by the remaining one that is nearest to it in power, if all layers that use it
+        may have another one. Multipliers with equal tables count as one. A point within the limit
+        stays as it is.
 
         Args:
             genes: A point of the space.
         """
         if self.max_multipliers is None:
             return genes
-        return limited(genes, self.options, self._macs_of_genes(), self.max_multipliers)
+        macs = self._macs_of_genes()
+        return limited(genes, self.options_of_genes, macs, self.max_multipliers)
+
+    def is_exact(self, genes: Genes) -> bool:
+        """Return whether all layers have the reference multiplier.
+
+        Args:
+            genes: A point of the space.
+        """
+        key = self.reference.key
+        pairs = zip(self.options_of_genes, genes, strict=True)
+        return all(o[g].multiplier.key == key and not o[g].swap for o, g in pairs)
 
     def candidate(self, genes: Genes, *, treated: bool = True) -> Candidate:
         """Settle what every layer gets.
@@ -234,7 +285,8 @@ class AssignmentProblem:
             treated: Whether layers are corrected and batch norms re-estimated, as the search
                 does; otherwise multipliers and orders are those of the options alone.
         """
-        return self.settled([self.options[gene] for gene in genes], treated=treated)
+        pairs = zip(self.options_of_genes, genes, strict=True)
+        return self.settled([of_gene[gene] for of_gene, gene in pairs], treated=treated)
 
     def settled(self, options: Sequence[Option], *, treated: bool = True) -> Candidate:
         """Settle what every layer gets for options that need not be those of the search.
@@ -343,49 +395,19 @@ class AssignmentProblem:
             if objective.combine == "distinct":
                 values: Values = tuple(tuple(map(float, of_gene)) for of_gene in kinds)
             elif name == POWER_UNDER_DATA:
-                values = self._powers_under_data()
+                values = powers_under_data(
+                    self.emulated,
+                    list(zip(self.genes.values(), self.options_of_genes, strict=True)),
+                    self.reference,
+                    self._candidates,
+                    order=self._orders_are_free,
+                )
             else:
-                values = self._figures(objective)
+                options, macs = self.options_of_genes, self._macs_of_genes()
+                values = figures_of_genes(objective, options, macs, self.reference)
             if values:
                 found.append(Known(position, values, exact=True, combine=objective.combine))
         return tuple(found)
-
-    def _figures(self, objective: Objective) -> Values:
-        """Return the values of an objective that follows from figures; () if it does not."""
-        shares = self._macs_of_genes()
-        total = sum(shares)
-        exact = figure_of(objective, self.reference)
-        figures = [figure_of(objective, option.multiplier) for option in self.options]
-        known = tuple(figure for figure in figures if figure is not None)
-        if objective.combine == "max" and exact is not None:
-            return (known,) * len(shares)
-        if exact is None or total == 0 or exact <= 0:
-            return ()
-        return tuple(tuple(share / total * (f / exact) for f in known) for share in shares)
-
-    def _powers_under_data(self) -> Values:
-        """Return the values of relative power under data; () if the reference needs none.
-
-        A layer's power depends on nothing but its own option and corrections. Every layer is
-        corrected and simulated with every option for this, as the uniform assignments ask for too.
-        """
-        from axopt.layers.powers import LayerPowers  # gate lists, which most searches never need
-
-        macs, layers = self.emulated.macs, self.emulated.emulated_layers
-        exact = sum(
-            macs[name] * LayerPowers.of(layer).reference_mw(self.reference)
-            for name, layer in layers.items()
-        )
-        if exact <= 0:
-            return ()
-        order = self._orders_are_free
-        return tuple(
-            tuple(
-                self._candidates.power_under_data(names, option, order=order) / exact
-                for option in self.options
-            )
-            for names in self.genes.values()
-        )
 
     def _macs_of_genes(self) -> list[int]:
         macs = {info.name: info.macs for info in self.emulated.layers()}
@@ -419,10 +441,8 @@ def _first_objective(name: str, metric: Metric) -> tuple[Objective, tuple[Metric
         ) from None
 
 
-def _kinds(options: Sequence[Option]) -> list[int]:
-    """Return the number of each option's multiplier; equal tables have one number."""
-    numbers: dict[tuple[bool, str], int] = {}
-    return [
-        numbers.setdefault((o.multiplier.signed, o.multiplier.digest), len(numbers))
-        for o in options
-    ]
+def _union(options: Sequence[tuple[Option, ...]]) -> tuple[Option, ...]:
+    """Return the options that some gene has, in the order of the genes if all have the same."""
+    first, *others = options
+    same = all(of_gene == first for of_gene in others)
+    return first if same else in_order(option for of_gene in options for option in of_gene)

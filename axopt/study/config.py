@@ -61,6 +61,18 @@ def _is_weights(value: object) -> bool:
     )
 
 
+def _is_names(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(k) and _is_text(v) for k, v in value.items()
+    )
+
+
+def _is_lists(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        _is_text(key) and _is_texts(names) and names for key, names in value.items()
+    )
+
+
 CORRECTIONS = (
     "order",
     "affine",
@@ -89,6 +101,8 @@ RULES: dict[str, Rule] = {
     "population": whole(2),
     "operand_order": FLAG,
     "groups": (_is_groups, "a list or a table of patterns"),
+    "fixed": (_is_names, "a table of names of multipliers"),
+    "candidates": (_is_lists, "a table of lists of at least one name of a multiplier"),
     "max_multipliers": whole(1),
     "correct": (
         lambda value: isinstance(value, bool) or _is_corrections(value),
@@ -118,6 +132,8 @@ class SearchConfig:
         population: Points of one generation, for algorithms that have generations.
         operand_order: Whether operand orders are genes too.
         groups: Layers that share a gene: patterns, or name -> patterns; None for no groups.
+        fixed: Name or pattern of layers -> the multiplier that they keep.
+        candidates: Name or pattern of layers -> the multipliers that they choose from.
         max_multipliers: Most distinct multipliers of an assignment, None for any number.
         correct: Whether layers get the corrections that help them, or names of corrections that
             they may get.
@@ -161,6 +177,8 @@ class SearchConfig:
     population: int = DEFAULT_POPULATION
     operand_order: bool = False
     groups: Mapping[str, str | Sequence[str]] | Sequence[str | Sequence[str]] | None = None
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_multipliers: int | None = None
     correct: bool | Sequence[str] = True
     reestimate_samples: int | None = None

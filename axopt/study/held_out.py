@@ -34,7 +34,7 @@ class HeldOut:
         exact: The exact multiplier in every layer, untreated.
         baseline: The exact multiplier with the treatment of the front; ``drop`` is against it.
         uniform: The uniform assignments, labelled with their multiplier; swapped orders are left
-            out.
+            out. Layers that may not have the multiplier have the nearest one in power.
         front: The front that the search saw, by falling power.
         assignments: File name, relative to the run folder -> assignment, of the front's points.
         notes: Nothing: all is measured.
@@ -57,7 +57,7 @@ class HeldOut:
         self._known: dict[Genes, tuple[report.Point, Measured, Tensor]] = {}
         uniform = {g: o for g, o in problem.uniform().items() if not o.swap}
         front = sorted_front(outcome)
-        exact = [g for g, o in uniform.items() if o.multiplier.key == problem.reference.key]
+        exact = [genes for genes in uniform if problem.is_exact(genes)]
         n_genes = len(uniform.keys() | {trial.genes for trial in front})
         self._n_points = n_genes + problem.treats + (not exact)
         self._n_done = 0
@@ -192,12 +192,7 @@ class AsSeen:
             self._point(by_genes[genes], option.multiplier.key)
             for genes, option in options.items()
         ]
-        key = problem.reference.key
-        exact = [
-            self._point(by_genes[g], "baseline")
-            for g, o in options.items()
-            if o.multiplier.key == key
-        ]
+        exact = [self._point(by_genes[g], "baseline") for g in options if problem.is_exact(g)]
         self.baseline = exact[0] if exact else None
         self.exact = self._exact(complete)
         self.front = self._front(sorted_front(outcome))

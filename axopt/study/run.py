@@ -32,7 +32,7 @@ from axopt.exploration.algorithm import settled_options
 from axopt.model import EmulatedModel
 from axopt.multipliers import Multiplier, MultiplierLibrary
 from axopt.problem.groups import Groups
-from axopt.problem.options import options_of
+from axopt.problem.options import Option, options_of
 from axopt.problem.problem import DIFFERENCES, AssignmentProblem
 from axopt.study.config import SearchConfig
 from axopt.study.folder import RunFolder
@@ -56,6 +56,8 @@ def search(
     population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
     groups: Groups | None = None,
+    fixed: Mapping[str, str | Multiplier] | None = None,
+    candidates: Mapping[str, Sequence[str | Multiplier]] | None = None,
     max_multipliers: int | None = None,
     correct: bool | Corrections = True,
     reestimate_samples: int | None = None,
@@ -102,6 +104,12 @@ def search(
         groups: Layers that share a multiplier and its operand order and are one gene: name -> name
             or pattern (``layer1.*``) of the layers, or a list of these; a list of patterns in
             place of one means one group.
+        fixed: Name or pattern of layers -> the multiplier that they keep: its name, or "exact" for
+            the reference. It need not be in ``library``: other names are those of the bundled one.
+        candidates: Name or pattern of layers -> the multipliers that these layers choose from:
+            names as in ``fixed``, and patterns (``mul8s_1K*``) of those in ``library``. A layer
+            that several patterns match has what all of them allow. All layers of a group must
+            have the same candidates.
         max_multipliers: Most distinct multipliers of an assignment, the exact one included; None
             for any number. A proposal with more is repaired before it is evaluated: see
             `axopt.study.AssignmentProblem.repaired`.
@@ -141,7 +149,9 @@ def search(
         ArgumentError: If an argument breaks its rule.
         RunExistsError: If ``out`` holds a search and neither ``resume`` nor ``force`` is set.
         StoreError: If the search in ``out`` is another one, damaged, or in use.
-        UnknownLayerError: If a pattern of ``groups`` matches no layer.
+        UnknownLayerError: If a pattern of ``groups``, ``fixed`` or ``candidates`` matches no
+            layer.
+        UnknownMultiplierError: If a multiplier is unknown.
 
     Example:
         >>> import axopt, torch
@@ -164,6 +174,11 @@ def search(
         population=population,
         operand_order=operand_order,
         groups=groups,
+        fixed={pattern: _key(value) for pattern, value in (fixed or {}).items()},
+        candidates={
+            pattern: values if isinstance(values, str | Multiplier) else list(map(_key, values))
+            for pattern, values in (candidates or {}).items()
+        },
         max_multipliers=max_multipliers,
         correct=list(correct.names) if isinstance(correct, Corrections) else correct,
         reestimate_samples=reestimate_samples,
@@ -179,7 +194,17 @@ def search(
     if folder is not None:
         folder.check_free(resume=resume, force=force)
     test = _subset(data.test, test_samples, "test_samples")
-    problem = _problem(emulated, data, config, library, reference, metric, correct)
+    problem = _problem(
+        emulated,
+        data,
+        config,
+        options_of(library, operand_order),
+        reference=reference,
+        metric=metric,
+        correct=correct,
+        fixed=fixed,
+        candidates=candidates,
+    )
     run = _Run(problem, config, data, test, dict(source or {}), started, float_quality)
     kept = {**config.settings(), **(settings or {})}
     with _open_store(folder, run.identity(), resume, force, kept) as store:
@@ -289,29 +314,31 @@ def _problem(
     emulated: EmulatedModel,
     data: Dataset,
     config: SearchConfig,
-    library: MultiplierLibrary | Iterable[str | Multiplier] | None,
-    reference: Multiplier | None,
-    metric: str | Metric,
-    correct: bool | Corrections,
+    options: Sequence[Option],
+    **given: Any,
 ) -> AssignmentProblem:
+    """Return the problem of these settings; ``given`` holds those that are no plain values."""
     reestimate = None
     if config.reestimate_samples is not None:
         reestimate = _subset(data.train, config.reestimate_samples, "reestimate_samples")
     return AssignmentProblem(
         emulated,
         _subset(data.validation, config.validation_samples, "validation_samples"),
-        options_of(library, config.operand_order),
-        reference=reference,
-        metric=metric,
+        options,
         objective=config.objective,
         divergence_outputs=config.divergence_outputs or None,
         costs=config.objectives,
-        correct=correct,
         reestimate=reestimate,
         groups=config.groups,
         max_multipliers=config.max_multipliers,
         batch_size=config.batch_size,
+        **given,
     )
+
+
+def _key(multiplier: str | Multiplier) -> str:
+    """Return the name of a multiplier in settings."""
+    return multiplier.key if isinstance(multiplier, Multiplier) else multiplier
 
 
 def _open_store(

@@ -41,12 +41,12 @@ def distinct(point):
 def test_repair_limits_keeps_the_most_used_and_is_stable(most):
     options = options_of(NAMES, True)
     for genes in itertools.product(range(len(options)), repeat=4):
-        repaired = limited(genes, options, MACS, most)
+        repaired = limited(genes, [options] * 4, MACS, most)
         tables = {options[gene].multiplier.key for gene in repaired}
         before = {options[gene].multiplier.key for gene in genes}
         assert len(tables) == min(most, len(before))
         assert tables <= before
-        assert limited(repaired, options, MACS, most) == repaired
+        assert limited(repaired, [options] * 4, MACS, most) == repaired
         assert repaired[2] == genes[2]  # the layer with most of the multiplications
         if len(before) <= most:
             assert repaired == genes
@@ -61,14 +61,14 @@ def test_replaced_by_the_nearest_in_power_in_its_order():
         [("1KV8", False), ("1KV8", False), ("1KR3", False), ("1KV8", False)],
     ]
     for most, (before, after) in zip((3, 2), itertools.pairwise(steps), strict=True):
-        repaired = limited(tuple(numbers[one] for one in before), options, MACS, most)
+        repaired = limited(tuple(numbers[one] for one in before), [options] * 4, MACS, most)
         assert repaired == tuple(numbers[one] for one in after)
 
 
 def test_equal_tables_are_one_multiplier():
     options = options_of(["v1/mul8s_1L2H", "v2022/mul8s_1L2J"], False)
     assert len(options) == 2
-    assert limited((0, 1), options, [1, 2], 1) == (0, 1)
+    assert limited((0, 1), [options] * 2, [1, 2], 1) == (0, 1)
 
 
 @pytest.mark.parametrize("algorithm", list_algorithms())
