@@ -208,18 +208,7 @@ def search(
     run = _Run(problem, config, data, test, dict(source or {}), started, float_quality)
     kept = {**config.settings(), **(settings or {})}
     with _open_store(folder, run.identity(), resume, force, kept) as store:
-        try:
-            outcome = run.explore(store, on_trial)
-            points = HeldOut(problem, test, run.source, outcome, on_point)
-        except KeyboardInterrupt as interrupt:
-            if folder is not None:
-                run.leave(store, folder, interrupt)
-            raise
-    record = run.record(points, outcome)
-    if folder is not None:
-        folder.write(record, points.assignments)
-    out = None if folder is None else folder.path
-    return SearchResult(Front(report.front_table(record)), record, outcome, out)
+        return run.done(store, folder, on_trial, on_point)
 
 
 @dataclass(frozen=True)
@@ -271,6 +260,27 @@ class _Run:
             seconds=time.monotonic() - self.started,
             float_quality=self.float_quality,
         )
+
+    def done(
+        self,
+        store: Store,
+        folder: RunFolder | None,
+        on_trial: Callable[[Trial], None] | None,
+        on_point: Callable[[int, int], None] | None,
+    ) -> SearchResult:
+        """Search, measure the front and write the run folder."""
+        try:
+            outcome = self.explore(store, on_trial)
+            points = HeldOut(self.problem, self.test, self.source, outcome, on_point)
+        except KeyboardInterrupt as interrupt:
+            if folder is not None:
+                self.leave(store, folder, interrupt)
+            raise
+        record = self.record(points, outcome)
+        if folder is not None:
+            folder.write(record, points.assignments)
+        out = None if folder is None else folder.path
+        return SearchResult(Front(report.front_table(record)), record, outcome, out)
 
     def leave(self, store: Store, folder: RunFolder, interrupt: KeyboardInterrupt) -> None:
         """Write table, plot and page of what an interrupted search knows."""
