@@ -124,20 +124,29 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps are done."""
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """Show that ``done`` of ``total`` steps are done.
+
+        Args:
+            done: Steps done.
+            total: All steps.
+            text: A line that says more than the two numbers.
+        """
         if self._quiet:
             return
         if sys.stderr.isatty():
-            self._draw(done, total)
+            self._draw(done, total, text)
         elif done == total or time.monotonic() - self._reported >= self.EVERY_S:
             self._reported = time.monotonic()
-            print(f"{self._title}: {done} of {total}", file=sys.stderr, flush=True)
+            print(f"{self._title}: {text or f'{done} of {total}'}", file=sys.stderr, flush=True)
 
-    def _draw(self, done: int, total: int) -> None:
+    def _draw(self, done: int, total: int, text: str) -> None:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(desc=self._title, total=total, file=sys.stderr)
+            form = "{desc}: {percentage:3.0f} %|{bar:20}| {postfix}" if text else None
+            self._bar = tqdm(desc=self._title, total=total, file=sys.stderr, bar_format=form)
         self._bar.total = total
+        if text:
+            self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)

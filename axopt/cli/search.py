@@ -217,7 +217,7 @@ def run(options: argparse.Namespace) -> int:
             float_quality=evaluate(model, test, options.metric, output=source.output),
             source=source.as_json(),
             settings=options.settings.kept(options),
-            on_trial=lambda trial: progress(trial.number + 1, options.budget),
+            on_progress=lambda now: progress(now.number, now.budget, str(now)),
             on_point=tested,
             **({} if options.batch_size is None else {"batch_size": options.batch_size}),
             **{name: getattr(options, name) for name in _PASSED_ON},

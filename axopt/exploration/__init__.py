@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from axopt.exploration.evaluator import Evaluator, InProcess
     from axopt.exploration.front import hypervolume, non_dominated
+    from axopt.exploration.history import VolumeHistory
     from axopt.exploration.loop import SearchOutcome, run_search
     from axopt.exploration.space import Genes, Known, SearchSpace
     from axopt.exploration.store import Store
@@ -47,6 +48,7 @@ __all__ = [
     "State",
     "Store",
     "Trial",
+    "VolumeHistory",
     "additive_front",
     "algorithm_options",
     "create_algorithm",
@@ -74,6 +76,7 @@ _MODULE_OF = {
     "State": "trial",
     "Store": "store",
     "Trial": "trial",
+    "VolumeHistory": "history",
     "additive_front": "additive",
     "algorithm_options": "algorithm",
     "create_algorithm": "algorithm",

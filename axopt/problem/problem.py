@@ -199,6 +199,12 @@ class AssignmentProblem:
         first = self._objective.name
         return (self.metric.error_name if first == ERROR else first, *self.costs)
 
+    @property
+    def first_unit(self) -> str:
+        """Unit of the first objective."""
+        first = self._objective
+        return self.metric.unit if first.name == ERROR else first.unit
+
     def identity(self) -> dict[str, Any]:
         """Return everything that objectives depend on, as plain values."""
         kinds = sorted({option.multiplier.signed for option in self.options})

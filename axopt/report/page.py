@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from axopt.report import texts, view
+from axopt.report.history import history_svg
 from axopt.report.record import Point, RunRecord
 from axopt.report.svg import pareto_svg
 from axopt.report.texts import escape
@@ -56,6 +57,7 @@ def report_html(record: RunRecord, assignments: Mapping[str, str]) -> str:
         uniform=_uniform_table(record),
         exact=_exact_table(record),
         unit=escape(texts.difference_unit(record)),
+        history=_history(record),
         settings=_settings_table(record),
         data=_embed(_data(record, assignments)),
         script=script,
@@ -219,7 +221,7 @@ def _front_table(record: RunRecord) -> str:
         "Point",
         *_point_columns(record),
         texts.titled("On validation", record.unit),
-        *(["Divergence", "On validation"] if texts.has_divergence(record) else []),
+        *(["Divergence", "Divergence on validation"] if texts.has_divergence(record) else []),
         "Status",
         "Assignment",
     ]
@@ -273,6 +275,16 @@ def _exact_table(record: RunRecord) -> str:
         "exact",
         ["Exact multiplier", *_point_columns(record)],
         [_row(label, _point_cells(record, point)) for label, point in points],
+    )
+
+
+def _history(record: RunRecord) -> str:
+    if not record.hypervolumes:
+        return ""
+    return (
+        f'<h2>Search</h2>\n<p class="text">{escape(texts.history_text(record))}.</p>\n'
+        f'<figure><p class="axis-title">{texts.HYPERVOLUME_AXIS}</p>\n{history_svg(record)}\n'
+        f'<p class="axis-title x">{texts.TRIALS_AXIS}</p></figure>'
     )
 
 

@@ -183,6 +183,11 @@ class RunRecord:
         partial: Whether the run was interrupted before it was complete.
         multipliers: The multipliers that the search could choose from; empty in records of
             earlier versions.
+        objectives: Names of what the search minimised; empty in records of earlier versions.
+        corner: The reference point of the hypervolume: the worst value of interest of each
+            objective. Empty if there is none.
+        hypervolumes: Hypervolume of the front on the validation split after each trial, bounded
+            by ``corner``.
 
     Example:
         >>> from axopt.report import example_record
@@ -226,6 +231,9 @@ class RunRecord:
     notes: tuple[str, ...] = ()
     partial: bool = False
     multipliers: tuple[UsedMultiplier, ...] = ()
+    objectives: tuple[str, ...] = ()
+    corner: tuple[float, ...] = ()
+    hypervolumes: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_plain_fields(self)
@@ -259,10 +267,25 @@ class RunRecord:
     def _check_extent(self) -> None:
         if self.coverage is not None and not 0 <= self.coverage <= 1:
             raise ReportError(f"`coverage` must be in 0..1, got {self.coverage!r}.")
-        for i, note in enumerate(self.notes):
-            check_plain(f"notes[{i}]", str, note)
+        texts = {"notes": self.notes, "objectives": self.objectives}
+        for field_name, values in texts.items():
+            for i, text in enumerate(values):
+                check_plain(f"{field_name}[{i}]", str, text)
+        self._check_hypervolumes()
         for name, value in self.options.items():
             check_option(name, value)
+
+    def _check_hypervolumes(self) -> None:
+        numbers = {"corner": self.corner, "hypervolumes": self.hypervolumes}
+        for name, values in numbers.items():
+            for i, value in enumerate(values):
+                check_plain(f"{name}[{i}]", float, value)
+        expected = (len(self.objectives), len(self.trials)) if self.corner else (0, 0)
+        if (len(self.corner), len(self.hypervolumes)) != expected:
+            raise ReportError(
+                "`corner` must have one value an objective and `hypervolumes` one a trial, or "
+                f"both none, got {len(self.corner)} and {len(self.hypervolumes)}."
+            )
 
     def _check_fits(self, name: str, point: Point) -> None:
         if point.split != self.exact.split:

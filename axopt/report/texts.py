@@ -6,6 +6,9 @@ from axopt.report.record import Point, RunRecord
 
 FRONT_TITLE = "front"
 ALIKE = "~"  # marks a point that cannot be told apart from its neighbour
+TRIALS_AXIS = "evaluations"
+HYPERVOLUME_AXIS = "hypervolume"
+NEARLY_ALL = 0.99  # of the last hypervolume
 FULL_COVERAGE = 0.99  # from here on, no notice says how much is emulated
 FIXED_BELOW = 1e6  # larger numbers are written with an exponent
 MOST_LEFT_OUT = 5
@@ -281,6 +284,20 @@ def front_text(record: RunRecord) -> str:
             "with the same treatment; it is what the search minimises beside the costs."
         )
     return text
+
+
+def history_text(record: RunRecord) -> str:
+    """Return what the hypervolume is bounded by, and when most of it was reached."""
+    corner = ", ".join(
+        f"{one_line(name, 40)} {value:.4g}"
+        for name, value in zip(record.objectives, record.corner, strict=True)
+    )
+    last = record.hypervolumes[-1]
+    nearly = next(i for i, v in enumerate(record.hypervolumes, 1) if v >= NEARLY_ALL * last)
+    return (
+        f"Hypervolume of the front on validation, up to {corner}: {last:.4g}; "
+        f"{100 * NEARLY_ALL:g} % after {nearly:,} of {len(record.hypervolumes):,} evaluations"
+    )
 
 
 def has_alike(record: RunRecord) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from axopt.errors import ArgumentError, ReportError
 from axopt.files import as_path, read_bytes, write_atomically
+from axopt.report.history import history_png
 from axopt.report.page import MAX_EMBEDDED_CHARACTERS, report_html
 from axopt.report.plot import pareto_png
 from axopt.report.record import RunRecord
@@ -21,7 +22,9 @@ def write_report(
     *,
     assignments: Mapping[str, str] | None = None,
 ) -> None:
-    """Write ``front.csv``, ``pareto.png`` and ``report.html`` into a run folder.
+    """Write ``front.csv``, ``pareto.png``, ``history.png`` and ``report.html`` into a run folder.
+
+    ``history.png`` is written if the record has hypervolumes.
 
     All contents are made before the first file is written, and each file is replaced atomically.
     The same record and assignments give the same CSV and HTML, byte for byte.
@@ -53,6 +56,7 @@ def write_report(
     contents = {
         "front.csv": front_csv(record).encode(),
         "pareto.png": pareto_png(record),
+        **({"history.png": history_png(record)} if record.hypervolumes else {}),
         "report.html": report_html(record, assignments).encode(),
     }
     for name, content in contents.items():

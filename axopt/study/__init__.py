@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from axopt.study.folder import RunFolder
     from axopt.study.result import SearchResult
     from axopt.study.run import search
+    from axopt.study.watching import Progress
 
 __all__ = [
     "OBJECTIVES",
@@ -27,6 +28,7 @@ __all__ = [
     "Measured",
     "Objective",
     "Option",
+    "Progress",
     "RunFolder",
     "SearchConfig",
     "SearchResult",
@@ -44,6 +46,7 @@ _MODULE_OF = {
     "Measured": "axopt.problem.objectives",
     "Objective": "axopt.problem.objectives",
     "Option": "axopt.problem.options",
+    "Progress": "watching",
     "RunFolder": "folder",
     "SearchConfig": "config",
     "SearchResult": "result",

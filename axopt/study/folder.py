@@ -3,7 +3,8 @@
 run.toml                      the settings, for --config and for resuming
 study.sqlite                  every evaluation, committed before it counts
 record.json                   what the report is made from
-front.csv, pareto.png, report.html
+front.csv, pareto.png, history.png, report.html
+search.log                    how the search got on
 assignments/point-NN.json
 
 Importing this imports no torch.
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 _STORE = "study.sqlite"
 _RECORD = "record.json"
 _SETTINGS = "run.toml"
-_OUTPUTS = (_RECORD, "front.csv", "pareto.png", "report.html")
+_OUTPUTS = (_RECORD, "front.csv", "pareto.png", "history.png", "report.html")
+_LOG = "search.log"
 _ASSIGNMENTS = "assignments"
 _MAX_RECORD_BYTES = 1 << 28
 
@@ -57,6 +59,11 @@ class RunFolder:
     def settings_file(self) -> Path:
         """Path of the settings, which runs of earlier versions do not have."""
         return self.path / _SETTINGS
+
+    @property
+    def log_file(self) -> Path:
+        """Path of the log of the search."""
+        return self.path / _LOG
 
     def check_free(self, *, resume: bool, force: bool) -> None:
         """Refuse what would overwrite or mix runs, or a run that is in use; writes nothing.
@@ -166,7 +173,7 @@ class RunFolder:
         return sorted((self.path / _ASSIGNMENTS).glob("point-*.json"))
 
     def _remove_outputs(self) -> None:
-        for name in _OUTPUTS:
+        for name in (*_OUTPUTS, _LOG):
             (self.path / name).unlink(missing_ok=True)
         for file in self._assignment_files():
             file.unlink()

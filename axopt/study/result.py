@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import pandas as pd
 from axopt import report
 from axopt.data import Dataset, Split
 from axopt.evaluation import Evaluation
-from axopt.exploration import SearchOutcome, Trial
+from axopt.exploration import SearchOutcome, Trial, VolumeHistory
 from axopt.problem.problem import AssignmentProblem
 from axopt.study.config import SearchConfig
 from axopt.study.held_out import AsSeen, HeldOut, quality_of
@@ -86,6 +86,7 @@ def record_of(
     source: Mapping[str, Any],
     seconds: float,
     float_quality: Evaluation | None,
+    corner: Sequence[float] | None,
 ) -> report.RunRecord:
     """Return the record of a search, finished or interrupted.
 
@@ -99,6 +100,7 @@ def record_of(
         source: How model and data are named.
         seconds: Duration of the run.
         float_quality: Quality of the float model on the test split, if known.
+        corner: The reference point of the hypervolume, if it is settled.
     """
     emulated = problem.emulated
     model = str(source.get("model") or type(emulated.module).__name__)
@@ -137,6 +139,9 @@ def record_of(
         multipliers=_multipliers(problem),
         notes=(*notes_on(problem, outcome, config), *points.notes),
         partial=partial,
+        objectives=problem.objective_names,
+        corner=tuple(corner or ()),
+        hypervolumes=tuple(VolumeHistory(corner, outcome.trials).values) if corner else (),
     )
 
 

@@ -21,6 +21,7 @@ from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, as_metric
 from axopt.exploration import (
     DEFAULT_POPULATION,
     Algorithm,
+    Genes,
     SearchOutcome,
     State,
     Store,
@@ -37,7 +38,9 @@ from axopt.problem.problem import DIFFERENCES, AssignmentProblem
 from axopt.study.config import SearchConfig
 from axopt.study.folder import RunFolder
 from axopt.study.held_out import AsSeen, HeldOut
+from axopt.study.log import SearchLog
 from axopt.study.result import Front, SearchResult, record_of
+from axopt.study.watching import Progress, Watch
 
 PARTIAL_SECONDS = 2.0
 """How long an interrupted search may take to settle and measure what its report shows."""
@@ -76,6 +79,7 @@ def search(
     settings: Mapping[str, Any] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     on_point: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> SearchResult:
     """Search which multiplier each layer should use.
 
@@ -141,6 +145,8 @@ def search(
         on_trial: Called after each new evaluation.
         on_point: Called after each point measured on the test split, with the number of points
             done and of all.
+        on_progress: Called after each new evaluation with the state of the search: hypervolume,
+            speed, best saving. The run folder keeps the same as lines of ``search.log``.
 
     Returns:
         The front, the record that the report is made from, and how the search went.
@@ -207,8 +213,12 @@ def search(
     )
     run = _Run(problem, config, data, test, dict(source or {}), started, float_quality)
     kept = {**config.settings(), **(settings or {})}
-    with _open_store(folder, run.identity(), resume, force, kept) as store:
-        return run.done(store, folder, on_trial, on_point)
+    with (
+        _open_store(folder, run.identity(), resume, force, kept) as store,
+        SearchLog(None if folder is None else folder.log_file) as log,
+    ):
+        watch = run.watch(store, [log.note, *([] if on_progress is None else [on_progress])])
+        return run.done(store, folder, watch, on_trial, on_point)
 
 
 @dataclass(frozen=True)
@@ -235,19 +245,39 @@ class _Run:
             "population": config.population,
         }
 
-    def explore(self, store: Store, on_trial: Callable[[Trial], None] | None) -> SearchOutcome:
+    @property
+    def seeds(self) -> list[Genes]:
+        """The points that are evaluated first."""
+        return list(self.problem.uniform())
+
+    def watch(self, store: Store, listeners: Sequence[Callable[[Progress], object]]) -> Watch:
+        """Return what follows the search."""
+        n_seeds = len(set(self.seeds))
+        return Watch(self.problem, store, self.config.budget, n_seeds, listeners=listeners)
+
+    def explore(
+        self, store: Store, watch: Watch, on_trial: Callable[[Trial], None] | None
+    ) -> SearchOutcome:
         """Search until the budget is spent."""
+
+        def tell(trial: Trial) -> None:
+            if on_trial is not None:
+                on_trial(trial)
+            watch(trial)
+
         return run_search(
             self.problem,
             self._algorithm(),
             store,
             budget=self.config.budget,
-            seeds=list(self.problem.uniform()),
-            on_trial=on_trial,
+            seeds=self.seeds,
+            on_trial=tell,
             repair=None if self.config.max_multipliers is None else self.problem.repaired,
         )
 
-    def record(self, points: HeldOut | AsSeen, outcome: SearchOutcome) -> report.RunRecord:
+    def record(
+        self, points: HeldOut | AsSeen, outcome: SearchOutcome, watch: Watch
+    ) -> report.RunRecord:
         """Return the record of these points."""
         return record_of(
             self.problem,
@@ -259,37 +289,41 @@ class _Run:
             source=self.source,
             seconds=time.monotonic() - self.started,
             float_quality=self.float_quality,
+            corner=watch.corner,
         )
 
     def done(
         self,
         store: Store,
         folder: RunFolder | None,
+        watch: Watch,
         on_trial: Callable[[Trial], None] | None,
         on_point: Callable[[int, int], None] | None,
     ) -> SearchResult:
         """Search, measure the front and write the run folder."""
         try:
-            outcome = self.explore(store, on_trial)
+            outcome = self.explore(store, watch, on_trial)
             points = HeldOut(self.problem, self.test, self.source, outcome, on_point)
         except KeyboardInterrupt as interrupt:
             if folder is not None:
-                self.leave(store, folder, interrupt)
+                self.leave(store, folder, watch, interrupt)
             raise
-        record = self.record(points, outcome)
+        record = self.record(points, outcome, watch)
         if folder is not None:
             folder.write(record, points.assignments)
         out = None if folder is None else folder.path
         return SearchResult(Front(report.front_table(record)), record, outcome, out)
 
-    def leave(self, store: Store, folder: RunFolder, interrupt: KeyboardInterrupt) -> None:
+    def leave(
+        self, store: Store, folder: RunFolder, watch: Watch, interrupt: KeyboardInterrupt
+    ) -> None:
         """Write table, plot and page of what an interrupted search knows."""
         trials = tuple(store.trials())
         if any(trial.state is State.COMPLETE for trial in trials):
             failed = sum(trial.state is State.FAILED for trial in trials)
             outcome = SearchOutcome(trials, len(trials), 0, failed, "interrupted")
             points = AsSeen(self.problem, self.source, outcome, PARTIAL_SECONDS)
-            folder.write(self.record(points, outcome), points.assignments)
+            folder.write(self.record(points, outcome, watch), points.assignments)
             interrupt.add_note(
                 f"{len(trials)} of {self.config.budget} evaluations are kept, {folder.path} has "
                 "table, plot and page of them"

@@ -222,7 +222,7 @@ def test_force_replaces_a_run(axopt, tmp_path):
 
 def test_progress_goes_to_stderr_and_can_be_silenced(axopt):
     done = axopt("search", *UNCORRECTED, "--budget", "3", "--out", "one")
-    assert "search: 3 of 3\n" in done.err
+    assert "search: 3 of 3, " in done.err
     assert "point-00" in done.out
     done = axopt("search", *UNCORRECTED, "--budget", "3", "--out", "two", "--quiet")
     assert (done.code, done.err) == (0, "")

@@ -151,6 +151,9 @@ def make_full_record() -> RunRecord:
         options={"crossover": 0.9, "elitist": True, "start": None, "mutation": "bit"},
         notes=("The budget leaves no generation beyond the uniform and random points.",),
         partial=True,
+        objectives=("divergence", "rel_power"),
+        corner=(0.2, 1.0),
+        hypervolumes=tuple(0.15 * (1 - 0.97 ** (i // 7)) for i in range(len(record.trials))),
     )
 
 

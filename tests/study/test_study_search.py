@@ -54,7 +54,7 @@ def test_run_folder_holds_what_the_result_says(emulated, data, tmp_path):
     source = {"model": "net", "data": "stripes"}
     result = search(emulated, data, out=out, source=source, correct=True)
     expected = {"study.sqlite", "record.json", "front.csv", "pareto.png", "report.html"}
-    expected |= {"run.toml"}
+    expected |= {"run.toml", "history.png", "search.log"}
     assert {path.name for path in out.iterdir()} == expected | {"assignments"}
     front = pd.read_csv(out / "front.csv")
     pd.testing.assert_frame_equal(result.front, front, check_exact=True, check_dtype=False)
