@@ -7,14 +7,17 @@ stores. pandas and matplotlib are imported by the functions that need them.
 from typing import TYPE_CHECKING
 
 from axopt.renamed import renamed_names
+from axopt.report.choosing import ChosenPoint, best_point, knee_point, validation_drop
 from axopt.report.entries import Layer, LayerOption, LeftOut, TrialRow, UsedMultiplier
 from axopt.report.example import example_record
+from axopt.report.plot import pareto_figure
 from axopt.report.record import ESTIMATES, Point, Quality, RunRecord
 from axopt.report.table import assignment_csv, csv_text, export_csv, front_table
 from axopt.report.write import write_report
 
 __all__ = [
     "ESTIMATES",
+    "ChosenPoint",
     "Layer",
     "LayerOption",
     "LeftOut",
@@ -24,10 +27,14 @@ __all__ = [
     "TrialRow",
     "UsedMultiplier",
     "assignment_csv",
+    "best_point",
     "csv_text",
     "example_record",
     "export_csv",
     "front_table",
+    "knee_point",
+    "pareto_figure",
+    "validation_drop",
     "write_report",
 ]
 

@@ -14,7 +14,7 @@ def example_record() -> RunRecord:
         >>> [layer.name for layer in record.layers], [point.label for point in record.front]
         (['conv', 'fc'], ['point-00', 'point-01', 'point-02'])
     """
-    baseline = _point("baseline", 99.2, 1.0, (EXACT, EXACT))
+    baseline = _point("baseline", 99.2, 1.0, (EXACT, EXACT), validation=True)
     front = (
         _point("point-00", 99.2, 0.82, (SAVING, EXACT), drop=0.0, file=True),
         _point("point-01", 98.6, 0.71, (SAVING, SAVING), drop=0.6, dominated=True, file=True),
@@ -66,7 +66,9 @@ def _point(
     drop: float | None = None,
     dominated: bool = False,
     file: bool = False,
+    validation: bool = False,
 ) -> Point:
+    quality_seen = Quality(quality, quality - 1.5, min(100.0, quality + 0.5))
     return Point(
         label=label,
         split="test",
@@ -78,7 +80,7 @@ def _point(
         delay_ns=1.4,
         layers=tuple(LayerOption(multiplier, False) for multiplier in multipliers),
         assignment=f"assignments/{label}.json" if file else "",
-        validation=Quality(quality, quality - 1.5, min(100.0, quality + 0.5)) if file else None,
+        validation=quality_seen if file or validation else None,
         drop=drop,
         drop_low=None if drop is None else drop - 0.4,
         drop_high=None if drop is None else drop + 0.4,

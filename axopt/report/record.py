@@ -54,6 +54,7 @@ class Point:
         layers: What each layer uses, in the order of the record's layers.
         assignment: File of the assignment, relative to the run folder; empty if there is none.
         validation: Quality on the validation split, which the search saw; None if not measured.
+            The baseline of records of earlier versions has none.
         drop: How much worse the quality is than the baseline's, measured on the same samples;
             positive is worse. None if it was not measured.
         drop_low: Lower end of the drop's 95 % paired interval.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from axopt.problem.problem import AssignmentProblem
     from axopt.study.config import SearchConfig
     from axopt.study.folder import RunFolder
-    from axopt.study.result import SearchResult
+    from axopt.study.result import LoadedRun, SearchResult, load_run
     from axopt.study.run import search
     from axopt.study.watching import Progress
 
@@ -25,6 +25,7 @@ __all__ = [
     "AssignmentProblem",
     "Candidate",
     "LayerSetting",
+    "LoadedRun",
     "Measured",
     "Objective",
     "Option",
@@ -33,6 +34,7 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "default_library",
+    "load_run",
     "options_of",
     "register_objective",
     "search",
@@ -43,6 +45,7 @@ _MODULE_OF = {
     "AssignmentProblem": "axopt.problem.problem",
     "Candidate": "axopt.problem.candidate",
     "LayerSetting": "axopt.problem.candidate",
+    "LoadedRun": "result",
     "Measured": "axopt.problem.objectives",
     "Objective": "axopt.problem.objectives",
     "Option": "axopt.problem.options",
@@ -51,6 +54,7 @@ _MODULE_OF = {
     "SearchConfig": "config",
     "SearchResult": "result",
     "default_library": "axopt.problem.options",
+    "load_run": "result",
     "options_of": "axopt.problem.options",
     "register_objective": "axopt.problem.objectives",
     "search": "run",

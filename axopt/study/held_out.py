@@ -59,21 +59,33 @@ class HeldOut:
         front = sorted_front(outcome)
         exact = [genes for genes in uniform if problem.is_exact(genes)]
         n_genes = len(uniform.keys() | {trial.genes for trial in front})
-        self._n_points = n_genes + problem.treats + (not exact)
+        seen = seen_baseline(problem, outcome)
+        self._n_points = n_genes + problem.treats + (not exact) + (seen is None)
         self._n_done = 0
         self._baseline: Tensor | None = None
-        self.exact, self.baseline = self._measure_baselines(exact)
+        self.exact, self.baseline = self._measure_baselines(exact, seen)
         self.uniform = [self._of(genes, o.multiplier.key)[0] for genes, o in uniform.items()]
         self.front = self._front(front)
 
-    def _measure_baselines(self, exact: Sequence[Genes]) -> tuple[report.Point, report.Point]:
-        """Measure the exact multiplier untreated and treated; ``exact`` holds its genes."""
+    def _measure_baselines(
+        self, exact: Sequence[Genes], seen: Evaluation | None
+    ) -> tuple[report.Point, report.Point]:
+        """Measure the exact multiplier untreated and treated.
+
+        Args:
+            exact: Its genes.
+            seen: Its quality on the validation split with the treatment, None if unknown.
+        """
         problem = self._problem
         treated = problem.candidate(exact[0]) if exact else problem.exact(treated=True)
         measured, samples = problem.measured(treated, self._test)
         self._told()
         self._baseline = samples
         point = self._with_drop(point_of(measured, "baseline", "test"), samples)
+        if seen is None:
+            seen = problem.measured(treated, problem.split)[0].quality
+            self._told()
+        point = replace(point, validation=quality_of(seen))
         for genes in exact:
             self._known[genes] = (point, measured, samples)
         if not problem.treats:
@@ -247,6 +259,14 @@ class AsSeen:
             validation_divergence=trial.info.get("divergence"),
             rel_power_activity=values.get(POWER_UNDER_DATA),
         )
+
+
+def seen_baseline(problem: AssignmentProblem, outcome: SearchOutcome) -> Evaluation | None:
+    """Return the quality of the exact multiplier on the validation split, if a trial has it."""
+    for trial in outcome.trials:
+        if trial.state is State.COMPLETE and problem.is_exact(trial.genes):
+            return Evaluation(**trial.info["quality"])
+    return None
 
 
 def sorted_front(outcome: SearchOutcome) -> list[Trial]:

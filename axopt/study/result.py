@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from axopt.evaluation import Evaluation
 from axopt.exploration import SearchOutcome, Trial, VolumeHistory
 from axopt.problem.problem import AssignmentProblem
 from axopt.study.config import SearchConfig
+from axopt.study.folder import RunFolder
 from axopt.study.held_out import AsSeen, HeldOut, quality_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from matplotlib.figure import Figure
 
 _SHOWN = ("point", "quality", "quality_low", "quality_high", "rel_power", "drop", "dominated")
 
@@ -36,9 +40,108 @@ class Front(pd.DataFrame):
             return repr(pd.DataFrame(self)[shown])
 
 
+class _Chooses:
+    """Chooses points of a front on the validation split, and draws it."""
+
+    record: report.RunRecord
+
+    def best(
+        self, *, max_drop: float | None = None, max_power: float | None = None
+    ) -> report.ChosenPoint:
+        """Choose the point of the largest saving, or of the smallest drop, within caps.
+
+        The caps hold on the validation split; the point has its figures on the test split.
+
+        Args:
+            max_drop: Largest drop against the exact multiplier with the same treatment, in the
+                metric's unit. The point of the largest saving within the caps is chosen.
+            max_power: Largest relative power. Without ``max_drop``, the point of the smallest
+                drop is chosen.
+
+        Returns:
+            The point; its text says how it was chosen.
+
+        Raises:
+            ArgumentError: If neither cap is given, no point is within them, or the run is of an
+                earlier version and has no validation quality of the exact multiplier.
+        """
+        return report.best_point(self.record, max_drop=max_drop, max_power=max_power)
+
+    def knee(self) -> report.ChosenPoint:
+        """Choose the knee of the front: beyond it, saving costs more quality than before.
+
+        It is farthest below the line between the ends of the front, in axes of relative power and
+        drop on the validation split that are scaled to 0..1.
+
+        Raises:
+            ArgumentError: If no point is below that line, or the run has no validation qualities.
+        """
+        return report.knee_point(self.record)
+
+    def plot(self) -> Figure:
+        """Draw the front as in pareto.png.
+
+        Returns:
+            A figure that notebooks show; `savefig` writes it to a file.
+        """
+        return report.pareto_figure(self.record)
+
+
 @dataclass(frozen=True)
-class SearchResult:
+class LoadedRun(_Chooses):
+    """A run folder that was read again.
+
+    Attributes:
+        front: One row a point, as in front.csv.
+        record: Everything the report shows.
+        out: The run folder.
+
+    Example:
+        >>> from axopt.study import LoadedRun
+        >>> list(LoadedRun.__dataclass_fields__)
+        ['front', 'record', 'out']
+    """
+
+    front: pd.DataFrame
+    record: report.RunRecord
+    out: Path
+
+    def __repr__(self) -> str:
+        return "\n".join([*_lines(self.record, self.front), f"run folder: {self.out}"])
+
+
+def load_run(path: str | os.PathLike[str]) -> LoadedRun:
+    """Read what a search wrote into a run folder.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        Its front and record, with `best`, `knee` and `plot` as `axopt.search` returns them.
+
+    Raises:
+        ArgumentError: If there is no finished or interrupted run.
+        ReportError: If its record is damaged.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from axopt.report import example_record
+        >>> from axopt.study import load_run
+        >>> Path("run").mkdir()
+        >>> size = Path("run/record.json").write_text(example_record().to_json())
+        >>> load_run("run").best(max_drop=0.5).point.label
+        'point-02'
+    """
+    folder = RunFolder(path)
+    record = folder.record()
+    return LoadedRun(Front(report.front_table(record)), record, folder.path)
+
+
+@dataclass(frozen=True)
+class SearchResult(_Chooses):
     """What a search found; its text is the front and how the search went, on one screen.
+
+    `best`, `knee` and `plot` choose a point of the front and draw it.
 
     Attributes:
         front: One row a point, as in front.csv: quality on the test split with its interval.
@@ -59,13 +162,8 @@ class SearchResult:
 
     def __repr__(self) -> str:
         record, outcome = self.record, self.outcome
-        baseline = record.baseline or record.exact
         lines = [
-            f"{record.title}: {len(record.front)} points, {record.metric} on "
-            f"{record.n_samples} {record.exact.split} samples",
-            repr(self.front),
-            f"baseline: {baseline.quality:.2f} {record.unit}".rstrip()
-            + f" with {record.reference} everywhere",
+            *_lines(record, self.front),
             f"{len(outcome.trials)} trials by {record.algorithm}, {outcome.n_failed} failed; "
             f"stopped: {outcome.stop_reason}",
             *record.notes,
@@ -73,6 +171,18 @@ class SearchResult:
         if self.out is not None:
             lines.append(f"run folder: {self.out}")
         return "\n".join(lines)
+
+
+def _lines(record: report.RunRecord, front: pd.DataFrame) -> list[str]:
+    """Return the front and what it is measured on as lines of a text."""
+    baseline = record.reference_point
+    return [
+        f"{record.title}: {len(record.front)} points, {record.metric} on "
+        f"{record.n_samples} {record.exact.split} samples",
+        repr(front),
+        f"baseline: {baseline.quality:.2f} {record.unit}".rstrip()
+        + f" with {record.reference} everywhere",
+    ]
 
 
 def record_of(
