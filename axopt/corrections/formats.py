@@ -1,17 +1,18 @@
 """Formats with the least squared error whose codes are multiples of a stride."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from axopt.layers import EmulatedLayer, EmulatedMatMul, QuantParams, activation_params
 
 _SHRINKAGES = torch.linspace(1.0, 0.3, 36)  # the first one is the whole range
 
-_AT_ONCE = 2**17
-"""Most weights that are quantised in one call, copies of small layers included."""
+_AT_ONCE = 1 << 16
+"""Weights that are quantised at a time, which stay in the cache."""
 
-_SMALL = 2**15
-"""Weights that torch sums in one thread; more are not copied, to sum them as ever."""
+Floats = NDArray[np.float32]
 
 
 def activation_format(layer: EmulatedLayer, *, symmetric: bool, stride: int) -> QuantParams:
@@ -58,26 +59,55 @@ def _best_shrinkage(
 ) -> tuple[Tensor, Tensor]:
     """Return scale and zero point of each row of ``weight``, of the best of `_SHRINKAGES`."""
     low, high = torch.aminmax(weight, dim=1)
-    copies = max(1, _AT_ONCE // max(1, weight.numel())) if weight.numel() < _SMALL else 1
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for shrinkages in torch.split(_SHRINKAGES, copies):
-        factors = shrinkages[:, None].to(weight.device)
-        params = QuantParams.from_range(
-            (low * factors).flatten(), (high * factors).flatten(), signed=signed, stride=stride
-        )
-        n = len(factors)
-        error = _weighted_error(weight.repeat(n, 1), params, importance.repeat(n, 1))
-        found.append((error, params.scale, params.zero_point))
-    errors, scales, zero_points = (
-        torch.cat(parts).view(len(_SHRINKAGES), -1) for parts in zip(*found, strict=True)
+    rows, factors = len(weight), _SHRINKAGES[:, None]
+    params = QuantParams.from_range(
+        (low * factors).flatten(), (high * factors).flatten(), signed=signed, stride=stride
     )
-    best = errors.argmin(0, keepdim=True)  # of equal ones the first
+    scales = params.scale.view(-1, rows)
+    zero_points = params.zero_point.view(-1, rows)
+    most = float(importance.max()) if importance.numel() else 0.0
+    relative = (importance / most if most > 0 else importance).float().numpy()
+    errors = np.empty(scales.shape, np.float32)
+    chunk = max(1, _AT_ONCE // max(1, weight.shape[1]))
+    for first in range(0, rows, chunk):
+        at = slice(first, first + chunk)
+        _add_errors(
+            errors[:, at], weight[at].contiguous().numpy(), relative[at],
+            scales[:, at].numpy(), zero_points[:, at].numpy(), params.top,
+        )  # fmt: skip
+    total = torch.from_numpy(errors).double() * scales.double().square()
+    best = total.argmin(0, keepdim=True)  # of equal ones the first
     return scales.gather(0, best)[0], zero_points.gather(0, best)[0]
 
 
-def _weighted_error(weight: Tensor, params: QuantParams, importance: Tensor) -> Tensor:
-    """Return the weighted sum of squared errors of each row of ``weight``, ``(rows,)``."""
-    return (params.fake_quantise(weight) - weight).double().square().mul_(importance).sum(1)
+def _add_errors(
+    errors: Floats,
+    weight: Floats,
+    importance: Floats,
+    scales: Floats,
+    zero_points: NDArray[np.int64],
+    top: int,
+) -> None:
+    """Write the weighted sums of squared errors, in squared levels, into ``errors``.
+
+    Args:
+        errors: ``(formats, rows)``.
+        weight: ``(rows, n)``.
+        importance: ``(rows, n)`` factors of the squared errors.
+        scales: ``(formats, rows)``.
+        zero_points: ``(formats, rows)``.
+        top: Highest level.
+    """
+    levels, rounded = np.empty_like(weight), np.empty_like(weight)
+    inverse = (1 / scales)[:, :, None]
+    lowest = -zero_points[:, :, None].astype(np.float32)
+    for i in range(len(scales)):
+        np.multiply(weight, inverse[i], out=levels)
+        np.rint(levels, out=rounded)
+        np.clip(rounded, lowest[i], lowest[i] + top, out=rounded)
+        rounded -= levels
+        rounded *= rounded
+        np.einsum("rn,rn->r", rounded, importance, out=errors[i])
 
 
 def input_values(layer: EmulatedLayer, of_channels: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from axopt.corrections.formats import input_values
+from axopt.corrections.levels import WeightCodes
 from axopt.corrections.remapping import code_shares
 from axopt.layers import EmulatedLayer, Quantisation
 
@@ -47,22 +48,24 @@ def expected_emulated_outputs(
         ``(out_channels,)`` float64.
     """
     activation, weights = quantisation.activation, quantisation.weights
-    operands = _OPERANDS[signed]
     shares = code_shares(layer, activation)
-    products = shares @ torch.from_numpy(table.astype(np.float64))  # (channels, weight codes)
-    means = shares @ operands
-    codes = weights.codes(layer.filters.cpu()).flatten(1).long()
-    channel = input_values(layer, torch.arange(len(shares)))
     origin = 128 if signed else 0
+    operands = _OPERANDS[signed]
     zero_a = int(activation.zero_code) - origin
+    terms = shares @ torch.from_numpy(table.astype(np.float64))  # (channels, weight codes)
+    means = shares @ operands
+    if zero_a:
+        terms -= zero_a * operands
+    weight_codes = WeightCodes.of(layer).codes(weights).numpy()
+    group_channels = layer.filters.shape[1]
+    groups, taps = len(shares) // group_channels, layer.filters[0, 0].numel()
+    row = np.arange(len(shares)).reshape(groups, group_channels) * 256
+    index = weight_codes.reshape(groups, -1, weight_codes.shape[1]).astype(np.intp)
+    index += row.repeat(taps, axis=1)[:, None]
+    sums = torch.from_numpy(terms.numpy().ravel().take(index).sum(2)).flatten()
     zero_w = weights.zero_code.double() - origin
-    common = bool((zero_w == zero_w.view(-1)[0]).all())
-    if common:  # a term depends on the channel and the code only
-        zero_w = zero_w.view(-1)[:1]
-        terms = products - zero_w * means[:, None] - zero_a * operands + zero_a * zero_w
-        terms = terms.take(codes.add_(channel, alpha=256))
-    else:
-        zero_w = zero_w[:, None]
-        terms = products.take(codes.add(channel, alpha=256))
-        terms = terms - zero_w * means[channel] - zero_a * operands[codes] + zero_a * zero_w
-    return terms.sum(1) * layer.channels.tap_share * quantisation.output_scale.double()
+    if bool(zero_w.any()):
+        of_group = means.view(groups, -1).sum(1) * taps
+        per_output = of_group.repeat_interleave(len(sums) // groups)
+        sums -= zero_w * (per_output - zero_a * weight_codes.shape[1])
+    return sums * layer.channels.tap_share * quantisation.output_scale.double()

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from axopt.corrections.levels import WeightCodes
 from axopt.corrections.mean_error import expected_emulated_outputs, expected_outputs
-from axopt.kernels import Window
+from axopt.kernels import Plan, Window
 from axopt.layers import (
     EmulatedLayer,
     Products,
@@ -24,7 +25,7 @@ from axopt.multipliers import Multiplier
 _CLEARLY = 0.98
 """The smallest improvement that counts as real on a few hundred windows, as a factor."""
 
-_GAINS = (0.5, 2.0)
+GAINS = (0.5, 2.0)
 """Bounds of gains. A gain outside means that results and exact results are unrelated."""
 
 
@@ -53,9 +54,13 @@ class Probe:
         # an image of one row: a window is a pixel, its values are the channels
         self._line = windows.reshape(n, -1).T[None, :, None]
         bias = None if layer.bias is None else layer.bias.detach().cpu()
-        self._bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.float()
-        self._target = self._finished(self.exact)
-        self._spread = float(self._target.double().var(0, correction=0).sum().sqrt())
+        self.bias = torch.zeros(self.exact.shape[1]) if bias is None else bias.float()
+        target = self.finished(self.exact)
+        self._spread = float(target.double().var(0, correction=0).sum().sqrt())
+        self._target = held_out(target).clone()
+        self.fitted_exact = fitted(self.exact).clone()
+        self.fitted_mean = self.fitted_exact.mean(0)
+        self.fitted_centred = self.fitted_exact - self.fitted_mean
 
     def results(self, formats: Quantisation, multiplier: Multiplier, swap: bool) -> Results:
         """Emulate the layer on the sample, without the bias and without the formats' shift.
@@ -66,7 +71,8 @@ class Probe:
             swap: Whether the weight is its first operand.
         """
         plan = plan_of(multiplier, swap)
-        codes = formats.weights.codes(self.layer.filters.detach().cpu()).flatten(1)
+        filters = self.layer.filters
+        codes = WeightCodes.of(self.layer).codes(formats.weights)
         scale = math.prod(multiplier.strides)
         products = Products(plan, multiplier.signed, formats, codes, product_scale=scale)
         accumulator = self.layer.accumulator
@@ -78,35 +84,49 @@ class Probe:
         else:
             convolution = convolution_of(
                 plan,
-                codes[:, :, None, None],
+                codes.view(len(filters), -1, 1, 1),
                 Window(groups=self.groups),
                 replace(formats, shift=None),
                 None,
                 signed=multiplier.signed,
             )
             y = convolution(self._line)[0, :, 0].T
-        mean = expected_emulated_outputs(self.layer, formats, plan.table, signed=multiplier.signed)
-        return Results(self, formats, y, mean)
+        return Results(self, formats, y, plan, multiplier.signed)
 
-    def error_pct(self, y: Tensor) -> float:
+    def error_pct(
+        self, y: Tensor, gain: Tensor | None = None, shift: Tensor | None = None
+    ) -> float:
         """Return the root mean square error in percent of the exact results' standard deviation.
 
-        The layer's bias and fused ReLU are applied first. If there are several windows, only every
-        other one counts: gains and shifts are fitted to the rest.
+        The layer's bias and fused ReLU are applied first.
 
         Args:
-            y: ``(windows, out_channels)`` results without the bias.
+            y: ``(held-out windows, out_channels)`` results without the bias.
+            gain: Factor of the results; None for 1.
+            shift: Added to the results; None for 0.
         """
-        if len(y) > 1:
-            error = (self._finished(y[1::2]) - self._target[1::2]).double()
-        else:
-            error = (self._finished(y) - self._target).double()
-        total = float(error.square().mean(0).sum().sqrt())
+        added = self.bias if shift is None else self.bias + shift
+        y = y + added if gain is None else torch.addcmul(added, y, gain)
+        if self.layer.bounds is not None:
+            y.clamp_(*self.layer.bounds)
+        error = y.sub_(self._target).double().view(-1)
+        total = math.sqrt(float(error.dot(error)) / max(1, len(y)))
         return 100 * total / self._spread if self._spread > 0 else total
 
-    def _finished(self, y: Tensor) -> Tensor:
-        y = y + self._bias
-        return y if self.layer.bounds is None else y.clamp(*self.layer.bounds)
+    def finished(self, y: Tensor) -> Tensor:
+        """Return results with the layer's bias and fused ReLU."""
+        y = y + self.bias
+        return y if self.layer.bounds is None else y.clamp_(*self.layer.bounds)
+
+
+def fitted(windows: Tensor) -> Tensor:
+    """Return the windows, along the first axis, that gains and shifts are fitted to."""
+    return windows[::2]
+
+
+def held_out(windows: Tensor) -> Tensor:
+    """Return the windows that errors are measured on: the others, or the only one."""
+    return windows[1::2] if len(windows) > 1 else windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,18 +137,20 @@ class Results:
         probe: The layer that they are of.
         formats: Formats of the operands.
         y: ``(windows, out_channels)`` results without shift and bias.
-        mean: ``(out_channels,)`` float64 mean of the results by the input channels' histograms.
+        plan: The products.
+        signed: Whether the multiplier is signed.
     """
 
     probe: Probe
     formats: Quantisation
     y: Tensor
-    mean: Tensor
+    plan: Plan
+    signed: bool
 
     def error_pct(self) -> float:
         """Return the error in percent with the gain and the shift of the formats."""
-        shift = self.formats.shift
-        return self.probe.error_pct(self.y if shift is None else self.y + shift)
+        # the results have the gain already
+        return self.probe.error_pct(held_out(self.y), None, self.formats.shift)
 
     def corrected(self, *, mean_error: bool, gain: bool) -> Iterator[tuple[Quantisation, float]]:
         """Yield the formats as they are, then with each correction of the results, and the errors.
@@ -137,47 +159,48 @@ class Results:
         taps of a kernel alike. It is fitted to the means of the windows, which include borders,
         where this is clearly better.
         """
-        yield self.formats, self.probe.error_pct(self.y)
-        if not self.probe.layer.has_channels:
-            if gain:
-                found = self.formats.corrected("gain", self._common_gain(), None)
-                yield found, self.probe.error_pct(self._with(found))
+        probe = self.probe
+        tested = held_out(self.y).contiguous()
+        yield self.formats, probe.error_pct(tested)
+        if not (mean_error or gain):
             return
-        one = torch.ones(self.y.shape[1], dtype=torch.float64)
-        slopes = {"mean_error": one} if mean_error else {}
+        y = fitted(self.y).double()
+        if not probe.layer.has_channels:
+            if gain:
+                found = self.formats.corrected("gain", self._common_gain(y), None)
+                yield found, probe.error_pct(tested, found.gain)
+            return
+        mean = y.mean(0)
+        slopes = {"mean_error": torch.ones_like(mean)} if mean_error else {}
         if gain:
-            slopes["gain"] = self._best_gain()
-        fitted = slice(None, None, 2)
-        of_windows = (self.y[fitted].double().mean(0), self.probe.exact[fitted].double().mean(0))
+            slopes["gain"] = self._best_gain(y.sub_(mean))
+        of_histograms = expected_emulated_outputs(
+            probe.layer, self.formats, self.plan.table, signed=self.signed
+        )
         for name, slope in slopes.items():
             least = math.inf
-            for emulated, exact in ((self.mean, self.probe.means), of_windows):
-                scale = slope if name == "gain" else None
-                found = self.formats.corrected(name, scale, exact - slope * emulated)
-                error = self.probe.error_pct(self._with(found))
+            gain_used = slope if name == "gain" else None
+            for emulated, exact in ((of_histograms, probe.means), (mean, probe.fitted_mean)):
+                shift = rounded(exact - slope * emulated).float()
+                scale = None if gain_used is None else gain_used.float()
+                error = probe.error_pct(tested, scale, shift)
                 if error < least * _CLEARLY:
                     least = error
-                    yield found, error
+                    yield self.formats.corrected(name, gain_used, shift), error
 
-    def _with(self, formats: Quantisation) -> Tensor:
-        """Return the results with the gain and the shift of ``formats``."""
-        y = self.y if formats.gain is None else self.y * formats.gain
-        return y if formats.shift is None else y + formats.shift
-
-    def _common_gain(self) -> Tensor:
-        """Return the least-squares factor of all results on every other window, ``(1,)``."""
-        y, exact = self.y[::2].double(), self.probe.exact[::2].double()
+    def _common_gain(self, y: Tensor) -> Tensor:
+        """Return the least-squares factor of all results ``y``, ``(1,)``."""
         square = y.square().sum()
-        factor = torch.where(square > 0, (y * exact).sum() / square, 1.0)
-        return rounded(factor.clamp(*_GAINS)).view(1)
+        product = (y * self.probe.fitted_exact).sum()
+        return rounded(torch.where(square > 0, product / square, 1.0).clamp(*GAINS)).view(1)
 
-    def _best_gain(self) -> Tensor:
-        """Return the least-squares slopes of the exact results over ``y``, ``(out_channels,)``.
+    def _best_gain(self, centred: Tensor) -> Tensor:
+        """Return the least-squares slopes of the exact results, ``(out_channels,)``.
 
-        They are fitted on every other window.
+        Args:
+            centred: Results less their means.
         """
-        y, exact = self.y[::2].double(), self.probe.exact[::2].double()
-        y, exact = y - y.mean(0), exact - exact.mean(0)
-        variance = y.square().sum(0)
-        slope = (y * exact).sum(0) / variance.clamp(min=torch.finfo(torch.float64).tiny)
-        return rounded(torch.where(variance > 0, slope, 1.0).clamp(*_GAINS))
+        variance = centred.square().sum(0)
+        slope = (centred * self.probe.fitted_centred).sum(0)
+        slope /= variance.clamp(min=torch.finfo(torch.float64).tiny)
+        return rounded(torch.where(variance > 0, slope, 1.0).clamp(*GAINS))

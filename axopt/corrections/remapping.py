@@ -11,10 +11,13 @@ variance of the error in place of its magnitude: the mean is corrected elsewhere
    Network Accelerators without Retraining", ICCAD 2019.
 """
 
+import functools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from axopt.corrections.levels import WeightCodes
 from axopt.layers import EmulatedLayer, QuantParams, level_shares
 
 Floats = NDArray[np.float64]
@@ -45,15 +48,11 @@ def activation_codes(
     Returns:
         ``(256,)`` uint8.
     """
-    codes = weights.codes(layer.filters.cpu()).flatten(1).numpy()
-    zero = weights.zero_code.expand(len(codes)).numpy()[:, None]
-    centred = (codes - zero.astype(np.float64)).ravel()
-    share = np.bincount(codes.ravel(), minlength=256) / codes.size
-    first = np.bincount(codes.ravel(), centred, minlength=256) / codes.size
+    moments = WeightCodes.of(layer).moments(weights)
     return _best_codes(
-        square=float(np.square(centred).mean()),
-        mixed=errors @ first,
-        error_square=np.square(errors) @ share,
+        square=moments.square,
+        mixed=errors @ moments.first,
+        error_square=np.square(errors) @ moments.share,
         stride=stride,
     )
 
@@ -75,8 +74,7 @@ def weight_codes(
     Returns:
         ``(256,)`` uint8.
     """
-    share = code_shares(layer, activation).mean(0).numpy()
-    share = share / share.sum()
+    share = _mean_code_share(layer, activation)
     centred = _LEVELS - int(activation.zero_code)
     mean, mean_error = share @ centred, share @ errors
     return _best_codes(
@@ -97,13 +95,33 @@ def _best_codes(
     equally good codes, the one nearest to the level's own is taken. Levels that a narrow operand
     does not have get the code of the last one.
     """
-    own = _LEVELS[::stride]
-    distance = own[None, :] - own[:, None]
-    loss = np.square(distance) * square + 2 * distance * mixed[::stride] + error_square[::stride]
-    loss += 1e-9 * loss.mean() * np.abs(distance)
+    twice, magnitude, squares = _distances(stride)
+    loss = squares * square
+    loss += twice * mixed[::stride]
+    loss += error_square[::stride]
+    loss += 1e-9 * loss.mean() * magnitude
     best = loss.argmin(1) * stride
     codes: NDArray[np.uint8] = np.pad(best, (0, 256 - len(best)), mode="edge").astype(np.uint8)
     return codes
+
+
+@functools.lru_cache(maxsize=8)
+def _distances(stride: int) -> tuple[Floats, Floats, Floats]:
+    """Return twice the distances of codes (columns) from levels' codes, magnitudes, squares."""
+    own = _LEVELS[::stride]
+    distance = own[None, :] - own[:, None]
+    return 2 * distance, np.abs(distance), np.square(distance)
+
+
+def _mean_code_share(layer: EmulatedLayer, activation: QuantParams) -> Floats:
+    """Return how often each code is multiplied over all channels, ``(256,)`` with sum 1."""
+    of_levels = level_shares_of(layer, activation).mean(0).numpy()
+    codes = activation.code_table
+    of_level = np.arange(256) if codes is None else codes.numpy().astype(np.intp)
+    share = np.zeros(256)
+    np.add.at(share, of_level[: activation.top + 1], of_levels)
+    relative: Floats = share / share.sum()
+    return relative
 
 
 def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
@@ -112,7 +130,7 @@ def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
     Returns:
         ``(channels, 256)`` float64; rows sum to 1.
     """
-    of_levels = _level_shares(layer, activation)
+    of_levels = level_shares_of(layer, activation)
     codes = activation.code_table
     if codes is None:
         return of_levels
@@ -120,9 +138,13 @@ def code_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
     return shares.index_add_(1, codes[: activation.top + 1].long(), of_levels)
 
 
-def _level_shares(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
-    """Return how often each input channel has each level; formats with other codes share it."""
-    kept = layer.derived.setdefault(_level_shares, {})
+def level_shares_of(layer: EmulatedLayer, activation: QuantParams) -> torch.Tensor:
+    """Return how often each input channel has each level; formats with other codes share it.
+
+    Returns:
+        ``(channels, levels)`` float64; rows sum to 1, padded zeros included.
+    """
+    kept = layer.derived.setdefault(level_shares_of, {})
     key = (float(activation.scale), int(activation.zero_point), activation.stride)
     if key not in kept:
         of_levels = level_shares(layer.channels, activation)

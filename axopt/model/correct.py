@@ -177,7 +177,7 @@ def explain_corrections(emulated: EmulatedModel) -> list[Explanation]:
 def _explain(name: str, layer: EmulatedLayer) -> Explanation:
     corrector = LayerCorrector.of(layer)
     used = layer.quantisation()
-    best = corrector.best(layer.multiplier, swap=False)
+    best = corrector.compared(layer.multiplier, swap=False)
     names = ("order",) * layer.swap + used.corrections
     others = {("order",) * best.swap + best.quantisation.corrections: best.error_pct}
     others |= best.rejected

@@ -75,7 +75,7 @@ def test_errors_are_those_of_the_windows(make, bounds, signed, rng):
 def test_the_least_error_wins(name, make, library):
     multiplier = library[name]
     layer, _ = make(multiplier)
-    choice = LayerCorrector.of(layer).best(multiplier, swap=False)
+    choice = LayerCorrector.of(layer).compared(multiplier, swap=False)
     assert choice.error_pct <= min(choice.rejected.values())
     assert choice.rejected[()] == choice.raw_error_pct
     raw = layer.quantisation(multiplier.signed)
@@ -113,7 +113,7 @@ def test_one_flag_gives_only_that_correction(flag, name, library):
     layer, _ = make_conv(multiplier, {"padding": 1})
     only = Corrections(**dict.fromkeys(ALL.names, False) | {flag: True})
     assert only.names == (flag,)
-    choice = LayerCorrector.of(layer).best(multiplier, swap=False, allowed=only)
+    choice = LayerCorrector.of(layer).compared(multiplier, swap=False, allowed=only)
     chosen = ("order",) * choice.swap + choice.quantisation.corrections
     tried = {chosen, *choice.rejected}
     nothing_to_do = (flag == "affine" and not multiplier.signed) or (
