@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from axopt.cli import loading
 from axopt.cli.arguments import (
+    MAX_SAMPLES,
     add_common,
     add_library,
     add_threads,
@@ -21,6 +22,7 @@ from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
 from axopt.cli.source import source_given
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
 from axopt.problem.objectives import DIVERGENCE, ERROR, OBJECTIVES
+from axopt.study.config import SEEDS, SearchConfig
 from axopt.study.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("search")
     _add_algorithm(group)
+    _add_seeds(group)
     _add_objectives(group)
     _add_treatment(group)
     loading.add_metric(group)
@@ -97,6 +100,25 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         default=DEFAULT_POPULATION,
         help="points of a generation (default: %(default)s)",
+    )
+
+
+def _add_seeds(group: argparse._ArgumentGroup) -> None:
+    """Add what is evaluated and known before the algorithm proposes anything."""
+    group.add_argument(
+        "--seeds",
+        type=names,
+        metavar="SEED,...",
+        help=f"what is evaluated first: {', '.join(SEEDS)}, run folders or files of assignments "
+        "(default: uniform, nothing where the algorithm uses sensitivities)",
+    )
+    group.add_argument(
+        "--sensitivity-samples",
+        type=integer(1, MAX_SAMPLES),
+        metavar="N",
+        default=SearchConfig.sensitivity_samples,
+        help="of the validation split, for sensitivities, where the algorithm or --seeds asks for "
+        "them; their cost counts in the budget (default: %(default)s)",
     )
 
 
@@ -205,7 +227,11 @@ def run(options: argparse.Namespace) -> int:
     test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
     loading.check_coverage(options, emulated)
-    with Progress(options, "search") as progress, Progress(options, "test") as tested:
+    with (
+        Progress(options, "sensitivity") as sensitivities,
+        Progress(options, "search") as progress,
+        Progress(options, "test") as tested,
+    ):
         result = search(
             emulated,
             measured,
@@ -219,6 +245,7 @@ def run(options: argparse.Namespace) -> int:
             settings=options.settings.kept(options),
             on_progress=lambda now: progress(now.number, now.budget, str(now)),
             on_point=tested,
+            on_sensitivity=sensitivities,
             **({} if options.batch_size is None else {"batch_size": options.batch_size}),
             **{name: getattr(options, name) for name in _PASSED_ON},
         )
@@ -240,6 +267,8 @@ _PASSED_ON = (
     "divergence_outputs",
     "objectives",
     "metric",
+    "seeds",
+    "sensitivity_samples",
     "validation_samples",
     "test_samples",
     "out",

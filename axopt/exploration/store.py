@@ -193,6 +193,16 @@ class Store:
                 self._connection.execute(records.INSERT_NOTE, row)
             return records.decode_note(row)
 
+    def noted(self, key: str) -> Any:
+        """Return the note that `settle` wrote, None if there is none.
+
+        Raises:
+            StoreError: If the file is damaged.
+        """
+        with self._translated("read"):
+            row = self._connection.execute(records.SELECT_NOTE, (key,)).fetchone()
+            return None if row is None else records.decode_note(row)
+
     def close(self) -> None:
         """Close the file and let the next writer in. Closing twice is allowed."""
         whole = self._lock is None or self._leave_one_file()

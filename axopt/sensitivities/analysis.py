@@ -13,7 +13,7 @@ from axopt.multipliers import Multiplier, MultiplierLibrary
 from axopt.problem import AssignmentProblem, Candidate, LayerSetting, Option, options_of
 from axopt.problem.groups import Groups
 from axopt.sensitivities.bases import Around, Base, base_of, label_of
-from axopt.sensitivities.measured import Measurements, options_of_genes
+from axopt.sensitivities.measured import Measurements
 from axopt.sensitivities.result import MEASURED, METHODS, Sensitivity, Values
 
 Place = tuple[int, int]
@@ -173,7 +173,7 @@ def sensitivity_of(
     return Sensitivity(
         names=tuple(problem.genes),
         layers=tuple(problem.genes.values()),
-        options=tuple(tuple(map(label_of, options)) for options in options_of_genes(problem)),
+        options=tuple(tuple(map(label_of, options)) for options in problem.options_of_genes),
         values=_filled(problem, values, base_value),
         qualities=_filled(problem, qualities, own.quality.value),
         around=base.around,
@@ -200,7 +200,7 @@ def _places(problem: AssignmentProblem, base: Base) -> list[Place]:
     """
     return [
         (gene, number)
-        for gene, options in reversed(list(enumerate(options_of_genes(problem))))
+        for gene, options in reversed(list(enumerate(problem.options_of_genes)))
         for number, option in enumerate(options)
         if option != base.options[gene]
     ]
@@ -209,7 +209,7 @@ def _places(problem: AssignmentProblem, base: Base) -> list[Place]:
 def _changed(problem: AssignmentProblem, base: Base, place: Place) -> Sequence[Option]:
     """Return the options of a base with one change."""
     gene, number = place
-    option = options_of_genes(problem)[gene][number]
+    option = problem.options_of_genes[gene][number]
     return (*base.options[:gene], option, *base.options[gene + 1 :])
 
 

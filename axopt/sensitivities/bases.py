@@ -9,7 +9,7 @@ from axopt.errors import ArgumentError, UnknownLayerError
 from axopt.model import Assignment
 from axopt.multipliers import load_library
 from axopt.problem import AssignmentProblem, Option
-from axopt.sensitivities.measured import Measurements, options_of_genes
+from axopt.sensitivities.measured import Measurements
 from axopt.sensitivities.result import EXACT
 
 UNIFORM = "uniform"
@@ -59,13 +59,13 @@ def base_of(measurements: Measurements, around: Around) -> Base:
         return Base(EXACT, (Option(problem.reference, False),) * len(problem.genes))
     if around == UNIFORM:
         return _good_uniform(measurements)
-    labels = {name for options in options_of_genes(problem) for o in options for name in _names(o)}
+    labels = {name for options in problem.options_of_genes for o in options for name in _names(o)}
     if around not in labels:
         raise ArgumentError(
             f"`around` must be {EXACT!r}, {UNIFORM!r} or a multiplier to choose from, got "
             f"{around!r}."
         )
-    chosen = [_named(options, around) for options in options_of_genes(problem)]
+    chosen = [_named(options, around) for options in problem.options_of_genes]
     first = next(option for option in chosen if option is not None)
     exact = Option(problem.reference, False)
     return Base(label_of(first), tuple(exact if o is None else o for o in chosen))
@@ -86,17 +86,15 @@ def _good_uniform(measurements: Measurements) -> Base:
     """Return the uniform assignment with the largest loss within `LIMITS`.
 
     A loss is the objective less that of the exact network. If no approximate uniform assignment
-    is within the limit, that of the least loss is taken. Options are those of the first gene that
-    has the most; a gene without such an option has the exact multiplier.
+    is within the limit, that of the least loss is taken.
     """
     problem = measurements.problem
-    by_gene = options_of_genes(problem)
-    exact = Option(problem.reference, False)
-    bases = [Base(EXACT, (exact,) * len(by_gene))]
-    for option in max(by_gene, key=len):
+    exact = (Option(problem.reference, False),) * len(problem.genes)
+    bases = [Base(EXACT, exact)]
+    for genes, option in problem.uniform().items():
         if not option.multiplier.is_exact:
-            chosen = (option if option in options else exact for options in by_gene)
-            bases.append(Base(label_of(option), tuple(chosen)))
+            pairs = zip(problem.options_of_genes, genes, strict=True)
+            bases.append(Base(label_of(option), tuple(o[gene] for o, gene in pairs)))
     points = measurements.measure([base.options for base in bases])
     values = [problem.objectives(point)[0] for point in points]
     limit = LIMITS.get(problem.objective_names[0], LIMIT_IN_PERCENT)
@@ -134,7 +132,7 @@ def _given(
     problem: AssignmentProblem, around: Assignment | Mapping[str, str]
 ) -> dict[str, Option]:
     library = {
-        o.multiplier.key: o.multiplier for options in options_of_genes(problem) for o in options
+        o.multiplier.key: o.multiplier for options in problem.options_of_genes for o in options
     }
     library.setdefault(problem.reference.key, problem.reference)
     bundled = load_library(narrow=True)

@@ -16,9 +16,19 @@ OnStep = Callable[[int, int], object]
 """Called with the number of steps done and of all."""
 
 
-def options_of_genes(problem: AssignmentProblem) -> list[tuple[Option, ...]]:
-    """Return the options of every gene."""
-    return [problem.options[:size] for size in problem.space.sizes]
+def expected_evaluations(problem: AssignmentProblem, around: str) -> float:
+    """Return about what sensitivities cost, in evaluations on their samples.
+
+    Args:
+        problem: Genes and options.
+        around: See `axopt.sensitivity`.
+    """
+    order = list(problem.emulated.emulated_layers)
+    total = 2.0 + (len(problem.uniform()) if around == "uniform" else 0)
+    for layers, options in zip(problem.genes.values(), problem.options_of_genes, strict=True):
+        behind = len(order) - min(map(order.index, layers))
+        total += (len(options) - 1) * behind / len(order)
+    return total
 
 
 class Measurements:

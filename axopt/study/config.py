@@ -89,6 +89,15 @@ def _is_corrections(value: object) -> bool:
     return isinstance(value, list | tuple) and all(name in CORRECTIONS for name in value)
 
 
+UNIFORM, SENSITIVITY, BOTH = "uniform", "sensitivity", "both"
+SEEDS = (UNIFORM, SENSITIVITY, BOTH)
+"""Words for the points that a search evaluates first; others are paths."""
+
+
+def _is_seeds(value: object) -> bool:
+    return _is_text(value) or _is_texts(value)
+
+
 TEXT: Rule = (_is_text, "a printable, non-empty text")
 TEXTS: Rule = (_is_texts, "a list of texts")
 FLAG: Rule = (lambda value: isinstance(value, bool), "true or false")
@@ -113,6 +122,8 @@ RULES: dict[str, Rule] = {
     "divergence_outputs": (_is_weights, "a table of positive numbers"),
     "objectives": TEXTS,
     "metric": TEXT,
+    "seeds": (_is_seeds, f"{', '.join(SEEDS)}, a path, or a list of these"),
+    "sensitivity_samples": whole(1),
     "validation_samples": whole(1),
     "test_samples": whole(1),
     "batch_size": whole(1),
@@ -143,6 +154,9 @@ class SearchConfig:
             outputs.
         objectives: Names of `axopt.study.OBJECTIVES` to minimise beside it.
         metric: Name of the metric.
+        seeds: What is evaluated first: "uniform", "sensitivity", "both", paths of run folders or
+            assignments, or a list of these; None for what suits the algorithm.
+        sensitivity_samples: Most validation samples on which sensitivities are measured.
         validation_samples: Number of validation samples, None for all.
         test_samples: Number of test samples, None for all.
         batch_size: Samples at a time.
@@ -163,6 +177,7 @@ class SearchConfig:
         objective = "divergence"
         objectives = ["rel_power"]
         metric = "top1"
+        sensitivity_samples = 128
         batch_size = 64
         >>> SearchConfig(budget=0)
         Traceback (most recent call last):
@@ -186,6 +201,8 @@ class SearchConfig:
     divergence_outputs: Mapping[str, float] = field(default_factory=dict)
     objectives: Sequence[str] = ("rel_power",)
     metric: str = "top1"
+    seeds: str | Sequence[str] | None = None
+    sensitivity_samples: int = 128
     validation_samples: int | None = None
     test_samples: int | None = None
     batch_size: int = 64

@@ -5,6 +5,7 @@ study.sqlite                  every evaluation, committed before it counts
 record.json                   what the report is made from
 front.csv, pareto.png, history.png, report.html
 search.log                    how the search got on
+sensitivity.json, sensitivity.csv   if the search measured them
 assignments/point-NN.json
 
 Importing this imports no torch.
@@ -26,11 +27,20 @@ if TYPE_CHECKING:
     from axopt.exploration import Store
     from axopt.model import Assignment
     from axopt.report import RunRecord
+    from axopt.sensitivities import Sensitivity
 
 _STORE = "study.sqlite"
 _RECORD = "record.json"
 _SETTINGS = "run.toml"
-_OUTPUTS = (_RECORD, "front.csv", "pareto.png", "history.png", "report.html")
+_OUTPUTS = (
+    _RECORD,
+    "front.csv",
+    "pareto.png",
+    "history.png",
+    "report.html",
+    "sensitivity.json",
+    "sensitivity.csv",
+)
 _LOG = "search.log"
 _ASSIGNMENTS = "assignments"
 _MAX_RECORD_BYTES = 1 << 28
@@ -131,6 +141,15 @@ class RunFolder:
         write_text_atomically(self.settings_file, to_toml(settings or {}) + "\n")
         return store
 
+    def keep(self, sensitivities: Sensitivity | None) -> None:
+        """Write table and values of sensitivities, if there are any.
+
+        Args:
+            sensitivities: What a search measured before its first evaluation.
+        """
+        if sensitivities is not None:
+            sensitivities.save(self.path)
+
     def write(self, record: RunRecord, assignments: Mapping[str, Assignment]) -> None:
         """Write the record, the assignments and the report.
 
@@ -143,7 +162,7 @@ class RunFolder:
         (self.path / _ASSIGNMENTS).mkdir(exist_ok=True)
         for name, assignment in assignments.items():
             assignment.save(self.path / name)
-        for stale in self._assignment_files():
+        for stale in self.assignment_files():
             if stale.relative_to(self.path).as_posix() not in assignments:
                 stale.unlink()
         write_text_atomically(self.path / _RECORD, record.to_json())
@@ -169,11 +188,12 @@ class RunFolder:
         except ValueError as error:
             raise ReportError(f"{file}: {error}") from error
 
-    def _assignment_files(self) -> list[Path]:
+    def assignment_files(self) -> list[Path]:
+        """Return the files of the points of the front."""
         return sorted((self.path / _ASSIGNMENTS).glob("point-*.json"))
 
     def _remove_outputs(self) -> None:
         for name in (*_OUTPUTS, _LOG):
             (self.path / name).unlink(missing_ok=True)
-        for file in self._assignment_files():
+        for file in self.assignment_files():
             file.unlink()

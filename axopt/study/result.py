@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from axopt.sensitivities import Sensitivity
+
 _SHOWN = ("point", "quality", "quality_low", "quality_high", "rel_power", "drop", "dominated")
 
 
@@ -148,17 +150,19 @@ class SearchResult(_Chooses):
         record: Everything the report shows.
         outcome: Counts and the reason why the search stopped.
         out: The run folder, None if none was asked for.
+        sensitivities: What was measured before the first evaluation, None if nothing was.
 
     Example:
         >>> from axopt.study import SearchResult
         >>> list(SearchResult.__dataclass_fields__)
-        ['front', 'record', 'outcome', 'out']
+        ['front', 'record', 'outcome', 'out', 'sensitivities']
     """
 
     front: pd.DataFrame
     record: report.RunRecord
     outcome: SearchOutcome
     out: Path | None
+    sensitivities: Sensitivity | None = None
 
     def __repr__(self) -> str:
         record, outcome = self.record, self.outcome

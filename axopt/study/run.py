@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, as_metric
 from axopt.exploration import (
     DEFAULT_POPULATION,
     Algorithm,
-    Genes,
     SearchOutcome,
+    SearchSpace,
     State,
     Store,
     Trial,
@@ -35,11 +35,13 @@ from axopt.multipliers import Multiplier, MultiplierLibrary
 from axopt.problem.groups import Groups
 from axopt.problem.options import Option, options_of
 from axopt.problem.problem import DIFFERENCES, AssignmentProblem
+from axopt.sensitivities.analysis import SAMPLES as SENSITIVITY_SAMPLES
 from axopt.study.config import SearchConfig
 from axopt.study.folder import RunFolder
 from axopt.study.held_out import AsSeen, HeldOut
 from axopt.study.log import SearchLog
 from axopt.study.result import Front, SearchResult, record_of
+from axopt.study.seeding import Start, start_identity
 from axopt.study.watching import Progress, Watch
 
 PARTIAL_SECONDS = 2.0
@@ -68,6 +70,8 @@ def search(
     divergence_outputs: Mapping[str, float] | None = None,
     objectives: Sequence[str] = ("rel_power",),
     metric: str | Metric = "top1",
+    seeds: str | Path | Sequence[str | Path] | None = None,
+    sensitivity_samples: int = SENSITIVITY_SAMPLES,
     validation_samples: int | None = None,
     test_samples: int | None = None,
     batch_size: int = BATCH_SIZE,
@@ -80,12 +84,13 @@ def search(
     on_trial: Callable[[Trial], None] | None = None,
     on_point: Callable[[int, int], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    on_sensitivity: Callable[[int, int], object] | None = None,
 ) -> SearchResult:
     """Search which multiplier each layer should use.
 
-    Uniform assignments are evaluated first. The search sees the validation split only; the
-    points of its front are then measured on the test split, each compared with the exact
-    multiplier under the same treatment on the same samples.
+    Uniform assignments are evaluated first, unless ``seeds`` or the algorithm says otherwise. The
+    search sees the validation split only; the points of its front are then measured on the test
+    split, each compared with the exact multiplier under the same treatment on the same samples.
 
     An interrupted search (`KeyboardInterrupt`) leaves table, plot and page of the trials so far in
     ``out``, marked as partial, and can be resumed.
@@ -131,6 +136,13 @@ def search(
         objectives: What to minimise beside it: names of `axopt.study.OBJECTIVES`, such as
             rel_power, rel_area and delay_ns.
         metric: A name of `axopt.evaluation.METRICS`, or a `Metric`.
+        seeds: What is evaluated first: "uniform"; "sensitivity", a spread of the front that
+            sensitivities predict; "both"; paths of run folders or of files of assignments, whose
+            layers and multipliers must be those of this search; or a list of these. By default
+            the uniform assignments, and nothing for algorithms that use sensitivities.
+        sensitivity_samples: On how many validation samples sensitivities are measured, if the
+            algorithm or ``seeds`` asks for them; see `axopt.sensitivity`. Their cost counts in
+            the budget. Fewer samples are used where they would cost more than half of it.
         validation_samples: How many validation samples to use, balanced over the classes; all by
             default.
         test_samples: How many test samples; all by default.
@@ -147,6 +159,8 @@ def search(
             done and of all.
         on_progress: Called after each new evaluation with the state of the search: hypervolume,
             speed, best saving. The run folder keeps the same as lines of ``search.log``.
+        on_sensitivity: Called while sensitivities are measured, with the number of steps done and
+            of all.
 
     Returns:
         The front, the record that the report is made from, and how the search went.
@@ -181,10 +195,7 @@ def search(
         operand_order=operand_order,
         groups=groups,
         fixed={pattern: _key(value) for pattern, value in (fixed or {}).items()},
-        candidates={
-            pattern: values if isinstance(values, str | Multiplier) else list(map(_key, values))
-            for pattern, values in (candidates or {}).items()
-        },
+        candidates={pattern: _keys(values) for pattern, values in (candidates or {}).items()},
         max_multipliers=max_multipliers,
         correct=list(correct.names) if isinstance(correct, Corrections) else correct,
         reestimate_samples=reestimate_samples,
@@ -192,13 +203,13 @@ def search(
         divergence_outputs=divergence_outputs or {},
         objectives=tuple(objectives) if isinstance(objectives, list) else objectives,
         metric=as_metric(metric).name,
+        seeds=_as_texts(seeds),
+        sensitivity_samples=sensitivity_samples,
         validation_samples=validation_samples,
         test_samples=test_samples,
         batch_size=batch_size,
     )
-    folder = None if out is None else RunFolder(out)
-    if folder is not None:
-        folder.check_free(resume=resume, force=force)
+    folder = _free_folder(out, resume, force)
     test = _subset(data.test, test_samples, "test_samples")
     problem = _problem(
         emulated,
@@ -211,14 +222,14 @@ def search(
         fixed=fixed,
         candidates=candidates,
     )
-    run = _Run(problem, config, data, test, dict(source or {}), started, float_quality)
-    kept = {**config.settings(), **(settings or {})}
+    run = _Run(problem, config, data, test, source or {}, started, float_quality)
     with (
-        _open_store(folder, run.identity(), resume, force, kept) as store,
+        run.open_store(folder, resume, force, settings or {}) as store,
         SearchLog(None if folder is None else folder.log_file) as log,
     ):
-        watch = run.watch(store, [log.note, *([] if on_progress is None else [on_progress])])
-        return run.done(store, folder, watch, on_trial, on_point)
+        start = run.start(store, folder, on_sensitivity)
+        watch = run.watch(store, start, log.note, on_progress)
+        return run.done(store, folder, start, watch, on_trial, on_point)
 
 
 @dataclass(frozen=True)
@@ -243,22 +254,59 @@ class _Run:
             **({"algorithm options": options} if options else {}),  # earlier stores have none
             "seed": config.seed,
             "population": config.population,
+            **start_identity(config),
         }
 
-    @property
-    def seeds(self) -> list[Genes]:
-        """The points that are evaluated first."""
-        return list(self.problem.uniform())
+    def open_store(
+        self,
+        folder: RunFolder | None,
+        resume: bool,
+        force: bool,
+        settings: Mapping[str, Any],
+    ) -> Store:
+        """Open the store of the search; keep its settings and those of the caller."""
+        if folder is None:
+            return Store.in_memory(self.identity())
+        return folder.open_store(
+            self.identity(),
+            resume=resume,
+            force=force,
+            settings={**self.config.settings(), **settings},
+            meaning=DIFFERENCES,
+        )
 
-    def watch(self, store: Store, listeners: Sequence[Callable[[Progress], object]]) -> Watch:
-        """Return what follows the search."""
-        n_seeds = len(set(self.seeds))
-        return Watch(self.problem, store, self.config.budget, n_seeds, listeners=listeners)
+    def start(
+        self,
+        store: Store,
+        folder: RunFolder | None,
+        on_sensitivity: Callable[[int, int], object] | None,
+    ) -> Start:
+        """Settle what the search begins with, and write it into the run folder."""
+        try:
+            start = Start.settled(self.problem, self.config, store, on_sensitivity)
+        except KeyboardInterrupt as interrupt:
+            if folder is not None:
+                interrupt.add_note(_how_to_resume(folder))
+            raise
+        if folder is not None:
+            folder.keep(start.sensitivities)
+        return start
+
+    def watch(
+        self, store: Store, start: Start, *listeners: Callable[[Progress], object] | None
+    ) -> Watch:
+        """Return what follows the search and tells it to listeners."""
+        given = [listener for listener in listeners if listener is not None]
+        return Watch(self.problem, store, start.budget, start.n_first, listeners=given)
 
     def explore(
-        self, store: Store, watch: Watch, on_trial: Callable[[Trial], None] | None
+        self,
+        store: Store,
+        start: Start,
+        watch: Watch,
+        on_trial: Callable[[Trial], None] | None,
     ) -> SearchOutcome:
-        """Search until the budget is spent."""
+        """Search until the budget is spent, in which sensitivities have a share."""
 
         def tell(trial: Trial) -> None:
             if on_trial is not None:
@@ -267,19 +315,19 @@ class _Run:
 
         return run_search(
             self.problem,
-            self._algorithm(),
+            self._algorithm(start.space),
             store,
-            budget=self.config.budget,
-            seeds=self.seeds,
+            budget=start.budget,
+            seeds=start.seeds,
             on_trial=tell,
             repair=None if self.config.max_multipliers is None else self.problem.repaired,
         )
 
     def record(
-        self, points: HeldOut | AsSeen, outcome: SearchOutcome, watch: Watch
+        self, points: HeldOut | AsSeen, outcome: SearchOutcome, start: Start, watch: Watch
     ) -> report.RunRecord:
         """Return the record of these points."""
-        return record_of(
+        record = record_of(
             self.problem,
             points,
             outcome,
@@ -291,31 +339,40 @@ class _Run:
             float_quality=self.float_quality,
             corner=watch.corner,
         )
+        return replace(record, notes=(*start.notes, *record.notes))
 
     def done(
         self,
         store: Store,
         folder: RunFolder | None,
+        start: Start,
         watch: Watch,
         on_trial: Callable[[Trial], None] | None,
         on_point: Callable[[int, int], None] | None,
     ) -> SearchResult:
         """Search, measure the front and write the run folder."""
         try:
-            outcome = self.explore(store, watch, on_trial)
+            outcome = self.explore(store, start, watch, on_trial)
             points = HeldOut(self.problem, self.test, self.source, outcome, on_point)
         except KeyboardInterrupt as interrupt:
             if folder is not None:
-                self.leave(store, folder, watch, interrupt)
+                self.leave(store, folder, start, watch, interrupt)
             raise
-        record = self.record(points, outcome, watch)
+        record = self.record(points, outcome, start, watch)
         if folder is not None:
             folder.write(record, points.assignments)
         out = None if folder is None else folder.path
-        return SearchResult(Front(report.front_table(record)), record, outcome, out)
+        return SearchResult(
+            Front(report.front_table(record)), record, outcome, out, start.sensitivities
+        )
 
     def leave(
-        self, store: Store, folder: RunFolder, watch: Watch, interrupt: KeyboardInterrupt
+        self,
+        store: Store,
+        folder: RunFolder,
+        start: Start,
+        watch: Watch,
+        interrupt: KeyboardInterrupt,
     ) -> None:
         """Write table, plot and page of what an interrupted search knows."""
         trials = tuple(store.trials())
@@ -323,23 +380,37 @@ class _Run:
             failed = sum(trial.state is State.FAILED for trial in trials)
             outcome = SearchOutcome(trials, len(trials), 0, failed, "interrupted")
             points = AsSeen(self.problem, self.source, outcome, PARTIAL_SECONDS)
-            folder.write(self.record(points, outcome, watch), points.assignments)
+            record = self.record(points, outcome, start, watch)
+            folder.write(record, points.assignments)
             interrupt.add_note(
                 f"{len(trials)} of {self.config.budget} evaluations are kept, {folder.path} has "
                 "table, plot and page of them"
             )
-        interrupt.add_note(f"resume with: python -m axopt search --resume --out {folder.path}")
+        interrupt.add_note(_how_to_resume(folder))
 
-    def _algorithm(self) -> Algorithm:
+    def _algorithm(self, space: SearchSpace) -> Algorithm:
         config = self.config
         return create_algorithm(
             config.algorithm,
-            self.problem.space,
+            space,
             n_objectives=len(self.problem.objective_names),
             seed=config.seed,
             population=config.population,
             **config.algorithm_options,
         )
+
+
+def _free_folder(out: str | Path | None, resume: bool, force: bool) -> RunFolder | None:
+    """Return the run folder, if there is to be one, checked before anything is measured."""
+    if out is None:
+        return None
+    folder = RunFolder(out)
+    folder.check_free(resume=resume, force=force)
+    return folder
+
+
+def _how_to_resume(folder: RunFolder) -> str:
+    return f"resume with: python -m axopt search --resume --out {folder.path}"
 
 
 def _check_types(emulated: object, data: object) -> None:
@@ -380,23 +451,23 @@ def _problem(
     )
 
 
+def _keys(multipliers: Any) -> Any:
+    """Return the names of multipliers in settings; what is no list is refused there."""
+    if isinstance(multipliers, str | Multiplier):
+        return multipliers
+    return list(map(_key, multipliers))
+
+
+def _as_texts(seeds: str | Path | Sequence[str | Path] | None) -> str | list[str] | None:
+    """Return seeds as the settings hold them."""
+    if seeds is None or isinstance(seeds, str | Path):
+        return None if seeds is None else str(seeds)
+    return [str(seed) for seed in seeds]
+
+
 def _key(multiplier: str | Multiplier) -> str:
     """Return the name of a multiplier in settings."""
     return multiplier.key if isinstance(multiplier, Multiplier) else multiplier
-
-
-def _open_store(
-    folder: RunFolder | None,
-    identity: Mapping[str, Any],
-    resume: bool,
-    force: bool,
-    settings: Mapping[str, Any],
-) -> Store:
-    if folder is None:
-        return Store.in_memory(identity)
-    return folder.open_store(
-        identity, resume=resume, force=force, settings=settings, meaning=DIFFERENCES
-    )
 
 
 def _subset(split: Split, n: int | None, argument: str) -> Split:
