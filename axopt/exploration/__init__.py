@@ -16,6 +16,7 @@ from axopt.renamed import renamed_names
 
 if TYPE_CHECKING:
     from axopt.exploration.additive import AdditivePoint, additive_front
+    from axopt.exploration.additive_search import seed_points
     from axopt.exploration.algorithm import Algorithm, algorithm_options, create_algorithm
     from axopt.exploration.algorithms import (
         ALGORITHMS,
@@ -57,6 +58,7 @@ __all__ = [
     "non_dominated",
     "register_algorithm",
     "run_search",
+    "seed_points",
 ]
 
 _MODULE_OF = {
@@ -85,6 +87,7 @@ _MODULE_OF = {
     "non_dominated": "front",
     "register_algorithm": "algorithms",
     "run_search": "loop",
+    "seed_points": "additive_search",
 }
 
 

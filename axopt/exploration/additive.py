@@ -17,6 +17,8 @@ from axopt.errors import ArgumentError
 from axopt.exploration.front import non_dominated
 from axopt.exploration.space import Genes
 
+Floats = npt.NDArray[np.float64]
+
 BINS = 4096
 """Default number of levels that costs are rounded to."""
 
@@ -65,7 +67,22 @@ def additive_front(
         >>> [(point.genes, point.error, point.cost) for point in front]
         [((1, 1), 4.0, 2.0), ((1, 0), 1.0, 3.0), ((0, 0), 0.0, 4.0)]
     """
-    tables = _checked(errors, costs, bins)
+    genes, sums = front_arrays(_checked(errors, costs, bins), bins)
+    return [
+        AdditivePoint(tuple(options), error, cost)
+        for options, (error, cost) in zip(genes.tolist(), sums.tolist(), strict=True)
+    ]
+
+
+def front_arrays(
+    tables: Sequence[tuple[Floats, Floats]], bins: int
+) -> tuple[npt.NDArray[np.int64], Floats]:
+    """Return the genes ``(n, genes)`` and the two sums ``(n, 2)`` of the front, by rising cost.
+
+    Args:
+        tables: Errors and costs of the options of each gene, finite.
+        bins: See `additive_front`.
+    """
     low = sum(cost.min() for _, cost in tables)
     high = sum(cost.max() for _, cost in tables)
     unit = (high - low) / (bins - 1) or 1.0
@@ -88,12 +105,7 @@ def additive_front(
             sums[:, kind] += tables[gene][kind][options]
     kept = np.flatnonzero(non_dominated(sums))
     by_cost = kept[np.argsort(sums[kept, 1], kind="stable")]
-    return [
-        AdditivePoint(tuple(options), error, cost)
-        for options, (error, cost) in zip(
-            genes[by_cost].tolist(), sums[by_cost].tolist(), strict=True
-        )
-    ]
+    return genes[by_cost], sums[by_cost]
 
 
 def _traced(
@@ -119,7 +131,7 @@ def _traced(
 
 def _checked(
     errors: Sequence[npt.ArrayLike], costs: Sequence[npt.ArrayLike], bins: int
-) -> list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+) -> list[tuple[Floats, Floats]]:
     if not 2 <= bins <= 65536:
         raise ArgumentError(f"`bins` must be in 2..65536, got {bins}.")
     if len(errors) != len(costs) or not errors:

@@ -67,7 +67,7 @@ class Algorithm(ABC):
     * `tell` may also come before the first `ask`, with points that others chose (the seeds).
       They must count like the algorithm's own.
     * `ask` may repeat a point, which costs nothing but is no progress. An empty list means that
-      it has nothing to propose.
+      it has nothing to propose; `stop_reason` may say why, which ends the search.
 
     An algorithm may have options of its own: keyword-only arguments of its constructor beyond
     the four below, annotated as bool, int, float or str, each with a default. `create_algorithm`
@@ -99,6 +99,14 @@ class Algorithm(ABC):
         [(1, 1)]
     """
 
+    uses_sensitivities: typing.ClassVar[bool] = False
+    """Whether it profits from an estimate of objective 0 in ``space.known``: sensitivities, which
+    are then measured before the algorithm is made."""
+
+    stop_reason: str | None = None
+    """Why nothing is left to propose, in one or two words, set when `ask` returns an empty list.
+    The search then ends with this reason. None: the search asks again."""
+
     def __init__(
         self, space: SearchSpace, *, n_objectives: int, seed: int, population: int
     ) -> None:
@@ -124,6 +132,13 @@ class Algorithm(ABC):
             n_seeds: Number of points that others chose and that are evaluated first.
         """
         return 0
+
+    def diagnostics(self) -> dict[str, float | int | str]:
+        """Return figures about the search so far, such as how well a model predicts; by name.
+
+        The default is none.
+        """
+        return {}
 
     @abstractmethod
     def ask(self) -> list[Genes]:

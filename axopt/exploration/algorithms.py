@@ -21,7 +21,9 @@ ALGORITHMS: Registry[type[Algorithm]] = Registry(
     "algorithm",
     group="axopt.algorithms",
     built_in={
+        "additive": "axopt.exploration.additive_search",
         "age-moea2": "axopt.exploration.genetic",
+        "auto": "axopt.exploration.auto",
         "exhaustive": "axopt.exploration.plain",
         "gp": "axopt.exploration.optuna_samplers",
         "nsga2": "axopt.exploration.genetic",

@@ -38,8 +38,9 @@ class SearchOutcome:
             or proposed before.
         n_failed: Trials that failed.
         stop_reason: ``"budget"`` (as many distinct points were evaluated), ``"exhausted"``
-            (every point of the space was), ``"nothing new"`` (the algorithm only repeats) or
-            ``"interrupted"``.
+            (every point of the space was), ``"nothing new"`` (the algorithm only repeats),
+            ``"interrupted"``, or what the algorithm says (`Algorithm.stop_reason`), such as
+            ``"converged"``.
         exhaustive: Whether the space was searched exhaustively in place of the algorithm.
         learns_after: After how many points the algorithm's proposals depend on objectives.
 
@@ -159,6 +160,8 @@ def _run(
         known = len(ledger.trials)
         with blamed_on("algorithm", type(algorithm).__name__, "ask"):
             proposed = algorithm.ask()
+        if algorithm.stop_reason is not None and not len(proposed):
+            return algorithm.stop_reason
         genes, objectives = ledger.answer(proposed)
         stale_asks = 0 if len(ledger.trials) > known else stale_asks + 1
         stop_reason = reason_to_stop(stale_asks)

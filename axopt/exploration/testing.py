@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from axopt.errors import StoreError
 from axopt.exploration.algorithm import OptionValue, create_algorithm
+from axopt.exploration.algorithms import ALGORITHMS
 from axopt.exploration.evaluator import Evaluator
 from axopt.exploration.front import non_dominated
 from axopt.exploration.loop import SearchOutcome, run_search
@@ -32,6 +33,8 @@ class TinyProblem:
 
     Args:
         sizes: Number of options of each layer; the default has 256 points.
+        estimated: Whether the space estimates the loss as well, as sensitivities would: the loss
+            of each option, the others exact.
 
     Example:
         >>> from axopt.exploration.testing import TinyProblem
@@ -41,14 +44,20 @@ class TinyProblem:
 
     objective_names = ("loss", "power")
 
-    def __init__(self, sizes: Sequence[int] = (4, 4, 4, 4)) -> None:
+    def __init__(self, sizes: Sequence[int] = (4, 4, 4, 4), *, estimated: bool = False) -> None:
         names = tuple(f"layer{index}" for index in range(len(sizes)))
         power = tuple(
             tuple((layer + 1) * (1 - option / 8) for option in range(size))
             for layer, size in enumerate(sizes)
         )
-        additive = (Known(objective=1, values=power, exact=True),)
-        self.space = SearchSpace(names, tuple(sizes), additive)
+        known = [Known(objective=1, values=power, exact=True)]
+        if estimated:
+            loss = tuple(
+                tuple(float(option**2 * (1 + layer % 2)) for option in range(size))
+                for layer, size in enumerate(sizes)
+            )
+            known.append(Known(objective=0, values=loss, exact=False))
+        self.space = SearchSpace(names, tuple(sizes), tuple(known))
 
     def evaluate(self, genes: Genes) -> Outcome:
         """Return loss and power of ``genes``, exact in binary floating point."""
@@ -70,10 +79,13 @@ class FlakyProblem(TinyProblem):
 
     Args:
         fails: Which points raise; by default every fifth in some fixed order.
+        estimated: See `TinyProblem`.
     """
 
-    def __init__(self, fails: Callable[[Genes], bool] | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, fails: Callable[[Genes], bool] | None = None, *, estimated: bool = False
+    ) -> None:
+        super().__init__(estimated=estimated)
         self._fails = fails or (lambda genes: sum(genes) % 5 == 2)
 
     def evaluate(self, genes: Genes) -> Outcome:
@@ -91,10 +103,11 @@ class StagedProblem(TinyProblem):
 
     Args:
         limit: Loss above which a point is pruned.
+        estimated: See `TinyProblem`.
     """
 
-    def __init__(self, limit: float = 20.0) -> None:
-        super().__init__()
+    def __init__(self, limit: float = 20.0, *, estimated: bool = False) -> None:
+        super().__init__(estimated=estimated)
         self._limit = limit
 
     def evaluate(self, genes: Genes) -> Outcome:
@@ -111,7 +124,7 @@ def check_algorithm(name: str, **options: OptionValue) -> None:
     The same seed gives the same trials. A search resumed from any half-filled store continues as
     if it was never stopped. Seeds come first. No proposal lies outside the space. Evaluations
     that fail, even all of them, or that are stopped early do no harm. The search of a small space
-    ends.
+    ends. An algorithm that uses sensitivities is given them.
 
     Args:
         name: A name of `axopt.exploration.list_algorithms`.
@@ -126,17 +139,19 @@ def check_algorithm(name: str, **options: OptionValue) -> None:
         >>> from axopt.exploration.testing import check_algorithm
         >>> check_algorithm("random")
     """
-    full = _search(name, TinyProblem(), Store.in_memory(), options)
-    _require(name, len(full.trials) == _BUDGET, f"spends a budget of {_BUDGET}")
+    problem = TinyProblem(estimated=_estimates(name))
+    full = _search(name, problem, Store.in_memory(), options)
+    _require(name, _ended(full), f"spends a budget of {_BUDGET}, or says why it stops")
     _require(name, [t.genes for t in full.trials[:4]] == _seeds(4), "evaluates the seeds first")
-    again = _search(name, TinyProblem(), Store.in_memory(), options)
+    again = _search(name, problem, Store.in_memory(), options)
     _require(name, timeless(again.trials) == timeless(full.trials), "repeats with its seed")
-    for already in (1, 4, _BUDGET // 2, _BUDGET - 1):
-        resumed = _search(name, TinyProblem(), _store_with(full.trials[:already]), options)
+    count = len(full.trials)
+    for already in (1, 4, count // 2, count - 1):
+        resumed = _search(name, problem, _store_with(full.trials[:already]), options)
         _require(
             name,
             timeless(resumed.trials) == timeless(full.trials)
-            and resumed.n_evaluated == _BUDGET - already,
+            and resumed.n_evaluated == count - already,
             f"goes on from {already} stored trials as if never stopped",
         )
     _check_failures(name, options)
@@ -230,33 +245,46 @@ def timeless(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _check_failures(name: str, options: dict[str, OptionValue]) -> None:
-    flaky = _search(name, FlakyProblem(), Store.in_memory(), options)
-    _require(name, len(flaky.trials) == _BUDGET, "goes on when some evaluations fail")
-    _require(name, 0 < flaky.n_failed < _BUDGET, "meets both kinds of points")
+    estimated = _estimates(name)
+    flaky = _search(name, FlakyProblem(estimated=estimated), Store.in_memory(), options)
+    _require(name, _ended(flaky), "goes on when some evaluations fail")
+    _require(name, 0 < flaky.n_failed < len(flaky.trials), "meets both kinds of points")
     complete = all(trial.state is State.COMPLETE for trial in flaky.front)
     _require(name, complete, "has no failed trial in the front")
-    all_fail = FlakyProblem(lambda genes: True)
+    all_fail = FlakyProblem(lambda genes: True, estimated=estimated)
     hopeless = _search(name, all_fail, Store.in_memory(), options)
-    _require(name, hopeless.n_failed == _BUDGET, "goes on when all evaluations fail")
+    _require(name, _ended(hopeless), "goes on when all evaluations fail")
+    _require(name, hopeless.n_failed == len(hopeless.trials), "asks for points of the space")
 
 
 def _check_pruning(name: str, options: dict[str, OptionValue]) -> None:
     store = Store.in_memory()
-    staged = _search(name, StagedProblem(), store, options)
-    _require(name, len(staged.trials) == _BUDGET, "goes on when evaluations are stopped early")
+    problem = StagedProblem(estimated=_estimates(name))
+    staged = _search(name, problem, store, options)
+    _require(name, _ended(staged), "goes on when evaluations are stopped early")
     complete = all(trial.state is State.COMPLETE for trial in staged.front)
     _require(name, complete, "has no pruned trial in the front")
-    resumed = _search(name, StagedProblem(), _store_with(staged.trials[:30]), options)
+    resumed = _search(name, problem, _store_with(staged.trials[:30]), options)
     same = timeless(resumed.trials) == timeless(staged.trials)
     _require(name, same, "goes on from stored pruned trials as if never stopped")
 
 
 def _check_end(name: str, options: dict[str, OptionValue]) -> None:
     for sizes in ((2, 2, 2), (1, 3, 1), (1,)):
-        problem = TinyProblem(sizes)
+        problem = TinyProblem(sizes, estimated=_estimates(name))
         outcome = _search(name, problem, Store.in_memory(), options, budget=1000, n_seeds=1)
-        ended = outcome.stop_reason in ("exhausted", "nothing new")
+        ended = outcome.stop_reason != "budget"
         _require(name, ended, f"ends in a space of {problem.space.n_points} points")
+
+
+def _estimates(name: str) -> bool:
+    """Return whether the spaces of an algorithm should hold sensitivities."""
+    return bool(getattr(ALGORITHMS[name], "uses_sensitivities", False))
+
+
+def _ended(outcome: SearchOutcome) -> bool:
+    """Return whether a search spent its budget, or its algorithm said why it did not."""
+    return len(outcome.trials) == _BUDGET or outcome.stop_reason not in ("budget", "nothing new")
 
 
 def _search(

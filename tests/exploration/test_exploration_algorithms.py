@@ -46,7 +46,9 @@ def test_contract_of_gaussian_processes():
 
 def test_list_and_unknown_names():
     assert list_algorithms() == [
+        "additive",
         "age-moea2",
+        "auto",
         "exhaustive",
         "gp",
         "nsga2",
@@ -58,7 +60,7 @@ def test_list_and_unknown_names():
     ]
     with pytest.raises(ArgumentError, match="got 'ngsa2'; did you mean 'nsga2'"):
         create_algorithm("ngsa2", SPACE, n_objectives=2)
-    with pytest.raises(ArgumentError, match="known are age-moea2, exhaustive, gp, nsga2, optuna"):
+    with pytest.raises(ArgumentError, match="known are additive, age-moea2, auto, exhaustive, gp"):
         create_algorithm("annealing", SPACE, n_objectives=2)
 
 
@@ -179,7 +181,7 @@ def test_proposals_depend_on_objectives_after_the_points_that_an_algorithm_names
 
     seeds = [(option,) * 4 for option in range(4)]
     trials, after = [], 0
-    for problem in (TinyProblem(), Reversed()):
+    for problem in (TinyProblem(estimated=True), Reversed(estimated=True)):
         made = create_algorithm(
             name, problem.space, n_objectives=2, population=12, **QUICK.get(name, {})
         )
@@ -294,7 +296,7 @@ def test_search_prints_and_logs_nothing_and_leaves_settings(name, capfd, caplog)
     verbosity = optuna.logging.get_verbosity()
     np.random.seed(5)
     before = np.random.get_state()[1].copy()
-    problem = TinyProblem()
+    problem = TinyProblem(estimated=True)
     options = {"startup": 28} if name == "gp" else {}
     algorithm = create_algorithm(name, problem.space, n_objectives=2, population=4, **options)
     with caplog.at_level(logging.INFO):

@@ -1,0 +1,215 @@
+"""The default algorithm: an additive model, fitted round by round, and the front that it predicts.
+
+The model of the objectives begins with the sensitivities, if they are known. A dynamic programme
+gives the front that it predicts, and the first batch is a spread of it. Every round fits the model
+to all that was measured and proposes the points that are expected to add most to the hypervolume,
+among the points of the programmes of the fitted and of drawn models, and points near the front.
+
+.. [Jones1998] Jones, Schonlau and Welch, "Efficient global optimization of expensive black-box
+   functions", Journal of Global Optimization 13, 1998: expected improvement.
+.. [Ginsbourger2010] Ginsbourger, Le Riche and Carraro, "Kriging is well-suited to parallelize
+   optimization", 2010: a batch, one point after the other, each taken as measured as predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from axopt.errors import ArgumentError
+from axopt.exploration.algorithm import Algorithm, Standard
+from axopt.exploration.algorithms import register_algorithm
+from axopt.exploration.forecast import Forecast
+from axopt.exploration.front import non_dominated
+from axopt.exploration.gains import FreeSpace
+from axopt.exploration.predictions import Predictions
+from axopt.exploration.programme import Programme
+from axopt.exploration.proposals import crossed, mutated, neighbours, thinned
+from axopt.exploration.space import Genes, SearchSpace
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+BINS = 1024
+"""Levels of cost in the programmes of a round."""
+
+DRAWS = 3
+"""Models drawn from the posterior a round."""
+
+MOST_NEIGHBOURS = 2000
+"""All neighbours of the front are candidates if they are no more than this."""
+
+
+@register_algorithm("auto")
+class Auto(Algorithm):
+    """Model the objectives as sums over genes and measure where most is expected.
+
+    Objectives that `SearchSpace.known` holds exactly are never modelled. Without sensitivities the
+    model begins with a guess from the costs and learns from what is told.
+
+    Args:
+        space: The search space.
+        n_objectives: Number of objectives.
+        seed: Seeds every random decision.
+        population: Not used.
+        first: Number of points of the first batch, at least 1.
+        batch: Number of points of every further one, at least 1.
+        patience: The search ends after that many rounds in a row in which the model expects no
+            gain above its own errors, at least 1.
+
+    Raises:
+        ArgumentError: If an argument breaks its rule.
+    """
+
+    uses_sensitivities: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        *,
+        first: int = 20,
+        batch: int = 10,
+        patience: int = 2,
+        **standard: Unpack[Standard],
+    ) -> None:
+        super().__init__(space, **standard)
+        for name, value in (("first", first), ("batch", batch), ("patience", patience)):
+            if value < 1:
+                raise ArgumentError(f"`{name}` of auto must be >= 1, got {value}.")
+        self._first, self._batch, self._patience = first, batch, patience
+        self._rng = np.random.default_rng(self.seed)
+        self._sizes = np.array(space.sizes)
+        self._forecast = Forecast(space, self.n_objectives)
+        self._programme = Programme(space, self.n_objectives)
+        self._told: dict[Genes, tuple[float, ...]] = {}
+        self._predictions = Predictions()
+        self._hopeless_rounds = 0
+        self._asked = False
+
+    def learns_after(self, n_seeds: int) -> int:
+        """Return the number of seeds; without seeds, the size of the first batch."""
+        return n_seeds or self._first
+
+    def diagnostics(self) -> dict[str, float | int | str]:
+        """Return how well the first objective was predicted before it was measured.
+
+        Returns:
+            ``n_predicted``, the number of points; ``rank_correlation``, Spearman's, of predicted
+            and measured values; ``median_ratio`` of measured over predicted; ``spread``, the
+            standard deviation of its logarithm in the latest rounds, which counts as noise. The
+            last three are left out for fewer than three points.
+        """
+        return self._predictions.summary()
+
+    def ask(self) -> list[Genes]:
+        """Return the points that are expected to add most to the hypervolume."""
+        if self._hopeless_rounds >= self._patience:
+            self.stop_reason = "converged"
+            return []
+        count = self._batch if self._asked else self._first
+        points, values = self._measured()
+        self._forecast.fit(points, values, self._limits())
+        pool = self._pool(points, values)
+        chosen = self._chosen(pool, values, count) if len(pool) else []
+        if not chosen:
+            drawn = (self.unseen.draw() for _ in range(count))
+            chosen = [genes for genes in drawn if genes is not None]
+        self._asked = True
+        for genes in chosen:
+            self.unseen.mark(genes)
+        return chosen
+
+    def tell(self, genes: Sequence[Genes], objectives: Floats) -> None:
+        """Learn what was measured."""
+        for point, values in zip(genes, objectives, strict=True):
+            self.unseen.mark(point)
+            self._told[point] = tuple(float(value) for value in values)
+            self._predictions.measured(point, float(values[0]) - self._forecast.base(0))
+
+    def _measured(self) -> tuple[Ints, Floats]:
+        points = np.array(list(self._told), np.int64).reshape(-1, len(self._sizes))
+        return points, np.array(list(self._told.values())).reshape(-1, self.n_objectives)
+
+    def _limits(self) -> list[float | None]:
+        return list(self.space.limits) or [None] * self.n_objectives
+
+    def _pool(self, points: Ints, values: Floats) -> Ints:
+        """Return candidates that were not proposed yet, ``(n, genes)``."""
+        predicted = self._predicted_front(self._forecast.terms(), 300)
+        if not self._asked:
+            return self._unseen(predicted)
+        drawn = [self._predicted_front(self._drawn(), 150) for _ in range(DRAWS)]
+        front = predicted
+        if len(points):
+            best = points[non_dominated(values)]
+            order = np.argsort(values[non_dominated(values)][:, -1], kind="stable")
+            front = best[order]
+        parents = np.concatenate([front, thinned(predicted, 60)])
+        near = [
+            mutated(parents, self._sizes, 500, self._rng),
+            crossed(front, 150, self._rng),
+            crossed(thinned(predicted, 60), 100, self._rng),
+        ]
+        if len(front) * (self._sizes - 1).sum() <= MOST_NEIGHBOURS:
+            near.append(neighbours(front, self._sizes))
+        return self._unseen(np.concatenate([predicted, *drawn, *near]))
+
+    def _predicted_front(self, terms: dict[int, Floats], count: int) -> Ints:
+        return thinned(self._programme.predicted_front(self._forecast, terms, BINS)[0], count)
+
+    def _drawn(self) -> dict[int, Floats]:
+        return {k: model.draw(self._rng) for k, model in self._forecast.models.items()}
+
+    def _unseen(self, points: Ints) -> Ints:
+        """Return the distinct points that may be proposed, in lexicographic order."""
+        distinct = np.unique(points, axis=0)
+        may = [self._may_be_proposed(tuple(genes)) for genes in distinct.tolist()]
+        return distinct[np.array(may, np.bool_)]
+
+    def _may_be_proposed(self, genes: Genes) -> bool:
+        most = self.space.max_kinds
+        return genes in self.unseen and (most is None or self.space.n_kinds(genes) <= most)
+
+    def _chosen(self, pool: Ints, values: Floats, count: int) -> list[Genes]:
+        """Return the points of the pool with the largest expected gains, one after the other."""
+        predicted = self._forecast.predict(pool)
+        corner = self._corner(values, predicted)
+        front = self._scaled(values)
+        scaled, corner = self._scaled(predicted), self._scaled(corner[None])[0]
+        self._watch(front, scaled, corner)
+        chosen = []
+        for _ in range(min(count, len(pool))):
+            gains = FreeSpace(front, corner).gains(scaled)
+            best = int(gains.argmax())
+            if gains[best] <= 0:
+                break
+            chosen.append(best)
+            front = np.concatenate([front, scaled[best : best + 1]])
+        genes = [tuple(pool[index].tolist()) for index in chosen]
+        if 0 in self._forecast.models:
+            self._predictions.predicted(genes, predicted[chosen, 0] - self._forecast.base(0))
+        return genes
+
+    def _watch(self, front: Floats, predicted: Floats, corner: Floats) -> None:
+        """Count the rounds in which no candidate gains if its error is one deviation larger."""
+        spread = self._predictions.spread()
+        if spread is None:
+            return
+        worse = predicted.copy()
+        worse[:, 0] *= np.exp(spread)
+        hopeful = bool((FreeSpace(front, corner).gains(worse) > 0).any())
+        self._hopeless_rounds = 0 if hopeful else self._hopeless_rounds + 1
+
+    def _corner(self, values: Floats, predicted: Floats) -> Floats:
+        """Return the worst point of interest: the limits, else the worst of the front."""
+        known = values if len(values) else predicted
+        worst = known[non_dominated(known)].max(0)
+        limits = [w if lim is None else lim for w, lim in zip(worst, self._limits(), strict=True)]
+        return np.array(limits)
+
+    def _scaled(self, values: Floats) -> Floats:
+        """Return objectives in the scale of gains."""
+        return values
