@@ -20,6 +20,7 @@ from axopt.cli.console import Progress, as_table, inform, print_result
 from axopt.cli.constraints import add_layer_options, candidates_of, fixed_of
 from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
 from axopt.cli.source import source_given
+from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
 from axopt.problem.objectives import DIVERGENCE, ERROR, OBJECTIVES
 from axopt.study.config import SEEDS, SearchConfig
@@ -55,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_treatment(group)
     loading.add_metric(group)
     loading.add_samples(group, validation="while searching", test="for the front")
+    group.add_argument(
+        "--confirm",
+        dest="confirm_samples",
+        type=integer(1, MAX_SAMPLES),
+        metavar="N",
+        help="measure the front again on N further validation samples before the test split",
+    )
     loading.add_quantisation(parser)
     loading.add_partial(parser)
     loading.add_hardware(parser)
@@ -224,6 +232,7 @@ def run(options: argparse.Namespace) -> int:
     options.data = source.data
     measured = measured_data(options.metric, model, data, output=source.output)
     loading.first_samples(measured.validation, options.validation_samples, "validation-samples")
+    _check_confirm(options, len(measured.validation))
     test = loading.first_samples(measured.test, options.test_samples, "test-samples")
     emulated = loading.emulate(source, model, data)
     loading.check_coverage(options, emulated)
@@ -253,6 +262,17 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def _check_confirm(options: argparse.Namespace, available: int) -> None:
+    """Refuse more samples than there are before the model is prepared."""
+    if options.confirm_samples is not None:
+        used = options.validation_samples or available
+        if used + options.confirm_samples > available:
+            raise ArgumentError(
+                f"`--confirm` must be at most {available - used} here, what --validation-samples "
+                f"leaves of {available}, got {options.confirm_samples}."
+            )
+
+
 _PASSED_ON = (
     "algorithm",
     "algorithm_options",
@@ -270,6 +290,7 @@ _PASSED_ON = (
     "seeds",
     "sensitivity_samples",
     "validation_samples",
+    "confirm_samples",
     "test_samples",
     "out",
     "resume",

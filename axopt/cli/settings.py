@@ -60,7 +60,7 @@ _IF_NOT_SET = {
 _OF_OLDER_RUNS = {"objective": "error"}
 """Setting -> what a run was made with before there was such a setting."""
 
-_OF_THE_CALL = {"budget", "threads", "out", "allow_partial"}
+_OF_THE_CALL = {"budget", "threads", "out", "allow_partial", "confirm_samples"}
 """Settings that may differ when a run is resumed."""
 
 

@@ -125,6 +125,7 @@ RULES: dict[str, Rule] = {
     "seeds": (_is_seeds, f"{', '.join(SEEDS)}, a path, or a list of these"),
     "sensitivity_samples": whole(1),
     "validation_samples": whole(1),
+    "confirm_samples": whole(1),
     "test_samples": whole(1),
     "batch_size": whole(1),
 }
@@ -158,6 +159,8 @@ class SearchConfig:
             assignments, or a list of these; None for what suits the algorithm.
         sensitivity_samples: Most validation samples on which sensitivities are measured.
         validation_samples: Number of validation samples, None for all.
+        confirm_samples: Number of further validation samples on which the front is measured
+            again, None for none.
         test_samples: Number of test samples, None for all.
         batch_size: Samples at a time.
 
@@ -204,6 +207,7 @@ class SearchConfig:
     seeds: str | Sequence[str] | None = None
     sensitivity_samples: int = 128
     validation_samples: int | None = None
+    confirm_samples: int | None = None
     test_samples: int | None = None
     batch_size: int = 64
 

@@ -29,6 +29,7 @@ class HeldOut:
         source: How model and data are named, kept in every assignment.
         outcome: The search that found the front.
         on_point: Called after each measurement with the number done and that of all.
+        front: The points of the front to measure, by falling power; all by default.
 
     Attributes:
         exact: The exact multiplier in every layer, untreated.
@@ -47,6 +48,7 @@ class HeldOut:
         source: Mapping[str, Any],
         outcome: SearchOutcome,
         on_point: Callable[[int, int], None] | None = None,
+        front: Sequence[Trial] | None = None,
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
         self.notes: list[str] = []
@@ -56,7 +58,7 @@ class HeldOut:
         self._on_point = on_point
         self._known: dict[Genes, tuple[report.Point, Measured, Tensor]] = {}
         uniform = {g: o for g, o in problem.uniform().items() if not o.swap}
-        front = sorted_front(outcome)
+        front = sorted_front(outcome) if front is None else front
         exact = [genes for genes in uniform if problem.is_exact(genes)]
         n_genes = len(uniform.keys() | {trial.genes for trial in front})
         seen = seen_baseline(problem, outcome)

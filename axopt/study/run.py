@@ -37,8 +37,9 @@ from axopt.problem.options import Option, options_of
 from axopt.problem.problem import DIFFERENCES, AssignmentProblem
 from axopt.sensitivities.analysis import SAMPLES as SENSITIVITY_SAMPLES
 from axopt.study.config import SearchConfig
+from axopt.study.confirming import confirmed, further_samples
 from axopt.study.folder import RunFolder
-from axopt.study.held_out import AsSeen, HeldOut
+from axopt.study.held_out import AsSeen, HeldOut, sorted_front
 from axopt.study.log import SearchLog
 from axopt.study.result import Front, SearchResult, record_of
 from axopt.study.seeding import Start, start_identity
@@ -73,6 +74,7 @@ def search(
     seeds: str | Path | Sequence[str | Path] | None = None,
     sensitivity_samples: int = SENSITIVITY_SAMPLES,
     validation_samples: int | None = None,
+    confirm_samples: int | None = None,
     test_samples: int | None = None,
     batch_size: int = BATCH_SIZE,
     out: str | Path | None = None,
@@ -145,6 +147,9 @@ def search(
             the budget. Fewer samples are used where they would cost more than half of it.
         validation_samples: How many validation samples to use, balanced over the classes; all by
             default.
+        confirm_samples: On how many further validation samples the front is measured again
+            before the test split is; points that another one dominates there are left out. None
+            by default.
         test_samples: How many test samples; all by default.
         batch_size: Samples at a time; results do not depend on it.
         out: Run folder, made if missing; nothing is written without it.
@@ -206,6 +211,7 @@ def search(
         seeds=_as_texts(seeds),
         sensitivity_samples=sensitivity_samples,
         validation_samples=validation_samples,
+        confirm_samples=confirm_samples,
         test_samples=test_samples,
         batch_size=batch_size,
     )
@@ -353,7 +359,9 @@ class _Run:
         """Search, measure the front and write the run folder."""
         try:
             outcome = self.explore(store, start, watch, on_trial)
-            points = HeldOut(self.problem, self.test, self.source, outcome, on_point)
+            front, notes = self._confirmed(outcome)
+            points = HeldOut(self.problem, self.test, self.source, outcome, on_point, front)
+            points.notes += notes
         except KeyboardInterrupt as interrupt:
             if folder is not None:
                 self.leave(store, folder, start, watch, interrupt)
@@ -365,6 +373,15 @@ class _Run:
         return SearchResult(
             Front(report.front_table(record)), record, outcome, out, start.sensitivities
         )
+
+    def _confirmed(self, outcome: SearchOutcome) -> tuple[list[Trial], list[str]]:
+        """Return the front, as further samples confirm it if they are asked for, and notes."""
+        front = sorted_front(outcome)
+        further = _further_samples(self.data, self.config)
+        if further is None:
+            return front, []
+        front, note = confirmed(self.problem, front, further)
+        return front, [note]
 
     def leave(
         self,
@@ -433,6 +450,7 @@ def _problem(
     **given: Any,
 ) -> AssignmentProblem:
     """Return the problem of these settings; ``given`` holds those that are no plain values."""
+    _further_samples(data, config)  # checked before anything is written
     reestimate = None
     if config.reestimate_samples is not None:
         reestimate = _subset(data.train, config.reestimate_samples, "reestimate_samples")
@@ -468,6 +486,10 @@ def _as_texts(seeds: str | Path | Sequence[str | Path] | None) -> str | list[str
 def _key(multiplier: str | Multiplier) -> str:
     """Return the name of a multiplier in settings."""
     return multiplier.key if isinstance(multiplier, Multiplier) else multiplier
+
+
+def _further_samples(data: Dataset, config: SearchConfig) -> Split | None:
+    return further_samples(data.validation, config.validation_samples, config.confirm_samples)
 
 
 def _subset(split: Split, n: int | None, argument: str) -> Split:

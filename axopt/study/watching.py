@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from axopt.exploration import Genes, State, Store, Trial, VolumeHistory
+from axopt.exploration import State, Store, Trial, VolumeHistory
 from axopt.problem.objectives import DIVERGENCE
 from axopt.problem.problem import AssignmentProblem
 
@@ -45,7 +45,7 @@ class Progress:
             is none.
 
     Example:
-        >>> from axopt.exploration import Genes, State, Trial
+        >>> from axopt.exploration import State, Trial
         >>> trial = Trial(119, (0, 1), State.COMPLETE, (0.01, 0.4), {}, None, 0.3)
         >>> print(Progress(trial, 120, 200, 0.1523, 41.0, 3.2, 1.0, 0.713))
         120 of 200, 3.2 evaluations/s, 25 s left, hypervolume 0.1523, 71.3 % saved at a drop <= 1
@@ -119,7 +119,7 @@ class Watch:
         self._trials: list[Trial] = []
         self._history: VolumeHistory | None = None
         self._exact: float | None = None
-        self._exact_genes = _exact_genes(problem)
+        self._exact_genes = next(filter(problem.is_exact, problem.uniform()), None)
         self._waiting: list[tuple[float, float]] = []  # quality and saving, until exact is known
         self._best: float | None = None
         self._started = time.monotonic()
@@ -176,16 +176,6 @@ class Watch:
             if allowed and (self._best is None or saving > self._best):
                 self._best = saving
         self._waiting.clear()
-
-
-def _exact_genes(problem: AssignmentProblem) -> Genes | None:
-    """Return the point that uses the exact multiplier in every layer, if there is one."""
-    key = problem.reference.key
-    for genes in problem.uniform():
-        used = zip(problem.options_of_genes, genes, strict=True)
-        if all(options[gene].multiplier.key == key for options, gene in used):
-            return genes
-    return None
 
 
 def corner_of(
