@@ -47,12 +47,16 @@ def as_path(value: object, argument: str) -> Path:
     )
 
 
-def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], content: bytes, *, durable: bool = True
+) -> None:
     """Replace the content of a file, or create it, as one step.
 
     Args:
         path: The file. Its folder must exist.
         content: All bytes of the new content.
+        durable: Wait until the content is on the disk. Without it, a crash of the system may
+            leave an empty file; for files whose readers notice this.
 
     Raises:
         OSError: If any step fails, such as for a full disk; ``filename`` is ``path``. The file
@@ -63,18 +67,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         >>> Path("figures.bin").read_bytes()
         b'new'
     """
-    with _blamed_on(Path(path)), replacing(path) as file:
+    with _blamed_on(Path(path)), replacing(path, durable=durable) as file:
         file.write(content)
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Write the new content of a file piece by piece, and replace the file at the end.
 
     If the body of the ``with`` statement raises, the file keeps its old content.
 
     Args:
         path: The file. Its folder must exist.
+        durable: See `write_atomically`.
 
     Yields:
         A binary stream for the new content.
@@ -99,14 +104,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             yield file
             with _blamed_on(path):
                 file.flush()
-                os.fsync(handle)
+                if durable:
+                    os.fsync(handle)
                 os.chmod(temporary, 0o666 & ~_umask())
                 os.replace(temporary, path)  # before the lock is dropped with the handle
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_directory(path.parent)
+    if durable:
+        _sync_directory(path.parent)
 
 
 def write_text_atomically(path: str | os.PathLike[str], text: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,19 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _torch_threads() -> None:
     torch.set_num_threads(TORCH_THREADS)
+
+
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders of caches, none of which exists yet."""
+    base = tmp_path_factory.mktemp("caches")
+    return (base / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what another one or the user stored."""
+    monkeypatch.setenv("AXOPT_CACHE", str(next(_caches)))
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         ("threads", check_threads),
         ("models", check_models),
         ("verilog", check_verilog),
+        ("cache", check_cache),
     ):
         inform(options, f"checking {name}")
         checks.append(_guarded(name, check))
@@ -173,3 +174,15 @@ def check_verilog() -> Check:
     simulated = has_simulator()
     checked = "simulated by Icarus Verilog" if simulated else "read back, without Icarus Verilog"
     return Check("verilog", True, f"{reads}; exported ones are {checked}")
+
+
+def check_cache() -> Check:
+    """Tell the folder where corrections are stored; that it cannot be written is no failure."""
+    from axopt.corrections import cache_folder
+
+    folder = cache_folder()
+    if folder is None:
+        return Check("cache", True, "switched off by AXOPT_CACHE")
+    existing = next((p for p in (folder, *folder.parents) if p.exists()), folder)
+    usable = existing.is_dir() and os.access(existing, os.W_OK)
+    return Check("cache", True, f"{folder}{'' if usable else ', which cannot be written'}")

@@ -8,7 +8,9 @@ and a sample of its windows. No forward pass of the model is needed.
 from typing import TYPE_CHECKING
 
 from axopt.corrections.allowed import ALL, BY_POWER, NONE, Corrections
-from axopt.corrections.correction import SIMILAR_ERROR, Correction, LayerCorrector
+from axopt.corrections.correction import SIMILAR_ERROR, LayerCorrector
+from axopt.corrections.result import Correction
+from axopt.corrections.stored import cache_folder
 from axopt.corrections.strides import exact_strides
 from axopt.renamed import renamed_names
 
@@ -20,6 +22,7 @@ __all__ = [
     "Correction",
     "Corrections",
     "LayerCorrector",
+    "cache_folder",
     "exact_strides",
 ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -11,8 +10,10 @@ from axopt.corrections.allowed import ALL, BY_POWER, Corrections
 from axopt.corrections.candidates import Candidates
 from axopt.corrections.levels import WeightCodes, format_key
 from axopt.corrections.probe import Probe
+from axopt.corrections.result import Correction
 from axopt.corrections.sampled import Sample
-from axopt.layers import EmulatedLayer, Quantisation, plan_of, strides_of
+from axopt.corrections.stored import StoredCorrections, content_of, correction_key
+from axopt.layers import EmulatedLayer, Quantisation, QuantParams, plan_of, strides_of
 from axopt.multipliers import Multiplier
 
 SIMILAR_ERROR = 1.05
@@ -24,45 +25,16 @@ Measured = dict[tuple[str, ...], tuple[float, bool, Quantisation]]
 _Ordered = list[tuple[bool, Quantisation]]
 """Operand order and formats of candidates."""
 
-_SAMPLED = ((64, 32), (128, 64))
+_SAMPLED = ((64, 32), (256, 64))
 """Windows and outputs on which candidates are compared before they are measured on all."""
 
 _LEAST_RATIO = 2
 """Smallest ratio of all results of a layer to those of a sample with which this pays."""
 
+_FEW = 2
+"""Candidates that are measured on all windows without another comparison."""
+
 _CPU = torch.device("cpu")  # calibration keeps its windows there; native kernels run there
-
-
-@dataclass(frozen=True)
-class Correction:
-    """The best correction of a layer for a multiplier.
-
-    Attributes:
-        swap: Whether the weight is the first operand.
-        quantisation: Formats of the operands and the results; its ``corrections`` are the names
-            of the corrections in use.
-        error_pct: Root mean square error of the layer's results in percent of their standard
-            deviation, on windows that no correction was fitted to.
-        raw_error_pct: The same error without any correction.
-        rejected: The other sets of corrections that were measured ("order" is one name of them),
-            with the least error of each in percent. Sets that are clearly worse on a few windows
-            are not measured further, see `LayerCorrector.compared`.
-
-    Example:
-        >>> import axopt
-        >>> _ = torch.manual_seed(0)
-        >>> emulated = axopt.prepare(torch.nn.Linear(8, 4), torch.randn(64, 8))
-        >>> corrector = LayerCorrector.of(emulated.emulated_layers["0"])
-        >>> found = corrector.best(axopt.load_library()["mul8s_1KV8"], swap=False)
-        >>> isinstance(found, Correction), found.swap
-        (True, False)
-    """
-
-    swap: bool
-    quantisation: Quantisation
-    error_pct: float
-    raw_error_pct: float
-    rejected: dict[tuple[str, ...], float]
 
 
 class LayerCorrector:
@@ -93,6 +65,8 @@ class LayerCorrector:
             if layer.accumulator is None
             and all_results >= _LEAST_RATIO * windows * min(outputs, self._probe.exact.shape[1])
         ]
+        self._stored = StoredCorrections(layer)
+        self._operands: dict[bytes, QuantParams] = {}
         self._chosen: dict[tuple[object, ...], tuple[Quantisation, Quantisation, Correction]] = {}
 
     @classmethod
@@ -110,7 +84,8 @@ class LayerCorrector:
     ) -> Correction:
         """Return the correction with the least error on the sample of windows.
 
-        It is measured once; asking again for the same multiplier takes microseconds.
+        It is measured once; asking again for the same multiplier takes microseconds. It is also
+        stored on disk, by the content of all that decides it, see `cache_folder`.
 
         Args:
             multiplier: The multiplier to correct for.
@@ -123,11 +98,43 @@ class LayerCorrector:
         key = (multiplier.digest, swap, allowed)
         kept = self._chosen.get(key)
         if kept is None or kept[0] is not raw or kept[1] is not other:
+            found = self._found(multiplier, swap, allowed, (raw, other))
+            kept = self._chosen[key] = (raw, other, found)
+        return kept[2]
+
+    def _found(
+        self,
+        multiplier: Multiplier,
+        swap: bool,
+        allowed: Corrections,
+        uncorrected: tuple[Quantisation, Quantisation],
+    ) -> Correction:
+        """Return the stored correction, or measure and store it.
+
+        Args:
+            multiplier: The multiplier to correct for.
+            swap: The operand order, if this is not free.
+            allowed: Corrections that may be used.
+            uncorrected: The formats in this order and in the other one.
+        """
+        formats = [f.to(_CPU) for f in uncorrected]
+        operands = [params for f in formats for params in (f.activation, f.weights)]
+        outputs = [(f.gain, f.shift, f.corrections) for f in formats]
+        key = correction_key(
+            multiplier.digest, multiplier.signed, swap, allowed, operands, outputs
+        )
+        # power depends on gate lists, too
+        stored = None if allowed.order == BY_POWER else self._stored
+        for params in operands:
+            self._operands.setdefault(content_of(params), params)
+        found = None if stored is None else stored.get(key, self._operands)
+        if found is None:
             candidates = self._formats(multiplier, swap, allowed)
             likely = self._likely(multiplier, allowed, candidates)
             found = self._choose(multiplier, swap, allowed, likely)
-            kept = self._chosen[key] = (raw, other, found)
-        return kept[2]
+            if stored is not None:
+                stored.put(key, found)
+        return found
 
     def _uncorrected(self, multiplier: Multiplier, swap: bool) -> Quantisation:
         return self._layer.quantisation(multiplier.signed, strides_of(multiplier, swap))
@@ -219,7 +226,7 @@ class LayerCorrector:
     ) -> _Ordered:
         """Return the candidates of which no sample tells that another one is better."""
         for sample in self._samples:
-            if len(candidates) < 2:
+            if len(candidates) <= _FEW:
                 break
             pairs = [(plan_of(multiplier, order), formats) for order, formats in candidates]
             likely = sample.likely(pairs, multiplier.signed, allowed)

@@ -199,8 +199,7 @@ class _Products:
 
     def __init__(self, plan: Plan, a: _Operands, w: _Operands, present: Tensor | None) -> None:
         self.plan, self.a, self.w = plan, a, w
-        self._present = torch.ones(()) if present is None else present
-        self._all_present = present is None
+        self._present = present
 
     def sums(self, of_a: Sequence[int], of_w: Sequence[int]) -> Tensor:
         """Return the sums of pairs of formats, ``(pairs, groups, windows, outputs)``.
@@ -212,29 +211,36 @@ class _Products:
         terms = self.plan.terms
         if terms is None:
             sums = torch.stack([self._looked_up(*pair) for pair in zip(of_a, of_w, strict=True)])
-            row = column = np.zeros(256, np.int32)
         else:
             sums = self._by_terms(of_a, of_w, terms)
-            row = terms.activation_scale * (np.arange(256, dtype=np.int32) & terms.activation_mask)
-            column = terms.weight_offset
-        a = self.a.mapped(np.stack([row, self.a.values])) * self._present[..., None]
-        rows = a.sum(3)[of_a]
-        zero_w = self.w.zero[of_w].unsqueeze(2)
-        sums += rows[..., :1] - zero_w * rows[..., 1:]
-        w = self.w.mapped(np.stack([column, self.w.values]))
+            if terms.activation_scale:
+                row = terms.activation_scale * (np.arange(256) & terms.activation_mask)
+                sums += self._of_windows(row)[of_a].unsqueeze(3)
+        zero_w = self.w.zero[of_w]
+        if bool(zero_w.any()):
+            sums -= zero_w.unsqueeze(2) * self._of_windows(self.a.values)[of_a].unsqueeze(3)
+        column = None if terms is None or not terms.weight_offset.any() else terms.weight_offset
         zero_a = self.a.zero[of_a]
-        if self._all_present:
-            columns = w.sum(3)[of_w]
-            depth = w.shape[3]
-            added = columns[..., 0] - zero_a * (columns[..., 1] - depth * self.w.zero[of_w])
+        if column is None and not bool(zero_a.any()):
+            return sums
+        values = self.w.mapped(self.w.values[None])[..., 0] - self.w.zero[..., None]
+        offsets = 0 * values if column is None else self.w.mapped(column[None])[..., 0]
+        if self._present is None:
+            added = offsets.sum(3)[of_w] - zero_a * values.sum(3)[of_w]
             return sums.add_(added.unsqueeze(2))
         for i, (j, k) in enumerate(zip(of_a, of_w, strict=True)):
-            centred = w[k, ..., 1] - self.w.zero[k][..., None]
-            sums[i] += self._present @ (w[k, ..., 0] - self.a.zero[j] * centred).mT
+            sums[i] += self._present @ (offsets[k] - self.a.zero[j] * values[k]).mT
         return sums
 
+    def _of_windows(self, of_code: ArrayLike) -> Tensor:
+        """Return the sums of a value of each code, ``(formats, groups, windows)``."""
+        values = self.a.mapped(np.asarray(of_code)[None])[..., 0]
+        return (values if self._present is None else values * self._present).sum(3)
+
     def _by_terms(self, of_a: Sequence[int], of_w: Sequence[int], terms: Terms) -> Tensor:
-        factors = self.a.mapped(terms.activation) * self._present[..., None]
+        factors = self.a.mapped(terms.activation)
+        if self._present is not None:
+            factors *= self._present[..., None]
         factors = factors.flatten(3)  # (formats, groups, windows, depth * terms)
         weights = self.w.mapped(terms.weight).flatten(3)
         groups, windows = factors.shape[1:3]
@@ -255,7 +261,7 @@ class _Products:
         line = codes.transpose(1, 2).reshape(1, -1, 1, windows)
         found = conv2d_sums(line, weights.reshape(-1, depth, 1, 1), self.plan, groups=groups)
         sums = found[0, :, 0].float().reshape(groups, -1, windows).mT.contiguous()
-        if not self._all_present:  # the code of zero was multiplied where a value is absent
+        if self._present is not None:  # the code of zero was multiplied where a value is absent
             level = int(self.a.formats[of_a].zero_point)
             products = self.plan.table[self.a.codes[of_a, level]].astype(np.float32)
             of_zero = torch.from_numpy(products)

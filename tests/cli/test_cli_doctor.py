@@ -46,3 +46,13 @@ def test_no_yosys_is_no_failure(monkeypatch):
         "no Yosys, so that Verilog files cannot be read: pip install 'axopt[rtl]'; "
         "exported ones are read back, without Icarus Verilog"
     )
+
+
+def test_the_cache_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("AXOPT_CACHE", str(tmp_path / "new"))
+    assert doctor.check_cache().detail == str(tmp_path / "new")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AXOPT_CACHE", str(tmp_path / "file"))
+    assert doctor.check_cache().detail.endswith("which cannot be written")
+    monkeypatch.setenv("AXOPT_CACHE", "off")
+    assert doctor.check_cache() == doctor.Check("cache", True, "switched off by AXOPT_CACHE")
