@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from axopt.cli.arguments import names
+from axopt.cli.arguments import figure, names
 from axopt.cli.settings import StorePairs, option_pair
 from axopt.errors import UnknownMultiplierError
 
@@ -36,6 +36,39 @@ def add_layer_options(group: argparse._ArgumentGroup) -> None:
         help="layers, by name or pattern, and the multipliers that they choose from, by name or "
         "pattern; repeatable (default: all that are searched among)",
     )
+
+
+def add_caps(group: argparse._ArgumentGroup) -> None:
+    """Add ``--max-drop``, ``--max-power`` and ``--max-delay``."""
+    group.add_argument(
+        "--max-drop",
+        type=figure,
+        metavar="DROP",
+        help="look for assignments whose drop on the validation split is at most DROP, in the "
+        "metric's unit; the front holds only these (default: any drop)",
+    )
+    group.add_argument(
+        "--max-power",
+        type=_positive,
+        metavar="POWER",
+        help="look for assignments whose relative power is at most POWER, likewise (default: any "
+        "power)",
+    )
+    group.add_argument(
+        "--max-delay",
+        dest="max_delay_ns",
+        type=_positive,
+        metavar="NS",
+        help="use only multipliers with a delay of at most NS nanoseconds (default: any delay)",
+    )
+
+
+def _positive(text: str) -> float:
+    """Argument type of a finite number > 0."""
+    value = figure(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError(f"must be a finite number > 0, got {text!r}")
+    return value
 
 
 def _candidates_pair(text: str) -> tuple[str, list[str]]:

@@ -17,7 +17,7 @@ from axopt.cli.arguments import (
     path,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
-from axopt.cli.constraints import add_layer_options, candidates_of, fixed_of
+from axopt.cli.constraints import add_caps, add_layer_options, candidates_of, fixed_of
 from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
 from axopt.cli.source import source_given
 from axopt.errors import ArgumentError
@@ -183,6 +183,7 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         metavar="N",
         help="most distinct multipliers of an assignment (default: any number)",
     )
+    add_caps(group)
     loading.add_corrections(group)
     group.add_argument(
         "--reestimate",
@@ -282,6 +283,9 @@ _PASSED_ON = (
     "operand_order",
     "groups",
     "max_multipliers",
+    "max_drop",
+    "max_power",
+    "max_delay_ns",
     "reestimate_samples",
     "objective",
     "divergence_outputs",

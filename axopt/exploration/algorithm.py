@@ -7,7 +7,7 @@ import inspect
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,10 @@ class Algorithm(ABC):
     """Why nothing is left to propose, in one or two words, set when `ask` returns an empty list.
     The search then ends with this reason. None: the search asks again."""
 
+    uses_limits: typing.ClassVar[bool] = False
+    """Whether it looks for points within ``space.limits`` by itself. Others are told the
+    objectives of points beyond them with a penalty."""
+
     def __init__(
         self, space: SearchSpace, *, n_objectives: int, seed: int, population: int
     ) -> None:
@@ -139,6 +143,14 @@ class Algorithm(ABC):
         The default is none.
         """
         return {}
+
+    def focus(self, limits: Sequence[float | None]) -> None:
+        """Settle ``space.limits``, once, before the first `ask` and `tell`.
+
+        Args:
+            limits: Worst value of interest of every objective, None for no limit.
+        """
+        self.space = replace(self.space, limits=tuple(limits))
 
     @abstractmethod
     def ask(self) -> list[Genes]:

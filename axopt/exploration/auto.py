@@ -65,6 +65,7 @@ class Auto(Algorithm):
     """
 
     uses_sensitivities: ClassVar[bool] = True
+    uses_limits: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from axopt.errors import ArgumentError, StoreError
 from axopt.exploration.algorithm import Algorithm
 from axopt.exploration.algorithms import DEFAULT_POPULATION
 from axopt.exploration.evaluator import Evaluator, InProcess
 from axopt.exploration.front import non_dominated
 from axopt.exploration.ledger import Ledger
+from axopt.exploration.limits import Limits, Penalty
 from axopt.exploration.plain import ExhaustiveSearch
 from axopt.exploration.space import Genes, SearchSpace
 from axopt.exploration.store import Store
@@ -81,6 +85,7 @@ def run_search(
     evaluator: Evaluator | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     repair: Callable[[Genes], Genes] | None = None,
+    limits: Callable[[Sequence[Trial]], Limits] | None = None,
 ) -> SearchOutcome:
     """Search until the budget is spent or nothing new can be proposed.
 
@@ -101,6 +106,9 @@ def run_search(
         repair: Proposal -> the point of the space that is evaluated in its place, a pure function;
             a repaired point is its own repair. The algorithm is told the objectives of that point
             for its proposal. Trials, budget and front hold repaired points only, each once.
+        limits: Trials of the seeds -> worst value of interest of every objective, a pure function;
+            those of ``problem.space`` by default. The algorithm then looks for points within them,
+            see `Algorithm.uses_limits`. Trials and front hold all points.
 
     Returns:
         The trials, their front, and why the search stopped.
@@ -128,7 +136,7 @@ def run_search(
     evaluator = InProcess(problem) if evaluator is None else evaluator
     ledger = Ledger(problem.space, width, evaluator, store, budget, on_trial, repair)
     running = _settle_algorithm(algorithm, problem.space, store, budget)
-    stop_reason = _run(ledger, running, problem.space, budget, seeds)
+    stop_reason = _run(ledger, running, problem.space, budget, seeds, limits)
     return SearchOutcome(
         trials=tuple(ledger.trials),
         n_evaluated=ledger.n_evaluated,
@@ -141,7 +149,12 @@ def run_search(
 
 
 def _run(
-    ledger: Ledger, algorithm: Algorithm, space: SearchSpace, budget: int, seeds: Sequence[Genes]
+    ledger: Ledger,
+    algorithm: Algorithm,
+    space: SearchSpace,
+    budget: int,
+    seeds: Sequence[Genes],
+    limits: Callable[[Sequence[Trial]], Limits] | None,
 ) -> str:
     """Ask, answer and tell until a reason to stop, which is returned."""
 
@@ -154,9 +167,12 @@ def _run(
 
     genes, objectives = ledger.answer(seeds)
     stop_reason, stale_asks = reason_to_stop(0), 0
+    if stop_reason is None:
+        settled = space.limits if limits is None else limits(ledger.trials)
+        penalise = _focused(algorithm, settled, ledger.trials)
     while stop_reason is None:
         with blamed_on("algorithm", type(algorithm).__name__, "tell"):
-            algorithm.tell(genes, objectives)
+            algorithm.tell(genes, penalise(objectives))
         known = len(ledger.trials)
         with blamed_on("algorithm", type(algorithm).__name__, "ask"):
             proposed = algorithm.ask()
@@ -166,6 +182,18 @@ def _run(
         stale_asks = 0 if len(ledger.trials) > known else stale_asks + 1
         stop_reason = reason_to_stop(stale_asks)
     return stop_reason
+
+
+def _focused(
+    algorithm: Algorithm, limits: Limits, trials: Sequence[Trial]
+) -> Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]:
+    """Tell the algorithm the limits; return what turns objectives into those that it is told."""
+    if all(limit is None for limit in limits):
+        return lambda objectives: objectives
+    algorithm.focus(limits)
+    if algorithm.uses_limits:
+        return lambda objectives: objectives
+    return Penalty(limits, [t.objectives for t in trials if t.state is State.COMPLETE])
 
 
 def _settle_algorithm(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from axopt.errors import ArgumentError
+from axopt.exploration import Known
 from axopt.model import EmulatedModel
 from axopt.multipliers import Multiplier
 from axopt.problem.candidate import Candidates
@@ -97,3 +99,19 @@ def kinds_of_genes(
         tuple(numbers[o.multiplier.signed, o.multiplier.digest] for o in of_gene)
         for of_gene in options
     )
+
+
+def check_reachable(argument: str, limit: float, known: Sequence[Known], objective: int) -> None:
+    """Refuse a limit of an objective that is a sum and that no point can keep.
+
+    Raises:
+        ArgumentError: If the smallest sum is above the limit.
+    """
+    for found in known:
+        if found.objective == objective and found.exact and found.combine == "sum":
+            least = sum(map(min, found.values))
+            if least > limit:
+                raise ArgumentError(
+                    f"`{argument}` must be at least {least:.4f}, got {limit:g}: no assignment of "
+                    "these multipliers has less."
+                )

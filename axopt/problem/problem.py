@@ -20,7 +20,13 @@ from axopt.problem.candidate import Candidate, Candidates
 from axopt.problem.constraints import Constraints, uniform_points
 from axopt.problem.distinct import fewest, limited
 from axopt.problem.groups import Groups, genes_of
-from axopt.problem.known import Values, figures_of_genes, kinds_of_genes, powers_under_data
+from axopt.problem.known import (
+    Values,
+    check_reachable,
+    figures_of_genes,
+    kinds_of_genes,
+    powers_under_data,
+)
 from axopt.problem.measuring import Meter, Readings
 from axopt.problem.objectives import (
     DIVERGENCE,
@@ -69,6 +75,7 @@ class AssignmentProblem:
         fixed: Multipliers of fixed layers, see `axopt.search`.
         candidates: Multipliers that layers choose from, see `axopt.search`.
         max_delay_ns: Largest delay of a multiplier that a layer may have, None for any.
+        max_power: Largest relative power of interest, a limit of the space; None for any.
         max_multipliers: Most distinct multipliers of an assignment, see `repaired`.
         batch_size: Samples at a time.
 
@@ -106,6 +113,7 @@ class AssignmentProblem:
         fixed: Mapping[str, str | Multiplier] | None = None,
         candidates: Mapping[str, Sequence[str | Multiplier]] | None = None,
         max_delay_ns: float | None = None,
+        max_power: float | None = None,
         max_multipliers: int | None = None,
         batch_size: int = BATCH_SIZE,
     ) -> None:
@@ -143,14 +151,20 @@ class AssignmentProblem:
             batch_size=batch_size,
         )
         self._divergence_outputs = dict(divergence_outputs or {})
-        self._space = self._settled_space()
+        self._space = self._settled_space(max_power)
 
-    def _settled_space(self) -> SearchSpace:
+    def _settled_space(self, max_power: float | None) -> SearchSpace:
         kinds = kinds_of_genes(self.options_of_genes, self.options)
+        known = self._known(kinds)
+        limits: list[float | None] = [None] * len(self.objective_names)
+        if max_power is not None:
+            limits[self.power_objective] = max_power
+            check_reachable("max_power", max_power, known, self.power_objective)
         return SearchSpace(
             tuple(self.genes),
             tuple(map(len, self.options_of_genes)),
-            self._known(kinds),
+            known,
+            limits=() if max_power is None else tuple(limits),
             kinds=kinds,
             max_kinds=self.max_multipliers,
         )
@@ -205,6 +219,26 @@ class AssignmentProblem:
         first = self._objective
         return self.metric.unit if first.name == ERROR else first.unit
 
+    @property
+    def power_objective(self) -> int:
+        """Position of the relative power among the objectives.
+
+        Raises:
+            ArgumentError: If it is no objective.
+        """
+        for name in ("rel_power", POWER_UNDER_DATA):
+            if name in self.objective_names:
+                return self.objective_names.index(name)
+        raise ArgumentError(
+            f"`max_power` needs the objective rel_power, got {list(self.objective_names)}."
+        )
+
+    @property
+    def restricted(self) -> tuple[str, ...]:
+        """Names of the genes that do not have all options that others have."""
+        pairs = zip(self.genes, self.options_of_genes, strict=True)
+        return tuple(name for name, of_gene in pairs if of_gene != self.options)
+
     def identity(self) -> dict[str, Any]:
         """Return everything that objectives depend on, as plain values."""
         kinds = sorted({option.multiplier.signed for option in self.options})
@@ -215,7 +249,7 @@ class AssignmentProblem:
         restricted = {
             name: [number[option] for option in of_gene]
             for name, of_gene in zip(self.genes, self.options_of_genes, strict=True)
-            if of_gene != self.options
+            if name in self.restricted
         }
         return {
             **({"options of genes": restricted} if restricted else {}),  # others have none

@@ -73,6 +73,10 @@ def _is_lists(value: object) -> bool:
     )
 
 
+def _is_finite(value: object) -> bool:
+    return type(value) in (int, float) and -float("inf") < value < float("inf")  # type: ignore[operator]
+
+
 CORRECTIONS = (
     "order",
     "affine",
@@ -113,6 +117,9 @@ RULES: dict[str, Rule] = {
     "fixed": (_is_names, "a table of names of multipliers"),
     "candidates": (_is_lists, "a table of lists of at least one name of a multiplier"),
     "max_multipliers": whole(1),
+    "max_drop": (lambda value: _is_finite(value) and value >= 0, "a finite number >= 0"),
+    "max_power": (lambda value: _is_finite(value) and value > 0, "a finite number > 0"),
+    "max_delay_ns": (lambda value: _is_finite(value) and value > 0, "a finite number > 0"),
     "correct": (
         lambda value: isinstance(value, bool) or _is_corrections(value),
         f"true, false or a list of corrections ({', '.join(CORRECTIONS)})",
@@ -147,6 +154,9 @@ class SearchConfig:
         fixed: Name or pattern of layers -> the multiplier that they keep.
         candidates: Name or pattern of layers -> the multipliers that they choose from.
         max_multipliers: Most distinct multipliers of an assignment, None for any number.
+        max_drop: Largest drop of interest on the validation split, None for any.
+        max_power: Largest relative power of interest, None for any.
+        max_delay_ns: Largest delay of a multiplier in ns, None for any.
         correct: Whether layers get the corrections that help them, or names of corrections that
             they may get.
         reestimate_samples: Training samples on which batch norms are re-estimated, None for none.
@@ -198,6 +208,9 @@ class SearchConfig:
     fixed: Mapping[str, str] = field(default_factory=dict)
     candidates: Mapping[str, Sequence[str]] = field(default_factory=dict)
     max_multipliers: int | None = None
+    max_drop: float | None = None
+    max_power: float | None = None
+    max_delay_ns: float | None = None
     correct: bool | Sequence[str] = True
     reestimate_samples: int | None = None
     objective: str = "divergence"

@@ -27,9 +27,9 @@ class HeldOut:
         problem: Turns genes into candidates and measures them.
         test: The samples to measure on.
         source: How model and data are named, kept in every assignment.
-        outcome: The search that found the front.
+        outcome: The search.
         on_point: Called after each measurement with the number done and that of all.
-        front: The points of the front to measure, by falling power; all by default.
+        front: The points of the front to measure; all by default.
 
     Attributes:
         exact: The exact multiplier in every layer, untreated.
@@ -58,7 +58,7 @@ class HeldOut:
         self._on_point = on_point
         self._known: dict[Genes, tuple[report.Point, Measured, Tensor]] = {}
         uniform = {g: o for g, o in problem.uniform().items() if not o.swap}
-        front = sorted_front(outcome) if front is None else front
+        front = sorted_front(outcome.front if front is None else front)
         exact = [genes for genes in uniform if problem.is_exact(genes)]
         n_genes = len(uniform.keys() | {trial.genes for trial in front})
         seen = seen_baseline(problem, outcome)
@@ -176,6 +176,7 @@ class AsSeen:
         problem: Turns genes into candidates.
         source: How model and data are named, kept in every assignment.
         outcome: What is known of the search; at least one trial is complete.
+        front: The trials of its front.
         seconds: How long this may take, about.
 
     Attributes:
@@ -192,6 +193,7 @@ class AsSeen:
         problem: AssignmentProblem,
         source: Mapping[str, Any],
         outcome: SearchOutcome,
+        front: Sequence[Trial],
         seconds: float,
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
@@ -209,7 +211,7 @@ class AsSeen:
         exact = [self._point(by_genes[g], "baseline") for g in options if problem.is_exact(g)]
         self.baseline = exact[0] if exact else None
         self.exact = self._exact(complete)
-        self.front = self._front(sorted_front(outcome))
+        self.front = self._front(sorted_front(front))
 
     def _exact(self, complete: Sequence[Trial]) -> report.Point:
         if self.baseline is not None:
@@ -271,9 +273,9 @@ def seen_baseline(problem: AssignmentProblem, outcome: SearchOutcome) -> Evaluat
     return None
 
 
-def sorted_front(outcome: SearchOutcome) -> list[Trial]:
+def sorted_front(front: Sequence[Trial]) -> list[Trial]:
     """Return the front's trials by falling power."""
-    return sorted(outcome.front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number))
+    return sorted(front, key=lambda t: (-t.info["rel_power"], t.objectives, t.number))
 
 
 def point_of(measured: Measured, label: str, split: str) -> report.Point:

@@ -284,6 +284,12 @@ def notes_on(
 ) -> list[str]:
     """Return sentences on how the search differs from what its settings suggest."""
     notes = []
+    restricted = problem.restricted
+    if restricted:
+        notes.append(
+            f"Not all multipliers are allowed in {', '.join(restricted)}: where that of a uniform "
+            "assignment is not, the layer has the nearest one in power."
+        )
     if outcome.exhaustive and config.algorithm != "exhaustive":
         notes.append(
             f"The space has {problem.space.n_points} points, no more than the budget of the first "

@@ -10,13 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from axopt import report
 from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
-from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, as_metric
 from axopt.exploration import (
     DEFAULT_POPULATION,
@@ -36,6 +36,8 @@ from axopt.problem.groups import Groups
 from axopt.problem.options import Option, options_of
 from axopt.problem.problem import DIFFERENCES, AssignmentProblem
 from axopt.sensitivities.analysis import SAMPLES as SENSITIVITY_SAMPLES
+from axopt.study.arguments import as_texts, check_types, names_of, subset_of
+from axopt.study.caps import Caps
 from axopt.study.config import SearchConfig
 from axopt.study.confirming import confirmed, further_samples
 from axopt.study.folder import RunFolder
@@ -65,6 +67,9 @@ def search(
     fixed: Mapping[str, str | Multiplier] | None = None,
     candidates: Mapping[str, Sequence[str | Multiplier]] | None = None,
     max_multipliers: int | None = None,
+    max_drop: float | None = None,
+    max_power: float | None = None,
+    max_delay_ns: float | None = None,
     correct: bool | Corrections = True,
     reestimate_samples: int | None = None,
     objective: str = "divergence",
@@ -124,6 +129,11 @@ def search(
         max_multipliers: Most distinct multipliers of an assignment, the exact one included; None
             for any number. A proposal with more is repaired before it is evaluated: see
             `axopt.study.AssignmentProblem.repaired`.
+        max_drop: Largest drop of interest against the exact multiplier with the same treatment, on
+            the validation split and in the metric's unit. The search looks for points within it,
+            and the front holds only such points; if there are none, the nearest one.
+        max_power: Largest relative power of interest, likewise.
+        max_delay_ns: Largest delay of a multiplier in ns: slower ones are no options.
         correct: Whether every layer gets the corrections that help it, see `axopt.correct_`, or
             which of them it may get.
         reestimate_samples: On how many training samples, at most 512, batch norms are
@@ -190,7 +200,7 @@ def search(
         ('exhaustive', 2)
     """
     started = time.monotonic()
-    _check_types(emulated, data)
+    check_types(emulated, data)
     config = SearchConfig(
         algorithm=algorithm,
         algorithm_options=algorithm_options or {},
@@ -199,16 +209,19 @@ def search(
         population=population,
         operand_order=operand_order,
         groups=groups,
-        fixed={pattern: _key(value) for pattern, value in (fixed or {}).items()},
-        candidates={pattern: _keys(values) for pattern, values in (candidates or {}).items()},
+        fixed=names_of(fixed),
+        candidates=names_of(candidates),
         max_multipliers=max_multipliers,
+        max_drop=max_drop,
+        max_power=max_power,
+        max_delay_ns=max_delay_ns,
         correct=list(correct.names) if isinstance(correct, Corrections) else correct,
         reestimate_samples=reestimate_samples,
         objective=objective,
         divergence_outputs=divergence_outputs or {},
         objectives=tuple(objectives) if isinstance(objectives, list) else objectives,
         metric=as_metric(metric).name,
-        seeds=_as_texts(seeds),
+        seeds=as_texts(seeds),
         sensitivity_samples=sensitivity_samples,
         validation_samples=validation_samples,
         confirm_samples=confirm_samples,
@@ -216,7 +229,7 @@ def search(
         batch_size=batch_size,
     )
     folder = _free_folder(out, resume, force)
-    test = _subset(data.test, test_samples, "test_samples")
+    test = subset_of(data.test, test_samples, "test_samples")
     problem = _problem(
         emulated,
         data,
@@ -256,12 +269,22 @@ class _Run:
         options = settled_options(config.algorithm, config.algorithm_options)
         return {
             **self.problem.identity(),
+            **{
+                name: cap  # stores of searches without caps have none
+                for name, cap in (("max drop", config.max_drop), ("max power", config.max_power))
+                if cap is not None
+            },
             "algorithm": config.algorithm,
             **({"algorithm options": options} if options else {}),  # earlier stores have none
             "seed": config.seed,
             "population": config.population,
             **start_identity(config),
         }
+
+    @cached_property
+    def caps(self) -> Caps:
+        """The caps that focus the search."""
+        return Caps(self.problem, self.config.max_drop, self.config.max_power)
 
     def open_store(
         self,
@@ -303,7 +326,15 @@ class _Run:
     ) -> Watch:
         """Return what follows the search and tells it to listeners."""
         given = [listener for listener in listeners if listener is not None]
-        return Watch(self.problem, store, start.budget, start.n_first, listeners=given)
+        return Watch(
+            self.problem,
+            store,
+            start.budget,
+            start.n_first,
+            self.config.max_drop,
+            listeners=given,
+            limits=self.caps.limits,
+        )
 
     def explore(
         self,
@@ -327,6 +358,7 @@ class _Run:
             seeds=start.seeds,
             on_trial=tell,
             repair=None if self.config.max_multipliers is None else self.problem.repaired,
+            limits=self.caps.limits,
         )
 
     def record(
@@ -376,12 +408,13 @@ class _Run:
 
     def _confirmed(self, outcome: SearchOutcome) -> tuple[list[Trial], list[str]]:
         """Return the front, as further samples confirm it if they are asked for, and notes."""
-        front = sorted_front(outcome)
+        found, notes = self.caps.front(outcome)
+        front = sorted_front(found)
         further = _further_samples(self.data, self.config)
         if further is None:
-            return front, []
+            return front, notes
         front, note = confirmed(self.problem, front, further)
-        return front, [note]
+        return front, [*notes, note]
 
     def leave(
         self,
@@ -396,7 +429,9 @@ class _Run:
         if any(trial.state is State.COMPLETE for trial in trials):
             failed = sum(trial.state is State.FAILED for trial in trials)
             outcome = SearchOutcome(trials, len(trials), 0, failed, "interrupted")
-            points = AsSeen(self.problem, self.source, outcome, PARTIAL_SECONDS)
+            front, notes = self.caps.front(outcome)
+            points = AsSeen(self.problem, self.source, outcome, front, PARTIAL_SECONDS)
+            points.notes += notes
             record = self.record(points, outcome, start, watch)
             folder.write(record, points.assignments)
             interrupt.add_note(
@@ -430,18 +465,6 @@ def _how_to_resume(folder: RunFolder) -> str:
     return f"resume with: python -m axopt search --resume --out {folder.path}"
 
 
-def _check_types(emulated: object, data: object) -> None:
-    if not isinstance(emulated, EmulatedModel):
-        raise ArgumentError(
-            f"`emulated` must be a model made by `axopt.prepare`, got {type(emulated).__name__}."
-        )
-    if not isinstance(data, Dataset):
-        raise ArgumentError(
-            "`data` must be a Dataset with the splits train, validation and test (see "
-            f"`axopt.load_data` and `axopt.data.Dataset`), got {type(data).__name__}."
-        )
-
-
 def _problem(
     emulated: EmulatedModel,
     data: Dataset,
@@ -453,10 +476,10 @@ def _problem(
     _further_samples(data, config)  # checked before anything is written
     reestimate = None
     if config.reestimate_samples is not None:
-        reestimate = _subset(data.train, config.reestimate_samples, "reestimate_samples")
+        reestimate = subset_of(data.train, config.reestimate_samples, "reestimate_samples")
     return AssignmentProblem(
         emulated,
-        _subset(data.validation, config.validation_samples, "validation_samples"),
+        subset_of(data.validation, config.validation_samples, "validation_samples"),
         options,
         objective=config.objective,
         divergence_outputs=config.divergence_outputs or None,
@@ -464,37 +487,12 @@ def _problem(
         reestimate=reestimate,
         groups=config.groups,
         max_multipliers=config.max_multipliers,
+        max_power=config.max_power,
+        max_delay_ns=config.max_delay_ns,
         batch_size=config.batch_size,
         **given,
     )
 
 
-def _keys(multipliers: Any) -> Any:
-    """Return the names of multipliers in settings; what is no list is refused there."""
-    if isinstance(multipliers, str | Multiplier):
-        return multipliers
-    return list(map(_key, multipliers))
-
-
-def _as_texts(seeds: str | Path | Sequence[str | Path] | None) -> str | list[str] | None:
-    """Return seeds as the settings hold them."""
-    if seeds is None or isinstance(seeds, str | Path):
-        return None if seeds is None else str(seeds)
-    return [str(seed) for seed in seeds]
-
-
-def _key(multiplier: str | Multiplier) -> str:
-    """Return the name of a multiplier in settings."""
-    return multiplier.key if isinstance(multiplier, Multiplier) else multiplier
-
-
 def _further_samples(data: Dataset, config: SearchConfig) -> Split | None:
     return further_samples(data.validation, config.validation_samples, config.confirm_samples)
-
-
-def _subset(split: Split, n: int | None, argument: str) -> Split:
-    if n is None:
-        return split
-    if not 1 <= n <= len(split):
-        raise ArgumentError(f"`{argument}` must be in 1..{len(split)}, got {n}.")
-    return split.take(n)

@@ -98,6 +98,8 @@ class Watch:
         n_seeds: Number of distinct seeds, see `corner_of`.
         max_drop: Largest drop at which savings are stated; by default 1 for metrics in %.
         listeners: Called with the state of the search after each new evaluation.
+        limits: Trials of the seeds -> worst value of interest of every objective; those of the
+            problem's space by default.
     """
 
     def __init__(
@@ -108,7 +110,9 @@ class Watch:
         n_seeds: int,
         max_drop: float | None = None,
         listeners: Sequence[Callable[[Progress], object]] = (),
+        limits: Callable[[Sequence[Trial]], Sequence[float | None]] | None = None,
     ) -> None:
+        self._limits = limits
         usual = USUAL_DROP if problem.metric.unit == "%" else None
         self._problem = problem
         self._store = store
@@ -156,7 +160,7 @@ class Watch:
         if self._history is not None:
             self._history.add(trial)
             return
-        found = corner_of(self._problem, self._trials, self._n_seeds)
+        found = corner_of(self._problem, self._trials, self._n_seeds, self._limits)
         if found is not None:
             corner = self._store.settle("reference point of the hypervolume", list(found))
             self._history = VolumeHistory(corner, self._trials)
@@ -179,7 +183,10 @@ class Watch:
 
 
 def corner_of(
-    problem: AssignmentProblem, trials: Sequence[Trial], n_seeds: int
+    problem: AssignmentProblem,
+    trials: Sequence[Trial],
+    n_seeds: int,
+    limits: Callable[[Sequence[Trial]], Sequence[float | None]] | None = None,
 ) -> tuple[float, ...] | None:
     """Return the reference point of the hypervolume: the worst value of interest an objective.
 
@@ -193,6 +200,7 @@ def corner_of(
         problem: What is searched.
         trials: The first trials of the search.
         n_seeds: Number of distinct seeds, which the search evaluates first.
+        limits: Trials of the seeds -> limit of every objective, in place of those of the space.
 
     Returns:
         One value an objective; None while seeds are missing, or if all failed.
@@ -201,11 +209,12 @@ def corner_of(
     rows = [trial.objectives for trial in seeds if trial.state is State.COMPLETE]
     if len(seeds) < n_seeds or not rows:
         return None
-    limits = problem.space.limits or (None,) * len(problem.objective_names)
+    given = problem.space.limits if limits is None else limits(seeds)
+    settled = given or (None,) * len(problem.objective_names)
     columns = zip(*rows, strict=True)
     return tuple(
         _worst(problem, position, values) if limit is None else limit
-        for position, (limit, values) in enumerate(zip(limits, columns, strict=True))
+        for position, (limit, values) in enumerate(zip(settled, columns, strict=True))
     )
 
 
