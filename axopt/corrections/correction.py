@@ -25,8 +25,10 @@ Measured = dict[tuple[str, ...], tuple[float, bool, Quantisation]]
 _Ordered = list[tuple[bool, Quantisation]]
 """Operand order and formats of candidates."""
 
-_SAMPLED = ((64, 32), (256, 64))
-"""Windows and outputs on which candidates are compared before they are measured on all."""
+_SAMPLED = ((64, 32, 3.0), (256, 64, 2.0))
+"""Windows and outputs on which candidates are compared before they are measured on all, and the
+standard errors by which those that are dropped are worse. On many windows errors within two
+standard errors are nearly equal, so that a wrong decision costs little."""
 
 _LEAST_RATIO = 2
 """Smallest ratio of all results of a layer to those of a sample with which this pays."""
@@ -60,8 +62,8 @@ class LayerCorrector:
         self._candidates = Candidates(layer)
         all_results = self._probe.exact.numel()
         self._samples = [
-            Sample(self._probe, windows, outputs)
-            for windows, outputs in _SAMPLED
+            Sample(self._probe, windows, outputs, confidence)
+            for windows, outputs, confidence in _SAMPLED
             if layer.accumulator is None
             and all_results >= _LEAST_RATIO * windows * min(outputs, self._probe.exact.shape[1])
         ]

@@ -21,9 +21,6 @@ from axopt.kernels import Plan, conv2d_sums
 from axopt.kernels.terms import Terms
 from axopt.layers import Quantisation, QuantParams
 
-_CONFIDENCE = 3.0
-"""Standard errors by which a candidate must be worse than another one to be dropped."""
-
 _GOLDEN = (5**0.5 - 1) / 2
 
 _CODES = np.arange(256, dtype=np.uint8)
@@ -39,10 +36,13 @@ class Sample:
         probe: The layer on all its windows.
         windows: Number of windows, spread evenly over all.
         outputs: Approximate largest number of outputs, spread evenly over all.
+        confidence: Standard errors by which a candidate must be worse than another one to be
+            dropped.
     """
 
-    def __init__(self, probe: Probe, windows: int, outputs: int) -> None:
+    def __init__(self, probe: Probe, windows: int, outputs: int, confidence: float = 3.0) -> None:
         layer = probe.layer
+        self._confidence = confidence
         self._probe = probe
         at = _spread(len(layer.sample.windows), windows)
         count = probe.exact.shape[1]
@@ -81,7 +81,7 @@ class Sample:
         if self.share < 1:  # other outputs may differ more
             difference = (by_output - by_output[best]) / n
             variance += difference.var(1) * difference.shape[1] * (1 - self.share)
-        limit = _CONFIDENCE * np.sqrt(variance)
+        limit = self._confidence * np.sqrt(variance)
         found: list[int] = np.flatnonzero(mean - mean[best] <= limit).tolist()
         return found
 

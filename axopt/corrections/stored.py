@@ -31,7 +31,7 @@ from axopt.layers import EmulatedLayer, Quantisation, QuantParams
 CACHE_VARIABLE = "AXOPT_CACHE"
 """Environment variable: the folder of the cache; empty or "off" for no cache."""
 
-VERSION = 1
+VERSION = 2
 """Raised when the same layer and multiplier may get another correction."""
 
 MAX_FILE_BYTES = 16 << 20
