@@ -41,6 +41,8 @@ class Measured:
         divergence: Mean divergence of the outputs from those of the exact network on the samples;
             None where they were not compared.
         others: Name of another metric that an objective needs -> its value.
+        reference: The exact multiplier that relative figures refer to; None for the one of
+            `axopt.cost`.
 
     Example:
         >>> from axopt.problem import Measured
@@ -56,6 +58,7 @@ class Measured:
     cost_under_data: Cost | None = None
     divergence: float | None = None
     others: Mapping[str, Evaluation] = field(default_factory=dict)
+    reference: Multiplier | None = None
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,14 @@ OBJECTIVES = ObjectiveRegistry(
   `axopt.cost`. Every multiplier needs a gate list. A layer is simulated once for each multiplier,
   order and correction, for about 10 ms, and corrected with all of them before the first trial:
   algorithms know the objective then, as they know ``rel_power`` (`SearchSpace.known`).
+* ``rel_energy``: mean power-delay product of the multipliers, weighted and relative likewise: the
+  energy of the multiplications if each takes as long as its multiplier needs. At a fixed clock,
+  energy is proportional to power, and ``rel_power`` is the relative energy, as in [Mrazek2019]_.
 * ``delay_ns``: largest delay of the multipliers in use.
 * ``distinct``: number of distinct multipliers in use; equal tables count once.
+
+.. [Mrazek2019] V. Mrazek et al., "ALWANN: Automatic Layer-Wise Approximation of Deep Neural
+   Network Accelerators without Retraining", ICCAD 2019.
 """
 
 
@@ -253,6 +262,23 @@ def _power_under_data(point: Measured) -> float:
     return found.rel_power
 
 
+def _power_delay(multiplier: Multiplier) -> float:
+    """Return the power-delay product of a multiplier in pJ."""
+    return multiplier.power_mw * multiplier.delay_ns
+
+
+def _rel_energy(point: Measured) -> float:
+    reference = point.reference
+    if reference is None:
+        from axopt.multipliers import load_library
+
+        reference = load_library()[point.cost.reference]
+    macs, layers = point.emulated.macs, point.candidate.layers
+    energy = sum(macs[name] * _power_delay(s.multiplier) for name, s in layers.items())
+    exact = sum(macs[name] * _power_delay(reference) for name in layers)
+    return energy / exact if exact > 0 else 1.0
+
+
 def _with_gates(multiplier: Multiplier) -> None:
     from axopt.circuits import netlist_of  # needs NumPy, which `axopt --help` must not import
 
@@ -276,6 +302,9 @@ register_objective(
     title="relative area",
     unit="",
     multiplier_figure=lambda multiplier: multiplier.area_um2,
+)
+register_objective(
+    "rel_energy", _rel_energy, title="relative energy", unit="", multiplier_figure=_power_delay
 )
 register_objective(
     POWER_UNDER_DATA,

@@ -404,6 +404,7 @@ class AssignmentProblem:
             self._cost_under_data(),
             read.divergence,
             read.others,
+            self.reference,
         )
 
     def _cost_under_data(self) -> Cost | None:
