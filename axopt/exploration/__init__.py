@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from axopt.exploration.history import VolumeHistory
     from axopt.exploration.loop import SearchOutcome, run_search
     from axopt.exploration.space import Genes, Known, SearchSpace
+    from axopt.exploration.staging import Partial, SampledProblem
     from axopt.exploration.store import Store
     from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
 
@@ -43,7 +44,9 @@ __all__ = [
     "InProcess",
     "Known",
     "Outcome",
+    "Partial",
     "Problem",
+    "SampledProblem",
     "SearchOutcome",
     "SearchSpace",
     "State",
@@ -72,7 +75,9 @@ _MODULE_OF = {
     "InProcess": "evaluator",
     "Known": "space",
     "Outcome": "trial",
+    "Partial": "staging",
     "Problem": "trial",
+    "SampledProblem": "staging",
     "SearchOutcome": "loop",
     "SearchSpace": "space",
     "State": "trial",

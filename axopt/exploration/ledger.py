@@ -6,6 +6,7 @@ whatever evaluates them.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from axopt.errors import ArgumentError, StoreError
 from axopt.exploration.evaluator import Evaluator
+from axopt.exploration.front import non_dominated
 from axopt.exploration.space import Genes, SearchSpace
 from axopt.exploration.store import Store
 from axopt.exploration.trial import State, Trial
@@ -63,6 +65,10 @@ class Ledger:
         self._repair = repair
         self._recorded = store.trials()
         self._by_genes: dict[Genes, Trial] = {}
+        self._front: list[Trial] = []
+        self._n_in_front = 0
+        parameters = inspect.signature(evaluator.evaluate).parameters
+        self._tells_front = "front" in parameters  # evaluators without it evaluate all in full
 
     def answer(self, proposals: Sequence[Genes]) -> tuple[list[Genes], npt.NDArray[np.float64]]:
         """Return the proposals that have objectives, and these; stops when the budget is spent.
@@ -72,12 +78,13 @@ class Ledger:
             StoreError: If the store holds another trial than the one asked for.
         """
         asked, new = self._within_budget(proposals)
+        front = self._present_front()  # without this batch, whoever evaluated a part of it
         n_stored = min(len(new), max(0, len(self._recorded) - len(self.trials)))
         for genes in new[:n_stored]:
             self._remember(self._replayed(genes))
         self.n_cached += len(asked) - len(new) + n_stored
         if fresh := new[n_stored:]:
-            self._evaluate(fresh)
+            self._evaluate(fresh, front)
         told: dict[Genes, tuple[float, ...]] = {}
         for proposal, genes in asked:
             trial = self._by_genes[genes]
@@ -109,8 +116,19 @@ class Ledger:
             asked.append((given, genes))
         return asked, list(new)
 
-    def _evaluate(self, batch: Sequence[Genes]) -> None:
-        with closing(self._evaluator.evaluate(batch)) as results:
+    def _present_front(self) -> list[Trial]:
+        """Return the complete trials so far that no other one dominates, by number."""
+        later = self.trials[self._n_in_front :]
+        found = [*self._front, *(t for t in later if t.state is State.COMPLETE)]
+        if found:
+            mask = non_dominated([trial.objectives for trial in found])
+            self._front = [trial for trial, kept in zip(found, mask, strict=True) if kept]
+        self._n_in_front = len(self.trials)
+        return self._front
+
+    def _evaluate(self, batch: Sequence[Genes], front: Sequence[Trial]) -> None:
+        told = {"front": front} if self._tells_front else {}
+        with closing(self._evaluator.evaluate(batch, **told)) as results:
             for genes, result in zip(batch, results, strict=True):
                 trial = Trial.of(len(self.trials), genes, result)
                 if trial.reason is not None:

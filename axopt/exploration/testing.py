@@ -9,6 +9,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
+
+import numpy as np
 
 from axopt.errors import StoreError
 from axopt.exploration.algorithm import OptionValue, create_algorithm
@@ -17,6 +20,7 @@ from axopt.exploration.evaluator import Evaluator
 from axopt.exploration.front import non_dominated
 from axopt.exploration.loop import SearchOutcome, run_search
 from axopt.exploration.space import Genes, Known, SearchSpace
+from axopt.exploration.staging import Partial, parts_of
 from axopt.exploration.store import Store
 from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
 
@@ -116,6 +120,71 @@ class StagedProblem(TinyProblem):
         if outcome.objectives[0] <= self._limit:
             return outcome
         return replace(outcome, fidelity=0.25)
+
+
+class SampledTinyProblem(TinyProblem):
+    """`TinyProblem` whose loss is a mean over samples, as that of a network is.
+
+    The loss of a sample is that of `TinyProblem` times two skewed random factors: one of the
+    sample, one of the sample and the point.
+
+    Args:
+        sizes: Number of options of each layer.
+        n: Number of samples.
+        shuffled: Whether samples are in random order; otherwise those with large values are first.
+        spread: Standard deviation of the logarithm of each factor.
+
+    Attributes:
+        n_measured: Number of values of samples that were measured so far.
+
+    Example:
+        >>> from axopt.exploration.testing import SampledTinyProblem
+        >>> problem = SampledTinyProblem((4, 4))
+        >>> problem.parts, problem.evaluate((0, 0)).objectives
+        ((16, 32, 63, 125, 188, 250, 313, 375, 438, 500), (0.0, 3.0))
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int] = (4, 4, 4, 4),
+        n: int = 500,
+        *,
+        shuffled: bool = False,
+        spread: float = 0.8,
+    ) -> None:
+        super().__init__(sizes)
+        self._spread = spread
+        self._of_samples = np.random.default_rng(0).lognormal(0.0, spread, n)
+        if not shuffled:
+            self._of_samples[::-1].sort()
+        self.shuffled = shuffled
+        self.parts = parts_of(n)
+        self.n_measured = 0
+
+    def begin(self, genes: Genes) -> Partial:
+        """Begin with all values that may be asked for."""
+        own = np.random.default_rng(genes).lognormal(0.0, self._spread, self.parts[-1])
+        loss = super().evaluate(genes).objectives[0]
+        return Partial(genes, state=loss * self._of_samples * own)
+
+    def extend(self, partials: Sequence[Partial], part: int) -> None:
+        """Reveal the values of a part, of the last point first."""
+        first = self.parts[part - 1] if part else 0
+        for partial in reversed(partials):
+            partial.values.append(partial.state[first : self.parts[part]])
+            self.n_measured += self.parts[part] - first
+
+    def finish(self, partial: Partial) -> Outcome:
+        """Return the mean of all values, and the power."""
+        loss = float(np.concatenate(partial.values).mean())
+        return Outcome((loss, super().evaluate(partial.genes).objectives[1]))
+
+    def evaluate(self, genes: Genes) -> Outcome:
+        """Evaluate on all samples."""
+        partial = self.begin(genes)
+        for part in range(len(self.parts)):
+            self.extend([partial], part)
+        return self.finish(partial)
 
 
 def check_algorithm(name: str, **options: OptionValue) -> None:
@@ -225,6 +294,7 @@ def check_evaluator(create: Callable[[Problem], Evaluator]) -> None:
     pruned = [r.state for r in staged].count(State.PRUNED)
     _require("evaluator", 0 < pruned < len(batch), "prunes what was stopped early")
     _check_results_are_lazy(create, batch)
+    _check_front(create)
 
 
 def _check_results_are_lazy(
@@ -237,6 +307,31 @@ def _check_results_are_lazy(
     same = first.objectives == TinyProblem().evaluate(batch[0]).objectives
     _require("evaluator", same, "yields the first result on its own")
     _require("evaluator", next(results, None) is None, "yields nothing after it was closed")
+
+
+def _check_front(create: Callable[[Problem], Evaluator]) -> None:
+    """Check that points are pruned by the front alone, whatever else is in their batch."""
+    points = [(0, 0, 0, 0), (0, 0, 1, 0), (0, 0, 2, 0), (3, 3, 2, 3), (1, 0, 1, 1), (0, 3, 3, 0)]
+
+    def results(batch: Sequence[Genes], front: Sequence[Trial]) -> list[Evaluated]:
+        evaluator = create(SampledTinyProblem())
+        told = {"front": front} if "front" in signature(evaluator.evaluate).parameters else {}
+        return [replace(r, seconds=0.0) for r in evaluator.evaluate(batch, **told)]
+
+    complete = results(points, ())
+    states = {result.state for result in complete}
+    _require("evaluator", states == {State.COMPLETE}, "prunes nothing without a front")
+    front = [Trial.of(number, *of) for number, of in enumerate(zip(points, complete, strict=True))]
+    together = results(points, front[:3])
+    alone = [results([genes], front[:3])[0] for genes in points]
+    _require("evaluator", together == alone, "evaluates each point as if it was alone")
+    for result, full in zip(together, complete, strict=True):
+        if result.state is State.PRUNED:
+            dominated = any(
+                all(a <= b for a, b in zip(t.objectives, full.objectives, strict=True))
+                for t in front[:3]
+            )
+            _require("evaluator", dominated, "prunes only points that the front dominates")
 
 
 def timeless(trials: Sequence[Trial]) -> list[Trial]:
