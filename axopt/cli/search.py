@@ -36,6 +36,7 @@ MAX_REESTIMATED = 512
 MAX_MULTIPLIERS = 1000
 MAX_BUDGET = 1_000_000
 MAX_POPULATION = 10_000
+MAX_REUSE_MB = 1 << 20
 MAX_SEED = 2**32 - 1  # what numpy, pymoo and Optuna all accept
 
 
@@ -199,6 +200,20 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--out", type=path, metavar="DIR", help="folder of all results (default: runs/MODEL)"
     )
+    group.add_argument(
+        "--staged",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="stop evaluations of assignments that the front surely dominates (default: yes)",
+    )
+    group.add_argument(
+        "--reuse-mb",
+        type=integer(0, MAX_REUSE_MB),
+        metavar="N",
+        default=1024,
+        help="memory in MiB for results of layers that assignments share, 0 for none (default: "
+        "%(default)s)",
+    )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an existing run")
     existing.add_argument(
@@ -296,6 +311,8 @@ _PASSED_ON = (
     "validation_samples",
     "confirm_samples",
     "test_samples",
+    "staged",
+    "reuse_mb",
     "out",
     "resume",
     "force",

@@ -57,10 +57,10 @@ _IF_NOT_SET = {
 }
 """Setting -> what a run that does not hold it was made with."""
 
-_OF_OLDER_RUNS = {"objective": "error"}
+_OF_OLDER_RUNS = {"objective": "error", "staged": False}
 """Setting -> what a run was made with before there was such a setting."""
 
-_OF_THE_CALL = {"budget", "threads", "out", "allow_partial", "confirm_samples"}
+_OF_THE_CALL = {"budget", "threads", "out", "allow_partial", "confirm_samples", "reuse_mb"}
 """Settings that may differ when a run is resumed."""
 
 

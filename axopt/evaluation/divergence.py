@@ -131,12 +131,13 @@ class References:
         self._outputs.append([part.of(outputs) for part in self.parts])
         self._joined = []
 
-    def divergences(self, outputs: Any, first: int) -> Tensor:
+    def divergences(self, outputs: Any, first: int | Tensor) -> Tensor:
         """Return the divergence of each sample of a batch, ``(n,)`` float64.
 
         Args:
             outputs: All that a model returned for the batch.
-            first: Number of its first sample among those of the reference.
+            first: Number of its first sample among those of the reference, or the numbers of all
+                its samples, ``(n,)`` int64.
 
         Raises:
             DatasetError: If the outputs are not of the reference's shapes, or as `OutputPart.of`.
@@ -147,7 +148,10 @@ class References:
             self.parts, self._joined, self._mean_squares, strict=True
         ):
             ours = part.of(outputs)
-            theirs = references[first : first + len(ours)]
+            if isinstance(first, int):
+                theirs = references[first : first + len(ours)]
+            else:
+                theirs = references[first]
             if ours.shape != theirs.shape:
                 raise DatasetError(
                     "outputs must have the shape of the reference's for a divergence, got "
@@ -159,6 +163,22 @@ class References:
                 values = (ours.double() - theirs.double()).square().sum(1) / square
             total = total + part.weight * values
         return total
+
+    def uncertainty(self) -> Tensor | None:
+        """Return the entropy of the reference's class probabilities of each sample.
+
+        Samples that the reference is less certain of diverge more.
+
+        Returns:
+            ``(N,)`` float64, the weighted sum over the parts that are logits; None if none is.
+        """
+        self._join()
+        found = [
+            part.weight * _entropy(outputs.double())
+            for part, outputs in zip(self.parts, self._joined, strict=True)
+            if part.logits
+        ]
+        return torch.stack(found).sum(0) if found else None
 
     def _join(self) -> None:
         if self._joined:
@@ -175,6 +195,11 @@ def _kullback_leibler(reference: Tensor, ours: Tensor) -> Tensor:
     """Return the divergence of class probabilities from those of the reference, in nats."""
     log_p, log_q = reference.log_softmax(1), ours.log_softmax(1)
     return (log_p.exp() * (log_p - log_q)).sum(1).clamp_min(0.0)  # rounding may go below 0
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    log_p = logits.log_softmax(1)
+    return -(log_p.exp() * log_p).sum(1)
 
 
 def _mean_square(references: Tensor) -> float:

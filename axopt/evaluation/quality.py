@@ -106,8 +106,9 @@ def measure(
     return Measurement(evaluation_of(chosen, samples), samples)
 
 
-Observer = Callable[[Any, Any, int], Tensor]
-"""All that a model returned for a batch, targets, number of the first sample -> ``(n, ...)``."""
+Observer = Callable[[Any, Any, int | Tensor], Tensor]
+"""All that a model returned for a batch, targets, number of the first sample or of every sample
+-> ``(n, ...)``."""
 
 
 def observe(
@@ -149,7 +150,7 @@ def observer_of(metric: Metric, adapter: Adapter) -> Observer:
         adapter: Picks the output that it reads.
     """
 
-    def keep(outputs: Any, targets: Any, _: int) -> Tensor:
+    def keep(outputs: Any, targets: Any, _: int | Tensor) -> Tensor:
         picked = adapter.pick(outputs)
         return metric.kept(
             picked if metric.outputs == "anything" else only_tensor(picked), targets

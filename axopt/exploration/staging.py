@@ -62,6 +62,7 @@ class Partial:
         genes: The point.
         values: First objective of each sample so far, one array a part.
         state: What the problem keeps of the evaluation.
+        info: What `Outcome.info` says of it if it is stopped; JSON-able.
         seconds: Time that it took so far.
         fault: Why it cannot go on, or None.
         stopped: The outcome if it need not go on, or None.
@@ -75,6 +76,7 @@ class Partial:
     genes: Genes
     values: list[Floats] = field(default_factory=list)
     state: Any = None
+    info: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     fault: Exception | None = None
     stopped: Outcome | None = None
@@ -265,7 +267,8 @@ class Rivals:
         ):
             return
         estimate = max(self._estimate(ours, share), rival.value)
-        info = {"pruned": {"samples": len(values), "dominated_by": rival.number}}
+        pruned = {"samples": len(values), "dominated_by": rival.number}
+        info = {**partial.info, "pruned": pruned}
         partial.stopped = Outcome((estimate, *costs), info, share)
 
     def _estimate(self, ours: Floats, share: float) -> float:

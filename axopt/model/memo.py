@@ -20,7 +20,7 @@ import random
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -121,6 +121,7 @@ class Memo:
         self._state: tuple[object, ...] = ()
         self._settings: dict[str, bytes] = {}
         self._chain: bytes | None = None
+        self._is_checked = self._is_reusing = False
         self._samples = 0
         self._thread = 0
 
@@ -136,25 +137,25 @@ class Memo:
 
     @contextlib.contextmanager
     def reusing(self) -> Iterator[None]:
-        """Let the layers of the model look their results up, with the assignment of now.
+        """Let the layers of the model look their results up.
 
-        The assignment must stay the same until the end. If weights or buffers of the model have
-        changed since the last time, all results are dropped.
+        Results are dropped if weights or buffers of the model changed since the last time. They
+        must stay the same until the end. The assignment may change between batches.
         """
+        if self._is_reusing:
+            yield
+            return
         layers = self._emulated.emulated_layers
         self._check_state(layers)
-        self._settings.clear()
-        replaced = [
-            (vars(layer), self._looking(name, layer))
-            for name, layer in layers.items()
-            if self.active
-        ]
+        replaced = [(vars(layer), self._looking(name, layer)) for name, layer in layers.items()]
         own = [{key: of[key] for key in new if key in of} for of, new in replaced]
         for of, new in replaced:
             of.update(new)
+        self._is_reusing = True
         try:
             yield
         finally:
+            self._is_reusing = False
             for (of, new), before in zip(replaced, own, strict=True):
                 for key in new:
                     del of[key]
@@ -170,6 +171,7 @@ class Memo:
         """
         self._chain = blake2b(key, digest_size=_DIGEST_BYTES).digest()
         self._samples, self._thread = samples, threading.get_ident()
+        self._settings.clear()
         try:
             yield
         finally:
@@ -179,7 +181,8 @@ class Memo:
         """Test whether the forward pass is a pure function; keep nothing from now on if not.
 
         The model runs three times with the present assignment: without reuse, with an empty memo
-        and with a filled one. All outputs must be equal and no random number may be drawn.
+        and with a filled one. All outputs must be equal and no random number may be drawn. Only
+        the first call tests.
 
         Args:
             call: Calls the model with some inputs and returns its outputs.
@@ -187,15 +190,16 @@ class Memo:
         Returns:
             `active`.
         """
-        if not self.active:
-            return False
-        work, self.work = self.work, Work()
+        if not self.active or self._is_checked:
+            return self.active
+        self._is_checked = True
+        before_check = replace(self.work)
         before = _random_state()
         outputs = [_leaves(call())]
         for _ in range(2):
             with self.reusing(), self.batch(b"check", 1):
                 outputs.append(_leaves(call()))
-        self.work = work
+        self.work.computed, self.work.reused = before_check.computed, before_check.reused
         self.clear()
         if _random_state() != before:
             self._stop("its forward pass draws random numbers")
@@ -226,7 +230,10 @@ class Memo:
     ) -> Any:
         """Return the result of a call of a layer: a kept one, or that of ``forward``."""
         chain = self._chain
-        if chain is None or not self.active:
+        if chain is None:
+            return forward(*operands, **options)
+        if not self.active:
+            self.work.computed += self._samples
             return forward(*operands, **options)
         if threading.get_ident() != self._thread:  # the order of calls is not known
             self._stop("its forward pass runs layers in several threads")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from axopt.evaluation.quality import (
 )
 from axopt.model import EmulatedModel, Memo
 from axopt.model.adapter import device_of, moved
+from axopt.problem.parts import PartwiseEvaluation, ValuesOf
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Meter:
     def _run_reference(self, split: Split, references: References, as_targets: bool) -> Split:
         """Record the reference's outputs; return the samples, with them as targets if asked."""
 
-        def record(outputs: Any, targets: Any, _: int) -> Tensor:
+        def record(outputs: Any, targets: Any, _: int | Tensor) -> Tensor:
             references.record(outputs)
             picked = self._emulated.adapter.pick(outputs)
             return picked.detach().cpu() if as_targets else torch.empty(len(targets), 0)
@@ -118,7 +120,7 @@ class Meter:
             split: Samples that were settled.
         """
         references, labelled = self._known[split.digest]
-        return self._readings(self._observe(labelled, self._observers(references)))
+        return self.readings(self._observe(labelled, self._observers(references)))
 
     def read_each(
         self,
@@ -146,6 +148,7 @@ class Meter:
                 here, there = moved(inputs, device), moved(targets, device)
                 for of_candidate, apply_ in zip(kept, applies, strict=True):
                     apply_()
+                    memo.check(partial(adapter.call, self._emulated, here))
                     with memo.reusing(), memo.batch(b"%d" % first, len(targets)):
                         outputs = adapter.call(self._emulated, here)
                     for values, observer in zip(of_candidate, observers, strict=True):
@@ -155,22 +158,41 @@ class Meter:
                         on_step(done, passes)
                 first += len(targets)
                 memo.clear()
-        return [self._readings([torch.cat(v) for v in of_candidate]) for of_candidate in kept]
+        return [self.readings([torch.cat(v) for v in of_candidate]) for of_candidate in kept]
 
-    def _observers(self, references: References) -> list[Observer]:
-        observers = [observer_of(metric, self._emulated.adapter) for metric in self._metrics]
-        if self._parts:
-            observers.append(lambda outputs, _, first: references.divergences(outputs, first))
-        return observers
+    def partwise(self, split: Split, values_of: ValuesOf | None, memo: Memo) -> PartwiseEvaluation:
+        """Return what evaluates several candidates at a time, on parts of the samples.
 
-    def _readings(self, kept: Sequence[Tensor]) -> Readings:
-        """Return what follows from what the observers kept."""
+        Args:
+            split: The samples; the reference runs on them if it has not.
+            values_of: See `PartwiseEvaluation`.
+            memo: Keeps the results of layers that candidates have in common.
+        """
+        labelled = self.settle(split)
+        references, _ = self._known[split.digest]
+        observers = self._observers(references)
+        return PartwiseEvaluation(
+            self._emulated, labelled, references, observers, values_of, memo, self._batch_size
+        )
+
+    def readings(self, kept: Sequence[Tensor]) -> Readings:
+        """Return what follows from what the observers kept of all samples.
+
+        Args:
+            kept: One tensor an observer, in the stored order of the samples.
+        """
         quality, *others = (
             evaluation_of(metric, samples)
             for metric, samples in zip(self._metrics, kept, strict=False)
         )
         divergences = kept[-1] if self._parts else None
         return Readings(quality, kept[0], divergences, {other.metric: other for other in others})
+
+    def _observers(self, references: References) -> list[Observer]:
+        observers = [observer_of(metric, self._emulated.adapter) for metric in self._metrics]
+        if self._parts:
+            observers.append(lambda outputs, _, first: references.divergences(outputs, first))
+        return observers
 
     def _observe(self, split: Split, observers: Sequence[Observer]) -> list[Tensor]:
         batches = split.batches(self._batch_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
@@ -12,11 +12,12 @@ from torch import Tensor
 from axopt.corrections import BY_POWER, Corrections
 from axopt.data import Split
 from axopt.errors import ArgumentError
-from axopt.evaluation import BATCH_SIZE, METRICS, Metric, as_metric, parts_of_outputs
+from axopt.evaluation import BATCH_SIZE, Metric, as_metric, parts_of_outputs
 from axopt.exploration import Genes, Known, Outcome, SearchSpace
 from axopt.model import Cost, EmulatedModel, Memo, Reestimator, allowed_corrections, cost
 from axopt.multipliers import Multiplier
 from axopt.problem.candidate import Candidate, Candidates
+from axopt.problem.chosen import checked_costs, first_objective, values_of
 from axopt.problem.constraints import Constraints, uniform_points
 from axopt.problem.distinct import fewest, limited
 from axopt.problem.groups import Groups, genes_of
@@ -34,11 +35,14 @@ from axopt.problem.objectives import (
     OBJECTIVES,
     POWER_UNDER_DATA,
     Measured,
-    Objective,
-    of_metric,
     value_of,
 )
 from axopt.problem.options import Option, default_reference, in_order
+from axopt.problem.parts import EvaluatedByParts, PartwiseEvaluation, ValuesOf
+
+DEFAULT_REUSE_MB = 1024
+STAGING_RULE = 1
+"""Number of the rule by which evaluations stop, part of the identity of a search."""
 
 DIFFERENCES = {
     "model": "the model has other weights or layers than in the run",
@@ -49,11 +53,12 @@ DIFFERENCES = {
     "validation": "the validation samples are not those of the run",
     "activity": "gate lists or axopt's cost model are not those of the run",
     "reestimated on": "batch norms are re-estimated on other samples than in the run",
+    "staged": "evaluations are staged in one of them only, or by another rule",
 }
 """Field of `AssignmentProblem.identity` -> what it means that it differs."""
 
 
-class AssignmentProblem:
+class AssignmentProblem(EvaluatedByParts):
     """Which multiplier each layer gets, as a problem for `axopt.exploration.run_search`.
 
     The first objective is ``objective`` on ``split``, then come ``costs``.
@@ -78,6 +83,9 @@ class AssignmentProblem:
         max_power: Largest relative power of interest, a limit of the space; None for any.
         max_multipliers: Most distinct multipliers of an assignment, see `repaired`.
         batch_size: Samples at a time.
+        staged: Whether evaluations may stop early, see `axopt.exploration.SampledProblem`. They
+            do where ``objective`` is a mean over samples and ``costs`` are known before.
+        reuse_mb: Memory in MiB for results of layers that candidates have in common; 0 for none.
 
     Raises:
         ArgumentError: If an argument breaks its rule.
@@ -116,6 +124,8 @@ class AssignmentProblem:
         max_power: float | None = None,
         max_multipliers: int | None = None,
         batch_size: int = BATCH_SIZE,
+        staged: bool = True,
+        reuse_mb: int = DEFAULT_REUSE_MB,
     ) -> None:
         self.emulated = emulated
         self.split = split
@@ -129,8 +139,8 @@ class AssignmentProblem:
         self.options = _union(self.options_of_genes)
         self._check_most(max_multipliers)
         self.metric = as_metric(metric)
-        self.costs = _checked(costs, objective)
-        self._objective, self._others = _first_objective(objective, self.metric)
+        self.costs = checked_costs(costs, objective)
+        self._objective, self._others = first_objective(objective, self.metric)
         self.allowed = allowed_corrections(correct)
         self._check_multipliers()
         self.reestimate = reestimate
@@ -152,6 +162,8 @@ class AssignmentProblem:
         )
         self._divergence_outputs = dict(divergence_outputs or {})
         self._space = self._settled_space(max_power)
+        self._staged = staged
+        self._memo = Memo(emulated, reuse_mb << 20)
 
     def _settled_space(self, max_power: float | None) -> SearchSpace:
         kinds = kinds_of_genes(self.options_of_genes, self.options)
@@ -261,6 +273,7 @@ class AssignmentProblem:
                 else {}
             ),
             **({"objective": self._others[0].name} if self._others else {}),
+            **({} if self._values_of() is None else {"staged": STAGING_RULE}),
             **({"options": self.emulated.options} if self.emulated.options else {}),
             **self._activity_identity(),
             "model": self.emulated.digest,
@@ -418,15 +431,32 @@ class AssignmentProblem:
         costs = (OBJECTIVES[name] for name in self.costs)
         return tuple(value_of(objective, point) for objective in (self._objective, *costs))
 
-    def evaluate(self, genes: Genes) -> Outcome:
-        """Evaluate one point on the validation samples."""
-        point, _ = self.measured(self.candidate(genes), self.split)
+    def outcome_of(self, candidate: Candidate, kept: Sequence[Tensor]) -> Outcome:
+        """Return the outcome of a candidate from what was kept of all validation samples.
+
+        Args:
+            candidate: The candidate; it is applied.
+            kept: One tensor an observer of the meter, in the stored order of the samples.
+        """
+        candidate.apply_(self.emulated)
+        point = self._point(candidate, self._meter.readings(kept))
         info = {
             "quality": asdict(point.quality),
             "rel_power": point.cost.rel_power,
             **({} if point.divergence is None else {"divergence": point.divergence}),
         }
         return Outcome(self.objectives(point), info)
+
+    @cached_property
+    def _partwise(self) -> PartwiseEvaluation:
+        return self._meter.partwise(self.split, self._values_of(), self._memo)
+
+    def _values_of(self) -> ValuesOf | None:
+        """Return the first objective of each sample, None if evaluations are not staged."""
+        known = {one.objective for one in self._space.known if one.exact}
+        if not self._staged or not known.issuperset(range(1, 1 + len(self.costs))):
+            return None
+        return values_of(self._objective, self.metric, self._others)
 
     def _known(self, kinds: tuple[tuple[int, ...], ...]) -> tuple[Known, ...]:
         """Return what is known of the costs: those that follow from the options."""
@@ -453,33 +483,6 @@ class AssignmentProblem:
     def _macs_of_genes(self) -> list[int]:
         macs = {info.name: info.macs for info in self.emulated.layers()}
         return [sum(macs[name] for name in names) for names in self.genes.values()]
-
-
-def _checked(costs: Sequence[str], first: str) -> tuple[str, ...]:
-    """Return the names of the objectives beside the first one, checked."""
-    if isinstance(costs, str):
-        raise ArgumentError(f"`objectives` must be a list of names, got {costs!r}.")
-    for name in costs:
-        OBJECTIVES[name]  # raises, with near misses
-    if len(set(costs)) != len(costs):
-        raise ArgumentError(f"`objectives` must be distinct, got {list(costs)}.")
-    return tuple(name for name in costs if name != first)
-
-
-def _first_objective(name: str, metric: Metric) -> tuple[Objective, tuple[Metric, ...]]:
-    """Return the objective that comes first, and the metrics that it needs beside the task's."""
-    if name in OBJECTIVES:
-        return OBJECTIVES[name], ()
-    if name == metric.name:
-        return OBJECTIVES[ERROR], ()
-    if name in METRICS:
-        return of_metric(METRICS[name]), (METRICS[name],)
-    try:
-        return OBJECTIVES[name], ()  # raises, with near misses
-    except ArgumentError as error:
-        raise ArgumentError(
-            f"`objective` must be an objective or a metric, got {name!r}: {error}"
-        ) from None
 
 
 def _union(options: Sequence[tuple[Option, ...]]) -> tuple[Option, ...]:

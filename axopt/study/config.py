@@ -135,6 +135,8 @@ RULES: dict[str, Rule] = {
     "confirm_samples": whole(1),
     "test_samples": whole(1),
     "batch_size": whole(1),
+    "staged": FLAG,
+    "reuse_mb": whole(0),
 }
 """Setting -> what its value must be; the defaults are in `SearchConfig`."""
 
@@ -173,6 +175,8 @@ class SearchConfig:
             again, None for none.
         test_samples: Number of test samples, None for all.
         batch_size: Samples at a time.
+        staged: Whether evaluations may stop early.
+        reuse_mb: Memory in MiB for results of layers that candidates have in common.
 
     Raises:
         ArgumentError: If a value breaks its rule; names the setting, the rule and the value.
@@ -192,6 +196,8 @@ class SearchConfig:
         metric = "top1"
         sensitivity_samples = 128
         batch_size = 64
+        staged = true
+        reuse_mb = 1024
         >>> SearchConfig(budget=0)
         Traceback (most recent call last):
             ...
@@ -223,6 +229,8 @@ class SearchConfig:
     confirm_samples: int | None = None
     test_samples: int | None = None
     batch_size: int = 64
+    staged: bool = True
+    reuse_mb: int = 1024
 
     def __post_init__(self) -> None:
         for part in fields(self):

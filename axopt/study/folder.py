@@ -197,3 +197,17 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for file in self.assignment_files():
             file.unlink()
+
+
+def free_folder(out: str | Path | None, resume: bool, force: bool) -> RunFolder | None:
+    """Return the run folder, if there is to be one, checked before anything is measured."""
+    if out is None:
+        return None
+    folder = RunFolder(out)
+    folder.check_free(resume=resume, force=force)
+    return folder
+
+
+def how_to_resume(folder: RunFolder) -> str:
+    """Return how the search of a folder is resumed, for messages."""
+    return f"resume with: python -m axopt search --resume --out {folder.path}"

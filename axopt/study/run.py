@@ -40,7 +40,7 @@ from axopt.study.arguments import as_texts, check_types, names_of, subset_of
 from axopt.study.caps import Caps
 from axopt.study.config import SearchConfig
 from axopt.study.confirming import confirmed, further_samples
-from axopt.study.folder import RunFolder
+from axopt.study.folder import RunFolder, free_folder, how_to_resume
 from axopt.study.held_out import AsSeen, HeldOut, sorted_front
 from axopt.study.log import SearchLog
 from axopt.study.result import Front, SearchResult, record_of
@@ -82,6 +82,8 @@ def search(
     confirm_samples: int | None = None,
     test_samples: int | None = None,
     batch_size: int = BATCH_SIZE,
+    staged: bool = True,
+    reuse_mb: int = 1024,
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -162,6 +164,11 @@ def search(
             by default.
         test_samples: How many test samples; all by default.
         batch_size: Samples at a time; results do not depend on it.
+        staged: Whether a candidate is evaluated on a growing number of validation samples, and
+            pruned when the front surely dominates it, see `axopt.exploration.SampledProblem`.
+            Needs an ``objective`` that is a mean over samples; other searches evaluate in full.
+        reuse_mb: Memory in MiB for results of layers, which candidates with the same first layers
+            share; 0 for none. Trials do not depend on it.
         out: Run folder, made if missing; nothing is written without it.
         resume: Go on with the search in ``out``, which must have the same settings; the budget
             may differ.
@@ -227,20 +234,14 @@ def search(
         confirm_samples=confirm_samples,
         test_samples=test_samples,
         batch_size=batch_size,
+        staged=staged,
+        reuse_mb=reuse_mb,
     )
-    folder = _free_folder(out, resume, force)
+    folder = free_folder(out, resume, force)
     test = subset_of(data.test, test_samples, "test_samples")
-    problem = _problem(
-        emulated,
-        data,
-        config,
-        options_of(library, operand_order),
-        reference=reference,
-        metric=metric,
-        correct=correct,
-        fixed=fixed,
-        candidates=candidates,
-    )
+    given: dict[str, Any] = {"reference": reference, "metric": metric, "correct": correct}
+    given |= {"fixed": fixed, "candidates": candidates}
+    problem = _problem(emulated, data, config, options_of(library, operand_order), **given)
     run = _Run(problem, config, data, test, source or {}, started, float_quality)
     with (
         run.open_store(folder, resume, force, settings or {}) as store,
@@ -315,7 +316,7 @@ class _Run:
             start = Start.settled(self.problem, self.config, store, on_sensitivity)
         except KeyboardInterrupt as interrupt:
             if folder is not None:
-                interrupt.add_note(_how_to_resume(folder))
+                interrupt.add_note(how_to_resume(folder))
             raise
         if folder is not None:
             folder.keep(start.sensitivities)
@@ -438,7 +439,7 @@ class _Run:
                 f"{len(trials)} of {self.config.budget} evaluations are kept, {folder.path} has "
                 "table, plot and page of them"
             )
-        interrupt.add_note(_how_to_resume(folder))
+        interrupt.add_note(how_to_resume(folder))
 
     def _algorithm(self, space: SearchSpace) -> Algorithm:
         config = self.config
@@ -450,19 +451,6 @@ class _Run:
             population=config.population,
             **config.algorithm_options,
         )
-
-
-def _free_folder(out: str | Path | None, resume: bool, force: bool) -> RunFolder | None:
-    """Return the run folder, if there is to be one, checked before anything is measured."""
-    if out is None:
-        return None
-    folder = RunFolder(out)
-    folder.check_free(resume=resume, force=force)
-    return folder
-
-
-def _how_to_resume(folder: RunFolder) -> str:
-    return f"resume with: python -m axopt search --resume --out {folder.path}"
 
 
 def _problem(
@@ -490,6 +478,8 @@ def _problem(
         max_power=config.max_power,
         max_delay_ns=config.max_delay_ns,
         batch_size=config.batch_size,
+        staged=config.staged,
+        reuse_mb=config.reuse_mb,
         **given,
     )
 

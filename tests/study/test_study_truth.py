@@ -143,7 +143,7 @@ def test_an_interrupted_search_leaves_a_partial_report(emulated, data, tmp_path,
 
 def test_an_interrupt_before_any_trial_says_how_to_resume(emulated, data, tmp_path):
     class Interrupted(AssignmentProblem):
-        def evaluate(self, genes):
+        def begin(self, genes):
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
