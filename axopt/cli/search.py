@@ -21,7 +21,13 @@ from axopt.cli.constraints import add_caps, add_layer_options, candidates_of, fi
 from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
 from axopt.cli.source import source_given
 from axopt.errors import ArgumentError
-from axopt.exploration.algorithms import DEFAULT_POPULATION, list_algorithms
+from axopt.exploration.algorithms import (
+    DEFAULT_ALGORITHM,
+    DEFAULT_BUDGET,
+    DEFAULT_POPULATION,
+    default_budget,
+    list_algorithms,
+)
 from axopt.problem.objectives import DIVERGENCE, ERROR, OBJECTIVES
 from axopt.study.config import SEEDS, SearchConfig
 from axopt.study.folder import RunFolder
@@ -93,8 +99,9 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
         "--budget",
         type=integer(1, MAX_BUDGET),
         metavar="N",
-        default=500,
-        help="distinct assignments to evaluate (default: %(default)s)",
+        help="distinct assignments to evaluate, sensitivities included (default: "
+        f"{default_budget(DEFAULT_ALGORITHM)} for {DEFAULT_ALGORITHM}, "
+        f"{default_budget('additive')} for additive, {DEFAULT_BUDGET} for others)",
     )
     group.add_argument(
         "--seed",

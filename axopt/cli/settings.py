@@ -116,7 +116,10 @@ class Settings:
         for key, value in settled.items():
             if key != "out":
                 setattr(options, key, value)
-        SearchConfig(**{key: settled[key] for key in RULES if settled.get(key) is not None})
+        config = SearchConfig(
+            **{key: settled[key] for key in RULES if settled.get(key) is not None}
+        )
+        options.budget = config.evaluations
 
     def kept(self, options: argparse.Namespace) -> dict[str, Any]:
         """Return what the run keeps of the settled ``options``: plain values, no None."""

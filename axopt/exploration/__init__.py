@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from axopt.exploration.algorithm import Algorithm, algorithm_options, create_algorithm
     from axopt.exploration.algorithms import (
         ALGORITHMS,
+        DEFAULT_ALGORITHM,
         DEFAULT_POPULATION,
+        default_budget,
         list_algorithms,
         register_algorithm,
     )
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALGORITHMS",
+    "DEFAULT_ALGORITHM",
     "DEFAULT_POPULATION",
     "AdditivePoint",
     "Algorithm",
@@ -56,6 +59,7 @@ __all__ = [
     "additive_front",
     "algorithm_options",
     "create_algorithm",
+    "default_budget",
     "hypervolume",
     "list_algorithms",
     "non_dominated",
@@ -66,7 +70,9 @@ __all__ = [
 
 _MODULE_OF = {
     "ALGORITHMS": "algorithms",
+    "DEFAULT_ALGORITHM": "algorithms",
     "DEFAULT_POPULATION": "algorithms",
+    "default_budget": "algorithms",
     "AdditivePoint": "additive",
     "Algorithm": "algorithm",
     "Evaluated": "trial",

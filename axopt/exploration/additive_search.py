@@ -41,6 +41,7 @@ class AdditiveSearch(Algorithm):
     """
 
     uses_sensitivities: ClassVar[bool] = True
+    needs_sensitivities: ClassVar[bool] = True
 
     def __init__(self, space: SearchSpace, **standard: Unpack[Standard]) -> None:
         super().__init__(space, **standard)

@@ -103,6 +103,9 @@ class Algorithm(ABC):
     """Whether it profits from an estimate of objective 0 in ``space.known``: sensitivities, which
     are then measured before the algorithm is made."""
 
+    needs_sensitivities: typing.ClassVar[bool] = False
+    """Whether it cannot do without that estimate."""
+
     stop_reason: str | None = None
     """Why nothing is left to propose, in one or two words, set when `ask` returns an empty list.
     The search then ends with this reason. None: the search asks again."""

@@ -17,6 +17,13 @@ AlgorithmType = TypeVar("AlgorithmType", bound="type[Algorithm]")
 DEFAULT_POPULATION = 40
 """Small, since budgets are hundreds of evaluations: 500 leave room for 20 generations."""
 
+DEFAULT_ALGORITHM = "auto"
+
+DEFAULT_BUDGET = 500
+"""Evaluations of an algorithm that learns from evaluations alone."""
+
+_BUDGETS = {"additive": 60, "auto": 200}
+
 ALGORITHMS: Registry[type[Algorithm]] = Registry(
     "algorithm",
     group="axopt.algorithms",
@@ -35,6 +42,19 @@ ALGORITHMS: Registry[type[Algorithm]] = Registry(
     },
 )
 """Classes of algorithms by name; packages offer more by the entry point ``axopt.algorithms``."""
+
+
+def default_budget(algorithm: str) -> int:
+    """Return how many evaluations a search has by default.
+
+    Args:
+        algorithm: Name of the algorithm.
+
+    Example:
+        >>> default_budget("auto"), default_budget("nsga2")
+        (200, 500)
+    """
+    return _BUDGETS.get(algorithm, DEFAULT_BUDGET)
 
 
 def register_algorithm(name: str) -> Callable[[AlgorithmType], AlgorithmType]:

@@ -91,8 +91,8 @@ class Auto(Algorithm):
         self._asked = False
 
     def learns_after(self, n_seeds: int) -> int:
-        """Return the number of seeds; without seeds, the size of the first batch."""
-        return n_seeds or self._first
+        """Return the number of seeds, or the size of the first batch; 0 with sensitivities."""
+        return 0 if self.space.known_of(0) is not None else n_seeds or self._first
 
     def diagnostics(self) -> dict[str, float | int | str]:
         """Return how well the first objective was predicted before it was measured.

@@ -15,7 +15,12 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from axopt.errors import ArgumentError
-from axopt.exploration.algorithms import ALGORITHMS, DEFAULT_POPULATION
+from axopt.exploration.algorithms import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
+    DEFAULT_POPULATION,
+    default_budget,
+)
 from axopt.files import as_path, open_regular
 from axopt.problem.objectives import OBJECTIVES
 
@@ -148,7 +153,8 @@ class SearchConfig:
     Attributes:
         algorithm: A name of `axopt.exploration.list_algorithms`.
         algorithm_options: Options of that algorithm, see `axopt.exploration.algorithm_options`.
-        budget: Distinct assignments to evaluate.
+        budget: Distinct assignments to evaluate, sensitivities included; None for the default
+            of the algorithm: 200 for auto, 60 for additive, 500 for others.
         seed: Seed of the algorithm.
         population: Points of one generation, for algorithms that have generations.
         operand_order: Whether operand orders are genes too.
@@ -204,9 +210,9 @@ class SearchConfig:
         axopt.errors.ArgumentError: `budget` must be an integer >= 1, got 0.
     """
 
-    algorithm: str = "nsga2"
+    algorithm: str = DEFAULT_ALGORITHM
     algorithm_options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-    budget: int = 500
+    budget: int | None = None
     seed: int = 0
     population: int = DEFAULT_POPULATION
     operand_order: bool = False
@@ -242,9 +248,16 @@ class SearchConfig:
                 raise ArgumentError(f"`{part.name}` must be {rule}, got {value!r}.")
         if self.algorithm not in ALGORITHMS:
             ALGORITHMS[self.algorithm]  # raises, with near misses
+        if self.budget is None:
+            object.__setattr__(self, "budget", default_budget(self.algorithm))
         for name in self.objectives:
             if name not in OBJECTIVES:
                 OBJECTIVES[name]  # raises, with near misses
+
+    @property
+    def evaluations(self) -> int:
+        """The budget, settled."""
+        return default_budget(self.algorithm) if self.budget is None else self.budget
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that are not None or empty, as plain values."""

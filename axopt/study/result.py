@@ -234,7 +234,7 @@ def record_of(
         algorithm_asked=config.algorithm if ran != config.algorithm else None,
         options=dict(config.algorithm_options),
         seed=config.seed,
-        budget=config.budget,
+        budget=config.evaluations,
         n_evaluated=len(outcome.trials),
         n_cached=outcome.n_cached,
         n_failed=outcome.n_failed,

@@ -19,6 +19,8 @@ from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
 from axopt.evaluation import BATCH_SIZE, Evaluation, Metric, as_metric
 from axopt.exploration import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
     DEFAULT_POPULATION,
     Algorithm,
     SearchOutcome,
@@ -57,9 +59,9 @@ def search(
     *,
     library: MultiplierLibrary | Iterable[str | Multiplier] | None = None,
     reference: Multiplier | None = None,
-    algorithm: str = "nsga2",
+    algorithm: str = DEFAULT_ALGORITHM,
     algorithm_options: Mapping[str, bool | int | float | str] | None = None,
-    budget: int = 500,
+    budget: int | None = None,
     seed: int = 0,
     population: int = DEFAULT_POPULATION,
     operand_order: bool = False,
@@ -114,7 +116,8 @@ def search(
         algorithm: A name of `axopt.exploration.list_algorithms`. A space with no more points than
             the budget is searched exhaustively instead; the record says so.
         algorithm_options: Options of that algorithm, see `axopt.exploration.algorithm_options`.
-        budget: Distinct assignments to evaluate.
+        budget: Distinct assignments to evaluate, sensitivities included; by default 200 for
+            auto, 60 for additive and 500 for others.
         seed: Seed of the algorithm.
         population: Points of one generation, for algorithms that have generations.
         operand_order: Whether the operand order of multipliers that do not commute is searched
@@ -436,13 +439,18 @@ class _Run:
             record = self.record(points, outcome, start, watch)
             folder.write(record, points.assignments)
             interrupt.add_note(
-                f"{len(trials)} of {self.config.budget} evaluations are kept, {folder.path} has "
-                "table, plot and page of them"
+                f"{len(trials)} of {self.config.evaluations} evaluations are kept, {folder.path} "
+                "has table, plot and page of them"
             )
         interrupt.add_note(how_to_resume(folder))
 
     def _algorithm(self, space: SearchSpace) -> Algorithm:
         config = self.config
+        needs = getattr(ALGORITHMS[config.algorithm], "needs_sensitivities", False)
+        if needs and space.known_of(0) is None:  # not measured: the space is small
+            return create_algorithm(
+                "exhaustive", space, n_objectives=len(self.problem.objective_names)
+            )
         return create_algorithm(
             config.algorithm,
             space,

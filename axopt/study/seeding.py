@@ -37,6 +37,9 @@ LEAST_SAMPLES = 8
 LARGEST_SHARE = 0.5
 """Share of the budget that sensitivities may cost."""
 
+_NONE = "none"
+"""What a store notes where the budget was too small for sensitivities."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -50,6 +53,7 @@ class Start:
         sensitivities: What was measured, None if nothing was.
         cost: Its cost in evaluations on all validation samples, rounded up.
         budget: The evaluations that remain.
+        skipped: Whether the budget was too small for sensitivities that would help.
     """
 
     space: SearchSpace
@@ -57,6 +61,7 @@ class Start:
     sensitivities: Sensitivity | None
     cost: int
     budget: int
+    skipped: bool = False
 
     @classmethod
     def settled(
@@ -85,7 +90,8 @@ class Start:
             space = replace(space, known=(found.known(), *space.known))
         cost = _cost(found, problem)
         seeds = _seeds(problem, config, store, space)
-        return cls(space, seeds, found, cost, max(1, config.budget - cost))
+        skipped = store.noted(SENSITIVITY) == _NONE
+        return cls(space, seeds, found, cost, max(1, config.evaluations - cost), skipped)
 
     @property
     def n_first(self) -> int:
@@ -95,6 +101,11 @@ class Start:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what was measured."""
+        if self.skipped:
+            return (
+                "The budget is too small for sensitivities: the search learns from evaluations "
+                "alone.",
+            )
         if self.sensitivities is None:
             return ()
         return (
@@ -157,11 +168,18 @@ def _settle_sensitivities(
     if not _wants_sensitivities(config):
         return None
     kept = store.noted(SENSITIVITY)
+    if kept == _NONE:
+        return None
     if kept is None:
         order = store.noted("order")
-        if order == "exhaustive" or (order is None and problem.space.n_points <= config.budget):
+        if order == "exhaustive" or (
+            order is None and problem.space.n_points <= config.evaluations
+        ):
             return None
         samples = _affordable_samples(problem, config)
+        if samples is None:
+            store.settle(SENSITIVITY, _NONE)
+            return None
         _logger.info("measuring sensitivities on %d validation samples", samples)
         found = sensitivity_of(problem, samples, around=AROUND, on_step=on_step)
         kept = store.settle(SENSITIVITY, found.as_json())
@@ -197,6 +215,8 @@ def _seeds(
             an assignment does not fit; names the layer and the multiplier.
     """
     words = settled_seeds(config)
+    if config.seeds is None and space.known_of(0) is None:
+        words = (UNIFORM,)
     if not set(words) - {UNIFORM}:
         return list(problem.uniform()) if words else []
     kept = store.noted("seeds")
@@ -286,16 +306,26 @@ def _number_of(options: Sequence[Option], key: str, digest: str, swap: bool) -> 
     return next(iter((in_order or alike)[:1]), None)
 
 
-def _affordable_samples(problem: AssignmentProblem, config: SearchConfig) -> int:
-    """Return on how many samples sensitivities cost at most half of the budget."""
+def _affordable_samples(problem: AssignmentProblem, config: SearchConfig) -> int | None:
+    """Return on how many samples sensitivities cost at most half of the budget.
+
+    Returns:
+        The number; None if there is none and the search can do without.
+
+    Raises:
+        ArgumentError: If there is none and the search cannot do without.
+    """
     n = len(problem.split)
     of_all = expected_evaluations(problem, AROUND)
-    affordable = int(LARGEST_SHARE * config.budget * n / of_all)
+    affordable = int(LARGEST_SHARE * config.evaluations * n / of_all)
     least = min(LEAST_SAMPLES, config.sensitivity_samples, n)
     if affordable < least:
+        needed = getattr(ALGORITHMS[config.algorithm], "needs_sensitivities", False)
+        if not needed and SENSITIVITY not in settled_seeds(config):
+            return None
         raise ArgumentError(
             f"`budget` must be at least {math.ceil(least * of_all / n / LARGEST_SHARE)} for the "
-            f"sensitivities that {config.algorithm!r} or the seeds need, got {config.budget}."
+            f"sensitivities that {config.algorithm!r} or the seeds need, got {config.evaluations}."
         )
     return min(config.sensitivity_samples, affordable, n)
 
