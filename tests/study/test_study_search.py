@@ -45,7 +45,14 @@ def emulated(model, data):
 
 def search(emulated, data, **options):
     """A small search; corrections, which take longer than all else, are asked for."""
-    defaults = {"library": NAMES, "budget": 12, "population": 6, "seed": 3, "correct": False}
+    defaults = {
+        "algorithm": "nsga2",
+        "library": NAMES,
+        "budget": 12,
+        "population": 6,
+        "seed": 3,
+        "correct": False,
+    }
     return axopt.search(emulated, data, **(defaults | options))
 
 

@@ -92,7 +92,10 @@ def test_a_small_budget_has_sensitivities_on_fewer_samples(emulated, data, by_se
     assert 8 <= result.sensitivities.samples < 60
     assert len(result.outcome.trials) >= 4
     with pytest.raises(ArgumentError, match="`budget` must be at least . for the sensitivities"):
-        search(emulated, data, budget=1, **options)
+        search(emulated, data, budget=1, seeds="sensitivity", **options)
+    without = search(emulated, data, budget=1, **options)
+    assert without.sensitivities is None
+    assert "too small for sensitivities" in " ".join(without.record.notes)
 
 
 def test_an_exhaustive_search_needs_no_sensitivities(emulated, data, by_sensitivity):

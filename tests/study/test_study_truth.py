@@ -25,7 +25,14 @@ def emulated(data):
 
 
 def search(emulated, data, **options):
-    options = {"library": NAMES, "budget": 20, "population": 6, "seed": 3, **options}
+    options = {
+        "algorithm": "nsga2",
+        "library": NAMES,
+        "budget": 20,
+        "population": 6,
+        "seed": 3,
+        **options,
+    }
     return axopt.search(emulated, data, **options)
 
 

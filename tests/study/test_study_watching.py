@@ -32,7 +32,14 @@ def emulated(model, data):
 
 
 def search(emulated, data, **options):
-    defaults = {"library": NAMES, "budget": 12, "population": 6, "seed": 3, "correct": False}
+    defaults = {
+        "algorithm": "nsga2",
+        "library": NAMES,
+        "budget": 12,
+        "population": 6,
+        "seed": 3,
+        "correct": False,
+    }
     return axopt.search(emulated, data, **(defaults | options))
 
 
