@@ -92,12 +92,16 @@ def front_arrays(
     choices = []
     for error, cost in tables:
         steps = np.rint((cost - cost.min()) / unit).astype(np.int64)
-        reached = np.full((len(error), len(best)), np.inf)
-        for option, step in enumerate(steps):
-            reached[option, step:] = best[: len(best) - step] + error[option]
-        chosen = reached.argmin(0)
+        least = np.full(len(best), np.inf)
+        chosen = np.zeros(len(best), np.int32)
+        # an option that another dominates is in no optimum
+        for option in np.flatnonzero(non_dominated(np.stack([error, cost], 1))):
+            reached = best[: len(best) - steps[option]] + error[option]
+            better = reached < least[steps[option] :]
+            np.copyto(chosen[steps[option] :], option, where=better)
+            np.minimum(least[steps[option] :], reached, out=least[steps[option] :])
         choices.append((chosen, steps))
-        best = np.take_along_axis(reached, chosen[None], 0)[0]
+        best = least
     genes = _traced(np.flatnonzero(np.isfinite(best)), choices)
     sums = np.zeros((len(genes), 2))
     for gene, options in enumerate(genes.T):  # in this order, as a sum over one point's genes
@@ -110,7 +114,7 @@ def front_arrays(
 
 def _traced(
     levels: npt.NDArray[np.int64],
-    choices: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    choices: Sequence[tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]],
 ) -> npt.NDArray[np.int64]:
     """Return the options of the points that have the least error at levels of cost.
 

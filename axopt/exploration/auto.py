@@ -20,24 +20,25 @@ import numpy as np
 import numpy.typing as npt
 
 from axopt.errors import ArgumentError
+from axopt.exploration.additive import BINS
 from axopt.exploration.algorithm import Algorithm, Standard
 from axopt.exploration.algorithms import register_algorithm
 from axopt.exploration.forecast import Forecast
 from axopt.exploration.front import non_dominated
-from axopt.exploration.gains import FreeSpace
+from axopt.exploration.gains import FreeSpace, best_together
 from axopt.exploration.predictions import Predictions
 from axopt.exploration.programme import Programme
-from axopt.exploration.proposals import crossed, mutated, neighbours, thinned
+from axopt.exploration.proposals import crossed, distinct, mutated, neighbours, thinned
 from axopt.exploration.space import Genes, SearchSpace
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-BINS = 1024
-"""Levels of cost in the programmes of a round."""
-
 DRAWS = 3
 """Models drawn from the posterior a round."""
+
+MOST_COMPARED = 400
+"""Candidates whose prediction is refined, after a first look by sums alone."""
 
 MOST_NEIGHBOURS = 2000
 """All neighbours of the front are candidates if they are no more than this."""
@@ -142,7 +143,7 @@ class Auto(Algorithm):
         predicted = self._predicted_front(self._forecast.terms(), 300)
         if not self._asked:
             return self._unseen(predicted)
-        drawn = [self._predicted_front(self._drawn(), 150) for _ in range(DRAWS)]
+        drawn = [self._predicted_front(self._drawn(), 150, BINS // 2) for _ in range(DRAWS)]
         front = predicted
         if len(points):
             best = points[non_dominated(values)]
@@ -158,17 +159,17 @@ class Auto(Algorithm):
             near.append(neighbours(front, self._sizes))
         return self._unseen(np.concatenate([predicted, *drawn, *near]))
 
-    def _predicted_front(self, terms: dict[int, Floats], count: int) -> Ints:
-        return thinned(self._programme.predicted_front(self._forecast, terms, BINS)[0], count)
+    def _predicted_front(self, terms: dict[int, Floats], count: int, bins: int = BINS) -> Ints:
+        return thinned(self._programme.predicted_front(self._forecast, terms, bins)[0], count)
 
     def _drawn(self) -> dict[int, Floats]:
         return {k: model.draw(self._rng) for k, model in self._forecast.models.items()}
 
     def _unseen(self, points: Ints) -> Ints:
-        """Return the distinct points that may be proposed, in lexicographic order."""
-        distinct = np.unique(points, axis=0)
-        may = [self._may_be_proposed(tuple(genes)) for genes in distinct.tolist()]
-        return distinct[np.array(may, np.bool_)]
+        """Return the distinct points that may be proposed, and what sums predict of them."""
+        points = distinct(points)
+        may = [self._may_be_proposed(tuple(genes)) for genes in points.tolist()]
+        return np.asarray(points[np.array(may, np.bool_)])
 
     def _may_be_proposed(self, genes: Genes) -> bool:
         most = self.space.max_kinds
@@ -176,41 +177,32 @@ class Auto(Algorithm):
 
     def _chosen(self, pool: Ints, values: Floats, count: int) -> list[Genes]:
         """Return the points of the pool with the largest expected gains, one after the other."""
+        corner = self._corner(values, pool)
+        free = FreeSpace(values, corner)
+        likely = free.gains(self._forecast.predict_sums(pool))
+        pool = pool[np.argsort(-likely, kind="stable")[:MOST_COMPARED]]
         predicted = self._forecast.predict(pool)
-        corner = self._corner(values, predicted)
-        front = self._scaled(values)
-        scaled, corner = self._scaled(predicted), self._scaled(corner[None])[0]
-        self._watch(front, scaled, corner)
-        chosen = []
-        for _ in range(min(count, len(pool))):
-            gains = FreeSpace(front, corner).gains(scaled)
-            best = int(gains.argmax())
-            if gains[best] <= 0:
-                break
-            chosen.append(best)
-            front = np.concatenate([front, scaled[best : best + 1]])
+        self._watch(free, predicted)
+        chosen = best_together(predicted, values, corner, count)
         genes = [tuple(pool[index].tolist()) for index in chosen]
         if 0 in self._forecast.models:
             self._predictions.predicted(genes, predicted[chosen, 0] - self._forecast.base(0))
         return genes
 
-    def _watch(self, front: Floats, predicted: Floats, corner: Floats) -> None:
+    def _watch(self, free: FreeSpace, predicted: Floats) -> None:
         """Count the rounds in which no candidate gains if its error is one deviation larger."""
         spread = self._predictions.spread()
         if spread is None:
             return
+        base = self._forecast.base(0)
         worse = predicted.copy()
-        worse[:, 0] *= np.exp(spread)
-        hopeful = bool((FreeSpace(front, corner).gains(worse) > 0).any())
+        worse[:, 0] = base + (worse[:, 0] - base) * np.exp(spread)
+        hopeful = bool((free.gains(worse) > 0).any())
         self._hopeless_rounds = 0 if hopeful else self._hopeless_rounds + 1
 
-    def _corner(self, values: Floats, predicted: Floats) -> Floats:
+    def _corner(self, values: Floats, pool: Ints) -> Floats:
         """Return the worst point of interest: the limits, else the worst of the front."""
-        known = values if len(values) else predicted
+        known = values if len(values) else self._forecast.predict_sums(pool)
         worst = known[non_dominated(known)].max(0)
         limits = [w if lim is None else lim for w, lim in zip(worst, self._limits(), strict=True)]
         return np.array(limits)
-
-    def _scaled(self, values: Floats) -> Floats:
-        """Return objectives in the scale of gains."""
-        return values

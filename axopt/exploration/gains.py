@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 _CELLS = 2_000_000
 """Most numbers of one intermediate array."""
 
+_AT_ONCE = 16
+
 
 class FreeSpace:
     """What no point of a front dominates, up to a corner.
@@ -56,6 +58,48 @@ class FreeSpace:
         return found
 
 
+def best_together(points: Floats, front: Floats, corner: Floats, count: int) -> list[int]:
+    """Return the points to add to a front, each the one that adds most after those before.
+
+    What a point adds only falls while the front grows. So most points need not be looked at
+    again: those whose gain was smaller before than that of the best now.
+
+    Args:
+        points: Objectives ``(n, m)``.
+        front: Objectives ``(k, m)``.
+        corner: The worst point of interest, ``(m,)``.
+        count: Most points to return.
+
+    Returns:
+        Rows of ``points``; fewer than ``count`` if no other adds anything.
+
+    Example:
+        >>> points = np.array([[1.0, 3.0], [2.0, 2.0], [2.1, 1.9]])
+        >>> best_together(points, np.empty((0, 2)), np.array([4.0, 4.0]), 2)
+        [2, 0]
+    """
+    chosen: list[int] = []
+    free = FreeSpace(front, corner)
+    gains = free.gains(points)
+    fresh = np.ones(len(points), np.bool_)
+    while len(chosen) < count and len(points):
+        best = int(gains.argmax())
+        if gains[best] <= 0:
+            break
+        if fresh[best]:
+            chosen.append(best)
+            front = np.concatenate([front, points[best : best + 1]])
+            free = FreeSpace(front, corner)
+            gains[best] = 0.0
+            fresh[:] = False
+        else:
+            stale = np.flatnonzero(~fresh & (gains > 0))
+            again = stale[np.argsort(-gains[stale], kind="stable")[:_AT_ONCE]]
+            gains[again] = free.gains(points[again])
+            fresh[again] = True
+    return chosen
+
+
 def _boxes(front: Floats, corner: Floats) -> tuple[Floats, Floats]:
     """Return lower and upper corners of boxes, ``(b, m)`` each.
 
@@ -65,6 +109,12 @@ def _boxes(front: Floats, corner: Floats) -> tuple[Floats, Floats]:
         upper = np.append(front[:, 0], corner[0]).min()
         return np.full((1, 1), -np.inf), np.full((1, 1), upper)
     front = front[np.argsort(front[:, -1], kind="stable")]
+    if front.shape[1] == 2:
+        lower, upper = np.full((2, len(front) + 1, 2), -np.inf)
+        upper[:, 0] = np.minimum.accumulate(np.append(corner[0], front[:, 0]))
+        upper[:, 1] = np.append(front[:, 1], corner[1])
+        lower[1:, 1] = front[:, 1]
+        return lower, upper
     bounds = np.concatenate([[-np.inf], front[:, -1], corner[-1:]])
     lowers, uppers = [], []
     for count, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):

@@ -76,7 +76,7 @@ class Programme:
             if not mixes:
                 best = np.array([[of_gene.argmin() for of_gene, *_ in tables]])
                 found.append(_renumbered(best, [options for *_, options in tables]))
-        return np.unique(np.concatenate(found), axis=0)
+        return np.concatenate(found)
 
     def predicted_front(
         self, forecast: Forecast, terms: dict[int, Floats], bins: int
@@ -84,7 +84,8 @@ class Programme:
         """Return the points that are best by some terms, and what is predicted of them.
 
         Args:
-            forecast: Predicts the objectives, by which dominated points are left out.
+            forecast: Predicts the objectives (without what sums miss), by which dominated points
+                are left out.
             terms: Objective -> terms, of all objectives that are not known exactly.
             bins: See `additive_front`.
 
@@ -102,7 +103,7 @@ class Programme:
             if k in terms or self._costs.combines[k] == "sum"
         ]
         found = self.front(table(0), sums, bins)
-        values = forecast.predict(found)
+        values = forecast.predict_sums(found)
         kept = np.flatnonzero(non_dominated(values))
         kept = kept[np.argsort(values[kept, -1], kind="stable")]
         return found[kept], values[kept]

@@ -22,7 +22,7 @@ def neighbours(points: Ints, sizes: Ints) -> Ints:
             changed = changed.copy()
             changed[:, gene] = option
             found.append(changed)
-    return np.unique(np.concatenate(found), axis=0)
+    return np.concatenate(found)
 
 
 def mutated(points: Ints, sizes: Ints, count: int, rng: np.random.Generator) -> Ints:
@@ -48,6 +48,16 @@ def crossed(points: Ints, count: int, rng: np.random.Generator) -> Ints:
     second = np.clip(first + rng.integers(-4, 5, size=count), 0, len(points) - 1)
     from_first = rng.random((count, points.shape[1])) < rng.uniform(0.2, 0.8, (count, 1))
     return np.asarray(np.where(from_first, points[first], points[second]), np.int64)
+
+
+def distinct(points: Ints) -> Ints:
+    """Return the points without repetitions, in the order of their first occurrence.
+
+    Rows are compared by 64-bit hashes.
+    """
+    factors = np.random.default_rng(0).integers(1, 1 << 62, points.shape[1]) | 1
+    _, first = np.unique(points @ factors, return_index=True)
+    return np.asarray(points[np.sort(first)])
 
 
 def thinned(points: Ints, count: int) -> Ints:
