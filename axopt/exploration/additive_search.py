@@ -45,10 +45,13 @@ class AdditiveSearch(Algorithm):
 
     def __init__(self, space: SearchSpace, **standard: Unpack[Standard]) -> None:
         super().__init__(space, **standard)
-        self._points = _spread(space, self.n_objectives)
+        _check_estimate(space)
+        self._points: Iterator[Genes] | None = None
 
     def ask(self) -> list[Genes]:
         """Return the next ``population`` points that are not known yet."""
+        if self._points is None:
+            self._points = _spread(self.space, self.n_objectives)
         unseen = (genes for genes in self._points if genes in self.unseen)
         chosen = list(islice(unseen, self.population))
         for genes in chosen:
@@ -86,25 +89,25 @@ def seed_points(space: SearchSpace, count: int) -> list[Genes]:
     """
     if count < 1:
         raise ArgumentError(f"`count` must be >= 1, got {count}.")
+    _check_estimate(space)
     n_objectives = 1 + max((known.objective for known in space.known), default=0)
     return list(islice(_spread(space, n_objectives), count))
 
 
-def _spread(space: SearchSpace, n_objectives: int) -> Iterator[Genes]:
-    """Return the points of the predicted front, the best spread first."""
+def _check_estimate(space: SearchSpace) -> None:
     known = space.known_of(0)
     if known is None or known.combine != "sum":
         raise ArgumentError(
             "`space.known` must hold what each option adds to objective 0 (its sensitivities): "
-            f"`additive` and its seeds need that, got {space.known_of(0)}."
+            f"`additive` and its seeds need that, got {known}."
         )
-    return _ordered(space, n_objectives)
 
 
-def _ordered(space: SearchSpace, n_objectives: int) -> Iterator[Genes]:
+def _spread(space: SearchSpace, n_objectives: int) -> Iterator[Genes]:
+    """Return the points of the predicted front, the best spread first."""
     forecast = Forecast(space, n_objectives)
     points, values = Programme(space, n_objectives).predicted_front(
-        forecast, forecast.terms(), BINS
+        forecast, forecast.terms(), BINS, space.limits
     )
     limits = [np.inf if limit is None else limit for limit in space.limits]
     if limits and (inside := (values <= limits).all(1)).any():

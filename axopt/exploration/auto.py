@@ -34,6 +34,9 @@ from axopt.exploration.space import Genes, SearchSpace
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+MARGIN = 0.02
+"""Share of an objective's range that is left beyond its worst value of interest."""
+
 DRAWS = 3
 """Models drawn from the posterior a round."""
 
@@ -160,7 +163,9 @@ class Auto(Algorithm):
         return self._unseen(np.concatenate([predicted, *drawn, *near]))
 
     def _predicted_front(self, terms: dict[int, Floats], count: int, bins: int = BINS) -> Ints:
-        return thinned(self._programme.predicted_front(self._forecast, terms, bins)[0], count)
+        limits = self.space.limits
+        found, _ = self._programme.predicted_front(self._forecast, terms, bins, limits)
+        return thinned(found, count)
 
     def _drawn(self) -> dict[int, Floats]:
         return {k: model.draw(self._rng) for k, model in self._forecast.models.items()}
@@ -176,33 +181,64 @@ class Auto(Algorithm):
         return genes in self.unseen and (most is None or self.space.n_kinds(genes) <= most)
 
     def _chosen(self, pool: Ints, values: Floats, count: int) -> list[Genes]:
-        """Return the points of the pool with the largest expected gains, one after the other."""
-        corner = self._corner(values, pool)
+        """Return the points of the pool with the largest expected gains, one after the other.
+
+        If no point is expected to gain, those nearest to the limits are returned.
+        """
+        guesses = self._forecast.predict_sums(pool)
+        corner, span = self._corner(values, guesses)
         free = FreeSpace(values, corner)
-        likely = free.gains(self._forecast.predict_sums(pool))
-        pool = pool[np.argsort(-likely, kind="stable")[:MOST_COMPARED]]
+        excess = self._excess(guesses, span)
+        likely = free.gains(guesses) - excess
+        kept = np.argsort(-likely, kind="stable")[:MOST_COMPARED]
+        pool, excess = pool[kept], excess[kept]
         predicted = self._forecast.predict(pool)
-        self._watch(free, predicted)
-        chosen = best_together(predicted, values, corner, count)
+        self._watch(values, corner, predicted)
+        within = np.flatnonzero(excess == 0)
+        chosen = within[best_together(predicted[within], values, corner, count)].tolist()
+        if not chosen:
+            beyond = np.maximum((predicted - corner) / span, 0).sum(1) + excess
+            chosen = np.argsort(beyond, kind="stable")[:count].tolist()
         genes = [tuple(pool[index].tolist()) for index in chosen]
         if 0 in self._forecast.models:
             self._predictions.predicted(genes, predicted[chosen, 0] - self._forecast.base(0))
         return genes
 
-    def _watch(self, free: FreeSpace, predicted: Floats) -> None:
-        """Count the rounds in which no candidate gains if its error is one deviation larger."""
+    def _watch(self, values: Floats, corner: Floats, predicted: Floats) -> None:
+        """Count the rounds in which no candidate gains if its error is one deviation larger.
+
+        While nothing measured is within the limits, no round counts.
+        """
         spread = self._predictions.spread()
-        if spread is None:
+        if spread is None or not (values < corner).all(1).any():
             return
         base = self._forecast.base(0)
         worse = predicted.copy()
         worse[:, 0] = base + (worse[:, 0] - base) * np.exp(spread)
-        hopeful = bool((free.gains(worse) > 0).any())
+        hopeful = bool((FreeSpace(values, corner).gains(worse) > 0).any())
         self._hopeless_rounds = 0 if hopeful else self._hopeless_rounds + 1
 
-    def _corner(self, values: Floats, pool: Ints) -> Floats:
-        """Return the worst point of interest: the limits, else the worst of the front."""
-        known = values if len(values) else self._forecast.predict_sums(pool)
-        worst = known[non_dominated(known)].max(0)
-        limits = [w if lim is None else lim for w, lim in zip(worst, self._limits(), strict=True)]
-        return np.array(limits)
+    def _corner(self, values: Floats, guesses: Floats) -> tuple[Floats, Floats]:
+        """Return the worst point of interest, and the range of the objectives.
+
+        It is given by the limits, else by the worst values of the front of what is measured and
+        expected. Beyond these and beyond limits of exact costs a margin is left, so that points
+        at the edge count too.
+        """
+        known = np.concatenate([values, guesses])
+        span = np.ptp(known, axis=0)
+        span = np.where(span > 0, span, 1.0)
+        corner = known[non_dominated(known)].max(0) + MARGIN * span
+        for objective, limit in enumerate(self._limits()):
+            if limit is not None:
+                exact = objective not in self._forecast.models
+                corner[objective] = limit + MARGIN * span[objective] * exact
+        return corner, span
+
+    def _excess(self, guesses: Floats, span: Floats) -> Floats:
+        """Return how far exact costs of points are beyond their limits, in ranges, ``(n,)``."""
+        found = np.zeros(len(guesses))
+        for objective, limit in enumerate(self._limits()):
+            if limit is not None and objective not in self._forecast.models:
+                found += np.maximum(guesses[:, objective] - limit, 0) / span[objective]
+        return found

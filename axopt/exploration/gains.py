@@ -76,7 +76,7 @@ def best_together(points: Floats, front: Floats, corner: Floats, count: int) -> 
     Example:
         >>> points = np.array([[1.0, 3.0], [2.0, 2.0], [2.1, 1.9]])
         >>> best_together(points, np.empty((0, 2)), np.array([4.0, 4.0]), 2)
-        [2, 0]
+        [1, 0]
     """
     chosen: list[int] = []
     free = FreeSpace(front, corner)

@@ -23,6 +23,7 @@ from axopt.exploration.space import SearchSpace
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Limits = Sequence[float | None]
 
 MOST_FILTERS = 12
 _THRESHOLDS = 8
@@ -41,8 +42,6 @@ class Programme:
     def __init__(self, space: SearchSpace, n_objectives: int) -> None:
         self._costs = costs = ExactCosts(space, n_objectives)
         self._n_objectives = n_objectives
-        self._sizes = space.sizes
-        self._limits = space.limits
         self._kinds: Ints | None = None
         self._counts: list[int] = []
         distinct = [k for k, how in costs.combines.items() if how == "distinct"]
@@ -55,17 +54,18 @@ class Programme:
             most = min(n_kinds, _MOST_KINDS, space.max_kinds or n_kinds)
             self._counts = list(range(1, most + 1))
 
-    def front(self, terms: Floats, sums: Sequence[Floats], bins: int) -> Ints:
+    def front(self, terms: Floats, sums: Sequence[Floats], bins: int, limits: Limits = ()) -> Ints:
         """Return points ``(n, genes)`` of the fronts of the sum of ``terms`` and of costs.
 
         Args:
             terms: ``(genes, options)`` errors; infinite where a gene has no such option.
             sums: Costs that are sums, exact or modelled, as ``terms``.
             bins: See `additive_front`.
+            limits: Worst value of interest of every objective, None for no limit; () for none.
         """
         mixes = _mixed(sums)
         found = []
-        for mask in self._filters(terms, mixes):
+        for mask in self._filters(terms, mixes, limits):
             tables = [
                 (of_gene[allowed], [cost[gene][allowed] for cost in mixes], allowed.nonzero()[0])
                 for gene, (of_gene, allowed) in enumerate(zip(terms, mask, strict=True))
@@ -79,7 +79,7 @@ class Programme:
         return np.concatenate(found)
 
     def predicted_front(
-        self, forecast: Forecast, terms: dict[int, Floats], bins: int
+        self, forecast: Forecast, terms: dict[int, Floats], bins: int, limits: Limits
     ) -> tuple[Ints, Floats]:
         """Return the points that are best by some terms, and what is predicted of them.
 
@@ -88,6 +88,7 @@ class Programme:
                 are left out.
             terms: Objective -> terms, of all objectives that are not known exactly.
             bins: See `additive_front`.
+            limits: See `front`.
 
         Returns:
             Points ``(n, genes)`` and objectives ``(n, m)``, by rising last objective.
@@ -102,16 +103,16 @@ class Programme:
             for k in range(1, self._n_objectives)
             if k in terms or self._costs.combines[k] == "sum"
         ]
-        found = self.front(table(0), sums, bins)
+        found = self.front(table(0), sums, bins, limits)
         values = forecast.predict_sums(found)
         kept = np.flatnonzero(non_dominated(values))
         kept = kept[np.argsort(values[kept, -1], kind="stable")]
         return found[kept], values[kept]
 
-    def _filters(self, terms: Floats, mixes: Sequence[Floats]) -> list[Mask]:
+    def _filters(self, terms: Floats, mixes: Sequence[Floats], limits: Limits) -> list[Mask]:
         """Return which options may be used, in several ways; in each, every gene has one."""
         ways = [
-            [table <= threshold for threshold in self._thresholds(objective, table)]
+            [table <= at for at in _thresholds(table, limits[objective] if limits else None)]
             for objective, table in self._costs.tables.items()
             if self._costs.combines[objective] == "max"
         ]
@@ -129,15 +130,15 @@ class Programme:
         chosen = np.linspace(0, len(usable) - 1, MOST_FILTERS).round().astype(int)
         return [usable[index] for index in chosen]
 
-    def _thresholds(self, objective: int, table: Floats) -> Floats:
-        """Return values that a maximum may have, evenly chosen among those in the limits."""
-        values = np.unique(table[~np.isnan(table)])
-        values = values[values >= np.nanmin(table, axis=1).max()]
-        limit = self._limits[objective] if self._limits else None
-        if limit is not None and (values <= limit).any():
-            values = values[values <= limit]
-        count = min(_THRESHOLDS, len(values))
-        return np.asarray(values[np.linspace(0, len(values) - 1, count).round().astype(int)])
+
+def _thresholds(table: Floats, limit: float | None) -> Floats:
+    """Return values that a maximum may have, evenly chosen among those within the limit."""
+    values = np.unique(table[~np.isnan(table)])
+    values = values[values >= np.nanmin(table, axis=1).max()]
+    if limit is not None and (values <= limit).any():
+        values = values[values <= limit]
+    count = min(_THRESHOLDS, len(values))
+    return np.asarray(values[np.linspace(0, len(values) - 1, count).round().astype(int)])
 
 
 def _renumbered(genes: Ints, options: Sequence[Ints]) -> Ints:
@@ -150,7 +151,7 @@ def _mixed(sums: Sequence[Floats]) -> list[Floats]:
     for cost in sums:
         finite = np.where(np.isfinite(cost), cost, np.nan)
         span = (np.nanmax(finite, axis=1) - np.nanmin(finite, axis=1)).sum()
-        scaled.append(cost / (span or 1.0))
+        scaled.append(np.nan_to_num(finite) / (span or 1.0))
     if len(scaled) < 2:
         return scaled
     weights = [w for w in itertools.product(range(5), repeat=len(scaled)) if sum(w) == 4]

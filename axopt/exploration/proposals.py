@@ -13,7 +13,7 @@ def neighbours(points: Ints, sizes: Ints) -> Ints:
 
     Example:
         >>> neighbours(np.array([[0, 1]]), np.array([2, 2])).tolist()
-        [[0, 0], [1, 1]]
+        [[1, 1], [0, 0]]
     """
     found = []
     for gene, size in enumerate(sizes):

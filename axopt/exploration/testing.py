@@ -23,8 +23,10 @@ from axopt.exploration.space import Genes, Known, SearchSpace
 from axopt.exploration.staging import Partial, parts_of
 from axopt.exploration.store import Store
 from axopt.exploration.trial import Evaluated, Outcome, Problem, State, Trial
+from axopt.exploration.variants import VARIANTS, Variant
 
 _BUDGET = 60
+_FEW = 20
 _SEED = 3
 
 
@@ -193,7 +195,8 @@ def check_algorithm(name: str, **options: OptionValue) -> None:
     The same seed gives the same trials. A search resumed from any half-filled store continues as
     if it was never stopped. Seeds come first. No proposal lies outside the space. Evaluations
     that fail, even all of them, or that are stopped early do no harm. The search of a small space
-    ends. An algorithm that uses sensitivities is given them.
+    ends. So does that of spaces with uneven genes, limits, few kinds of options, a third objective
+    or unknown costs. An algorithm that uses sensitivities is given them.
 
     Args:
         name: A name of `axopt.exploration.list_algorithms`.
@@ -223,6 +226,7 @@ def check_algorithm(name: str, **options: OptionValue) -> None:
             and resumed.n_evaluated == count - already,
             f"goes on from {already} stored trials as if never stopped",
         )
+    _check_variants(name, options)
     _check_failures(name, options)
     _check_pruning(name, options)
     _check_end(name, options)
@@ -337,6 +341,35 @@ def _check_front(create: Callable[[Problem], Evaluator]) -> None:
 def timeless(trials: Sequence[Trial]) -> list[Trial]:
     """Return ``trials`` without durations, the only part that differs between two runs."""
     return [replace(trial, seconds=0.0) for trial in trials]
+
+
+def _check_variants(name: str, options: dict[str, OptionValue]) -> None:
+    """Check searches of spaces of all kinds, each stopped and resumed once."""
+    for kind, make in VARIANTS.items():
+        problem = make(_estimates(name))
+
+        def search(store: Store, problem: Variant = problem) -> SearchOutcome:
+            store.settle("order", "algorithm")
+            algorithm = create_algorithm(
+                name,
+                problem.space,
+                n_objectives=len(problem.objective_names),
+                seed=_SEED,
+                population=10,
+                **options,
+            )
+            seeds = [(0,) * len(problem.space.sizes)]
+            return run_search(
+                problem, algorithm, store, budget=_FEW, seeds=seeds, repair=problem.repaired
+            )
+
+        whole = search(Store.in_memory())
+        ended = len(whole.trials) == _FEW or whole.stop_reason not in ("budget", "nothing new")
+        _require(name, ended, f"searches a space with {kind}")
+        half = len(whole.trials) // 2
+        resumed = search(_store_with(whole.trials[:half]))
+        same = timeless(resumed.trials) == timeless(whole.trials)
+        _require(name, same, f"goes on in a space with {kind} as if never stopped")
 
 
 def _check_failures(name: str, options: dict[str, OptionValue]) -> None:

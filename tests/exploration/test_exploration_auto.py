@@ -1,5 +1,9 @@
 """Algorithms that use sensitivities: how few evaluations they need, and how they end."""
 
+import itertools
+import time
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +20,7 @@ from axopt.exploration import (
     seed_points,
 )
 from axopt.exploration.testing import TinyProblem
+from axopt.exploration.variants import Variant
 
 
 class Network:
@@ -118,3 +123,67 @@ def test_additive_and_seeds_need_sensitivities():
 def test_options_of_auto_are_checked(option):
     with pytest.raises(ArgumentError, match=f"`{option}` of auto must be >= 1, got 0"):
         create_algorithm("auto", Network().space, n_objectives=2, **{option: 0})
+
+
+@pytest.mark.parametrize("third", ["sum", "max", "distinct"])
+@pytest.mark.parametrize("costs_known", [True, False])
+def test_auto_finds_the_front_of_three_objectives(third, costs_known):
+    problem = Variant(estimated=True, third=third, costs_known=costs_known)
+    points = list(itertools.product(*map(range, problem.space.sizes)))  # 144
+    values = np.array([problem.evaluate(genes).objectives for genes in points])
+    corner = values.max(0) + 1
+    algorithm = create_algorithm("auto", problem.space, n_objectives=3)
+    seeds = [(0,) * 5, (3, 0, 2, 5, 1)]
+    outcome = run_search(problem, algorithm, Store.in_memory(), budget=60, seeds=seeds)
+    found = hypervolume([trial.objectives for trial in outcome.front], corner)
+    assert found >= 0.98 * hypervolume(values, corner)
+
+
+def test_few_kinds_are_chosen_before_the_loop_repairs_anything():
+    problem = Network(kinds=((0, 1, 2, 3),) * 8, max_kinds=2)
+    algorithm = create_algorithm("auto", problem.space, n_objectives=2)
+    asked = algorithm.ask()
+    for _ in range(4):
+        assert max(problem.space.n_kinds(genes) for genes in asked) <= 2
+        algorithm.tell(asked, problem.objectives(asked))
+        asked = algorithm.ask()
+    kinds = {tuple(sorted(set(genes))) for genes in algorithm._told}  # private: what was measured
+    assert len([pair for pair in kinds if len(pair) == 2]) >= 3  # several sets, not only one
+
+
+def test_points_beyond_limits_are_not_measured_for_their_own_sake():
+    problem = Network(limits=False)
+    narrow = replace(problem.space, limits=(0.1, 0.6))
+    algorithm = create_algorithm("auto", narrow, n_objectives=2, patience=100)
+    inside = []
+    for _ in range(4):
+        asked = algorithm.ask()
+        values = problem.objectives(asked)
+        inside.append(np.mean((values <= (0.12, 0.6)).all(1)))
+        algorithm.tell(asked, values)
+    assert np.mean(inside[1:]) > 0.9
+
+
+@pytest.mark.parametrize("name", ["nsga2", "sms-emoa", "age-moea2", "unsga3", "tpe"])
+def test_algorithms_profit_from_seeds(name):
+    problem = Network(seed=1)
+    volumes = []
+    for seeds in ([], seed_points(problem.space, 15)):
+        made = create_algorithm(name, problem.space, n_objectives=2, population=20)
+        outcome = run_search(problem, made, Store.in_memory(), budget=80, seeds=seeds)
+        volumes.append(problem.share(outcome))
+    assert volumes[1] > volumes[0] + 0.02
+
+
+def test_work_of_auto_at_fifty_layers_is_little():
+    problem = Network(49, 36)
+    algorithm = create_algorithm("auto", problem.space, n_objectives=2)
+    seeds = [(option,) * 49 for option in range(36)]
+    algorithm.tell(seeds, problem.objectives(seeds))
+    start, count = time.process_time(), 0
+    for _ in range(4):
+        asked = algorithm.ask()
+        count += len(asked)
+        algorithm.tell(asked, problem.objectives(asked))
+    assert count == 50
+    assert (time.process_time() - start) / count < 0.05  # 0.01 on a machine that does nothing else
