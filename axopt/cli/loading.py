@@ -244,6 +244,51 @@ def metric_of(options: argparse.Namespace, model: str) -> str:
     return str(options.metric)
 
 
+def metric_for(
+    options: argparse.Namespace, source: Source, model: nn.Module, data: Dataset
+) -> str:
+    """Return the metric that the options name; for data without labels, one that needs none.
+
+    Without a named metric, the agreement with the float network stands for a metric of
+    classifications, and the distance from its outputs for any other.
+
+    Raises:
+        ArgumentError: If the metric is unknown, or needs labels that the data do not have.
+    """
+    from axopt.evaluation import METRICS as REGISTERED
+
+    named = metric_of(options, source.model)
+    metric = REGISTERED[named]
+    labelled = data.validation.labelled and data.test.labelled
+    if labelled or metric.targets != "classes":
+        return named
+    if options.metric is not None:
+        raise ArgumentError(
+            f"`--metric` {named} needs labels, which {source.data} does not have; agreement and "
+            "distance compare with the float network."
+        )
+    classifies = metric.logits and _gives_logits(model, data.validation, source.output)
+    chosen = "agreement" if classifies else "distance"
+    inform(
+        options,
+        f"{source.data} has no labels: {chosen} with the float network is reported in place of "
+        f"{named}",
+    )
+    return chosen
+
+
+def _gives_logits(model: nn.Module, samples: Split, output: str | None) -> bool:
+    """Return whether the output of a model is one row of several numbers a sample."""
+    import torch
+
+    from axopt.model import adapter_of
+
+    inputs, _ = next(iter(samples.batches(1)))
+    with torch.no_grad():
+        found = adapter_of(model, output=output)(model, inputs)
+    return isinstance(found, torch.Tensor) and found.ndim == 2 and found.shape[1] > 1
+
+
 def with_unit(metric: str, value: float) -> str:
     """Return a value of a metric as text with two decimals."""
     from axopt.evaluation import METRICS

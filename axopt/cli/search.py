@@ -251,7 +251,7 @@ def run(options: argparse.Namespace) -> int:
     source = source_given(options, options.model)
     inform(options, f"preparing {source.model} for {source.data}, {len(chosen)} multipliers")
     model, data = loading.load(source)
-    options.metric = loading.metric_of(options, source.model)
+    options.metric = loading.metric_for(options, source, model, data)
     options.data = source.data
     measured = measured_data(options.metric, model, data, output=source.output)
     loading.first_samples(measured.validation, options.validation_samples, "validation-samples")

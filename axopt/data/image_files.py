@@ -3,7 +3,7 @@
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
@@ -24,7 +24,7 @@ class ImageFile(NamedTuple):
     """One image file. Sorting by its fields gives the order of the data set."""
 
     part: str
-    class_name: str
+    class_name: str  # empty for an image that is in no class folder
     file_name: str
     key: str  # its path in the source
 
@@ -71,12 +71,29 @@ def open_source(path: Path) -> Iterator[ImageSource]:
 
 def _image_file(source: Path, parts: tuple[str, ...], key: str) -> ImageFile:
     """Return the file at ``parts`` below the root; ``parts[0]`` is one of `PARTS`."""
-    if len(parts) != 3 or not parts[-1].lower().endswith(SUFFIXES):
+    if len(parts) not in (2, 3) or not parts[-1].lower().endswith(SUFFIXES):
         raise DatasetError(
             f"{source / key}: must be {parts[0]}/<class>/<name> with <name> ending in "
             f"{', '.join(SUFFIXES)}."
         )
-    return ImageFile(*parts, key)
+    class_name = parts[1] if len(parts) == 3 else ""
+    return ImageFile(parts[0], class_name, parts[-1], key)
+
+
+def check_labels(source: Path, files: Sequence[ImageFile]) -> bool:
+    """Return whether images are in class folders.
+
+    Raises:
+        DatasetError: If some are and others are not.
+    """
+    loose = [file for file in files if not file.class_name]
+    if loose and len(loose) < len(files):
+        first = loose[0]
+        raise DatasetError(
+            f"{source / first.key}: must be {first.part}/<class>/<name>, as other images are in "
+            "class folders. Without labels, no image is in one."
+        )
+    return not loose
 
 
 def _is_hidden(parts: tuple[str, ...]) -> bool:

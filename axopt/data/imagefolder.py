@@ -1,4 +1,4 @@
-"""Image files in one folder per class: ``train/<class>/*`` and ``test/<class>/*``."""
+"""Image files in one folder per class, or without labels: ``train/<class>/*``, ``train/*``."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from axopt.data.dataset import Dataset, Split
-from axopt.data.image_files import PARTS, ImageFile, ImageSource, open_source
+from axopt.data.image_files import PARTS, ImageFile, ImageSource, check_labels, open_source
 from axopt.data.limits import (
     BYTES_PER_SAMPLE,
     MAX_IMAGE_PIXELS,
@@ -43,11 +43,13 @@ def read_imagefolder(path: Path) -> Dataset:
     """Read JPEG and PNG files of one size: images ``(3, H, W)`` uint8 RGB.
 
     Samples are in the order of (class name, file name), and classes are numbered in sorted order.
-    Without a folder ``validation/<class>/``, `hold_out` takes validation from train. Alpha
-    channels, orientation tags and hidden files are ignored.
+    Images that are directly in ``train/``, ``test/`` and ``validation/`` have no labels; then none
+    may be in class folders. Without a folder ``validation/``, `hold_out` takes validation from
+    train. Alpha channels, orientation tags and hidden files are ignored.
 
     Args:
-        path: Folder with ``train/<class>/`` and ``test/<class>/``, or a ``.zip`` of that folder.
+        path: Folder with ``train/<class>/`` and ``test/<class>/``, or with images in ``train/``
+            and ``test/``; or a ``.zip`` of that folder.
 
     Raises:
         DatasetError: If a part is missing or empty, a class of another part is not in train, or a
@@ -55,6 +57,7 @@ def read_imagefolder(path: Path) -> Dataset:
     """
     with open_source(path) as source:
         files = source.files()
+        labelled = check_labels(path, files)
         by_part = {part: [file for file in files if file.part == part] for part in PARTS}
         classes = _classes(path, by_part)
         size = _size(source, by_part["train"][0])
@@ -64,17 +67,19 @@ def read_imagefolder(path: Path) -> Dataset:
             unpacked=len(files) * (3 * math.prod(size) + BYTES_PER_SAMPLE),
         )
         splits = {
-            part: (_images(source, of_part, size), _targets(of_part, classes))
+            part: Split(
+                _images(source, of_part, size), _targets(of_part, classes) if labelled else None
+            )
             for part, of_part in by_part.items()
             if of_part
         }
+    train = splits["train"]
     if "validation" in splits:
-        train, validation = Split(*splits["train"]), Split(*splits["validation"])
+        validation = splits["validation"]
     else:
-        train, validation = hold_out(*splits["train"], source=path)
-    test = Split(*splits["test"])
-    name = path.resolve().stem
-    return Dataset(name, f"imagefolder:{path}", train, validation, test, tuple(classes))
+        train, validation = hold_out(train.inputs_uint8, train.targets, source=path)
+    name, names = path.resolve().stem, tuple(classes) if labelled else ()
+    return Dataset(name, f"imagefolder:{path}", train, validation, splits["test"], names)
 
 
 def _classes(path: Path, by_part: Mapping[str, Sequence[ImageFile]]) -> list[str]:

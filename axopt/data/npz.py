@@ -18,14 +18,16 @@ from axopt.errors import DatasetError
 from axopt.files import open_regular
 from axopt.npy import NpyHeader, read_npy_header
 
-_REQUIRED = ("x_train", "y_train", "x_test", "y_test")
-_OPTIONAL = ("x_validation", "y_validation")
+_REQUIRED = ("x_train", "x_test")
+_LABELS = ("y_train", "y_validation", "y_test")
+_VALIDATION = ("x_validation", "y_validation")
 
 
 @register_reader("npz")
 def read_npz(path: Path) -> Dataset:
     """Read ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if present, ``*_validation``.
 
+    If there is no ``y_*`` at all, the samples have no labels.
     ``x_*`` are ``(N, C, H, W)``, or ``(N, ...)`` with any other shape of samples that the model
     takes. uint8 values are divided by 255 in batches; floats are converted to float32. ``y_*`` are
     ``(N,)`` integer class numbers, and the largest of ``y_train`` sets the number of classes.
@@ -49,7 +51,7 @@ def read_npz(path: Path) -> Dataset:
     else:
         whole = splits["train"]
         train, validation = hold_out(whole.stored, whole.targets, source=path)
-    classes = tuple(str(label) for label in range(class_count))
+    classes = tuple(str(label) for label in range(class_count))  # none without labels
     return Dataset(path.resolve().stem, f"npz:{path}", train, validation, splits["test"], classes)
 
 
@@ -71,7 +73,9 @@ def _read_members(
 ) -> dict[str, npt.NDArray[Any]]:
     """Read the arrays of an archive that has ``packed`` bytes on disk."""
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    wanted = [*_REQUIRED, *(_OPTIONAL if members.keys() & set(_OPTIONAL) else ())]
+    wanted = [*_REQUIRED, *(_VALIDATION[:1] if members.keys() & set(_VALIDATION) else ())]
+    if members.keys() & set(_LABELS):
+        wanted += [name.replace("x_", "y_") for name in wanted]
     missing = [name for name in wanted if name not in members]
     if missing:
         raise DatasetError(f"{path}: no array {', '.join(missing)} in it.")
@@ -125,19 +129,21 @@ def _memory_of(header: NpyHeader) -> int:
 
 
 def _check_pair(path: Path, arrays: dict[str, npt.NDArray[Any]], part: str) -> None:
-    x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+    x, y = arrays[f"x_{part}"], arrays.get(f"y_{part}")
     if x.ndim < 2 or x.size == 0 or not (x.dtype == np.uint8 or x.dtype.kind == "f"):
         raise DatasetError(
             f"{path}: `x_{part}` must be uint8 or float of shape (N, ...), not empty, "
             f"got {x.dtype} {x.shape}."
         )
-    if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
+    if y is not None and (y.dtype.kind not in "iu" or y.shape != x.shape[:1]):
         raise DatasetError(
             f"{path}: `y_{part}` must be integers of shape ({len(x)},), got {y.dtype} {y.shape}."
         )
 
 
 def _class_count(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> int:
+    if "y_train" not in arrays:
+        return 0
     highest = min(int(arrays["y_train"].max()), MAX_CLASSES - 1)
     for name, y in arrays.items():
         wrong = np.flatnonzero((y < 0) | (y > highest)) if name[0] == "y" else np.empty(0)
@@ -150,11 +156,13 @@ def _class_count(path: Path, arrays: dict[str, npt.NDArray[Any]]) -> int:
 
 
 def _split(path: Path, arrays: dict[str, npt.NDArray[Any]], part: str) -> Split:
-    x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
+    x, y = arrays[f"x_{part}"], arrays.get(f"y_{part}")
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):  # values beyond float32 become infinite, refused below
             x = x.astype(np.float32)
         if not np.isfinite(x).all():
             raise DatasetError(f"{path}: `x_{part}` must be finite as float32.")
     x = np.ascontiguousarray(x)
+    if y is None:
+        return Split(torch.from_numpy(x))
     return Split(torch.from_numpy(x), torch.from_numpy(y.astype(np.int64)))

@@ -260,3 +260,25 @@ def test_real_zip_is_listed_in_the_order_of_the_documentation(shared_data):
     assert train[0].key == "train/airplane/0000.jpg"
     assert train[-1].key == "train/truck/4999.jpg"
     assert train == sorted(train, key=lambda file: (file.class_name, file.file_name))
+
+
+def test_images_in_no_class_folder_have_no_labels(pixels, contents, target):
+    flat = {name.replace("cat/", "cat").replace("ant/", "ant"): c for name, c in contents.items()}
+    write(flat, target)
+    data = load_data(f"imagefolder:{target}")
+    splits = (data.train, data.validation, data.test)
+    assert [split.labelled for split in splits] == [False] * 3
+    assert data.classes == ()
+    ordered = [f"train/{name}/{i}.png" for name in ("ant", "cat") for i in range(6)]
+    expected = np.stack([pixels[name] for name in ordered]).transpose(0, 3, 1, 2)
+    assert data.validation.inputs_uint8.tolist() == expected[[9]].tolist()
+    assert (len(data.train), len(data.test)) == (11, 2)
+
+
+@pytest.mark.parametrize("name", ["train/a.png", "test/a.png"])
+def test_images_beside_class_folders_are_refused(contents, target, name):
+    contents[name] = contents["test/ant/0.png"]
+    write(contents, target)
+    message = f"{name}: must be {name[:-6]}/<class>/<name>, as other images are in class folders"
+    with pytest.raises(DatasetError, match=message):
+        load_data(f"imagefolder:{target}")

@@ -154,3 +154,26 @@ def test_damage_anywhere_is_refused_or_harmless(path):
         except DatasetError:
             refused += 1
     assert refused > 100
+
+
+def test_arrays_without_any_labels_are_samples_without_targets(path):
+    content = arrays(y_train=None, y_test=None)
+    np.savez(path, **content)
+    data = load_data(f"npz:{path}")
+    splits = (data.train, data.validation, data.test)
+    assert [split.labelled for split in splits] == [False] * 3
+    assert data.classes == ()
+    assert data.validation.inputs_uint8.tolist() == content["x_train"][[9, 19]].tolist()
+    np.savez(path, **content, x_validation=content["x_test"])
+    assert load_data(f"npz:{path}").validation.digest == data.test.digest
+
+
+@pytest.mark.parametrize("missing", ["y_train", "y_test"])
+def test_labels_of_some_parts_alone_are_refused(missing, path):
+    np.savez(path, **arrays(**{missing: None}))
+    with pytest.raises(DatasetError, match=f"no array {missing} in it"):
+        load_data(f"npz:{path}")
+    extra = arrays()["x_test"]
+    np.savez(path, **arrays(), x_validation=extra)
+    with pytest.raises(DatasetError, match="no array y_validation in it"):
+        load_data(f"npz:{path}")
