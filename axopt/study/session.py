@@ -27,7 +27,7 @@ from axopt.problem.problem import DIFFERENCES, AssignmentProblem
 from axopt.study.caps import Caps
 from axopt.study.config import SearchConfig
 from axopt.study.confirming import confirmed, further_samples
-from axopt.study.folder import RunFolder
+from axopt.study.folder import RunFolder, how_to_resume
 from axopt.study.held_out import AsSeen, HeldOut, sorted_front
 from axopt.study.result import Front, SearchResult, record_of
 from axopt.study.seeding import Start, start_identity
@@ -101,7 +101,7 @@ class Session:
             start = Start.settled(self.problem, self.config, store, on_sensitivity)
         except KeyboardInterrupt as interrupt:
             if folder is not None:
-                interrupt.add_note(_how_to_resume(folder))
+                interrupt.add_note(how_to_resume(folder))
             raise
         if folder is not None:
             folder.keep(start.sensitivities)
@@ -224,7 +224,7 @@ class Session:
                 f"{len(trials)} of {self.config.evaluations} evaluations are kept, {folder.path} "
                 "has table, plot and page of them"
             )
-        interrupt.add_note(_how_to_resume(folder))
+        interrupt.add_note(how_to_resume(folder))
 
     def _algorithm(self, space: SearchSpace) -> Algorithm:
         config = self.config
@@ -241,10 +241,6 @@ class Session:
             population=config.population,
             **config.algorithm_options,
         )
-
-
-def _how_to_resume(folder: RunFolder) -> str:
-    return f"resume with: python -m axopt search --resume --out {folder.path}"
 
 
 def confirming_samples(data: Dataset, config: SearchConfig) -> Split | None:
