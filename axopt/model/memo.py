@@ -42,6 +42,7 @@ DEFAULT_BYTES = 1 << 30
 """Memory for kept results: about six assignments of ResNet-8 on 500 images of 32 x 32."""
 
 _DIGEST_BYTES = 16
+_REUSED_SHARE = 0.8
 _digests: WeakKeyDictionary[Quantisation, bytes] = WeakKeyDictionary()
 
 
@@ -84,7 +85,9 @@ class Memo:
 
     Args:
         emulated: The model. While `reusing` is active, its layers look results up here.
-        max_bytes: Memory for results. Those used least recently are dropped. 0 keeps nothing.
+        max_bytes: Memory for results; 0 keeps nothing. Those that were never reused are dropped
+            first, then those used least recently. So the results of the first layers stay, though
+            a search computes more results between two uses of them than memory holds.
 
     Attributes:
         work: Counts of all calls so far.
@@ -117,6 +120,8 @@ class Memo:
         self._max_bytes = max_bytes
         self._n_bytes = 0
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._reused: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._reused_bytes = 0
         self._changed_in_place: set[str] = set()
         self._state: tuple[object, ...] = ()
         self._settings: dict[str, bytes] = {}
@@ -133,7 +138,8 @@ class Memo:
     def clear(self) -> None:
         """Drop all results."""
         self._kept.clear()
-        self._n_bytes = 0
+        self._reused.clear()
+        self._n_bytes = self._reused_bytes = 0
 
     @contextlib.contextmanager
     def reusing(self) -> Iterator[None]:
@@ -255,15 +261,23 @@ class Memo:
         return result
 
     def _found(self, name: str, key: bytes) -> Tensor | None:
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
+        kept = self._reused.pop(key, None)
+        if kept is not None:
+            self._reused_bytes -= kept.n_bytes
+        else:
+            kept = self._kept.pop(key, None)
+            if kept is None:
+                return None
         if kept.result._version != kept.version:
             self._changed_in_place.add(name)
-            del self._kept[key]
             self._n_bytes -= kept.n_bytes
             return None
-        self._kept.move_to_end(key)
+        self._reused[key] = kept
+        self._reused_bytes += kept.n_bytes
+        while self._reused_bytes > _REUSED_SHARE * self._max_bytes:  # leave room for new ones
+            oldest, demoted = self._reused.popitem(last=False)
+            self._reused_bytes -= demoted.n_bytes
+            self._kept[oldest] = demoted
         return kept.result.clone() if name in self._changed_in_place else kept.result
 
     def _keep(self, name: str, key: bytes, result: Tensor) -> None:
@@ -276,7 +290,12 @@ class Memo:
             with torch.inference_mode(False):
                 result = result.clone()
         while self._n_bytes + n_bytes > self._max_bytes:
-            self._n_bytes -= self._kept.popitem(last=False)[1].n_bytes
+            if self._kept:
+                _, dropped = self._kept.popitem(last=False)
+            else:
+                _, dropped = self._reused.popitem(last=False)
+                self._reused_bytes -= dropped.n_bytes
+            self._n_bytes -= dropped.n_bytes
         self._kept[key] = _Kept(result, result._version, n_bytes)
         self._n_bytes += n_bytes
 
@@ -288,10 +307,9 @@ class Memo:
             *((tensor.data_ptr(), version_of(tensor)) for tensor in tensors),
             *(layer.version() for layer in layers.values()),
         )
-        if state != self._state and self._kept:
-            _logger.info(
-                "weights or buffers have changed: %d results are dropped", len(self._kept)
-            )
+        n_results = len(self._kept) + len(self._reused)
+        if state != self._state and n_results:
+            _logger.info("weights or buffers have changed: %d results are dropped", n_results)
             self.clear()
         self._state = state
 

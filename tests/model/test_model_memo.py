@@ -235,3 +235,21 @@ def test_nothing_is_kept_without_memory():
     assert torch.equal(outputs(emulated, x, memo), outputs(emulated, x))
     with pytest.raises(ArgumentError, match="`max_bytes` must be an integer >= 0, got -1"):
         Memo(emulated, -1)
+
+
+def test_results_that_were_reused_stay_while_others_pass():
+    emulated, x = two_layers()
+    of_one = 5 * 6 * 4  # bytes of the first layer's result
+    memo = Memo(emulated, 8 * of_one)
+
+    def run(key):
+        before = memo.work.reused
+        with torch.no_grad(), memo.reusing(), memo.batch(key, 1):
+            emulated(x)
+        return memo.work.reused - before
+
+    assert [run(b"often"), run(b"often")] == [0, 2]
+    for number in range(40):
+        assert run(b"%d" % number) == 0
+    assert run(b"often") == 2
+    assert memo.n_bytes <= 8 * of_one
