@@ -1,9 +1,10 @@
 """The default algorithm: an additive model, fitted round by round, and the front that it predicts.
 
 The model of the objectives begins with the sensitivities, if they are known. A dynamic programme
-gives the front that it predicts, and the first batch is a spread of it. Every round fits the model
-to all that was measured and proposes the points that are expected to add most to the hypervolume,
-among the points of the programmes of the fitted and of drawn models, and points near the front.
+gives the front that the model predicts, and the first batch is a spread of it. Every further round
+fits the model to all that was measured. Its candidates are the points of the programmes of the
+fitted model and of drawn ones, and mutations, crossovers and neighbours of the front. It proposes
+those that are expected to add most to the hypervolume.
 
 .. [Jones1998] Jones, Schonlau and Welch, "Efficient global optimization of expensive black-box
    functions", Journal of Global Optimization 13, 1998: expected improvement.
@@ -37,7 +38,7 @@ Ints = npt.NDArray[np.int64]
 MARGIN = 0.02
 """Share of an objective's range that is left beyond its worst value of interest."""
 
-DRAWS = 3
+DRAWS = 2
 """Models drawn from the posterior a round."""
 
 MOST_COMPARED = 400

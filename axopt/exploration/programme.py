@@ -25,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Limits = Sequence[float | None]
 
-MOST_FILTERS = 12
+MOST_FILTERS = 8
 _THRESHOLDS = 8
 _MOST_KINDS = 8
 _WEIGHTS = np.geomspace(1e-3, 1e3, 25)
@@ -65,7 +65,9 @@ class Programme:
         """
         mixes = _mixed(sums)
         found = []
-        for mask in self._filters(terms, mixes, limits):
+        filters = self._filters(terms, mixes, limits)
+        bins //= 1 if len(filters) == 1 else 2
+        for mask in filters:
             tables = [
                 (of_gene[allowed], [cost[gene][allowed] for cost in mixes], allowed.nonzero()[0])
                 for gene, (of_gene, allowed) in enumerate(zip(terms, mask, strict=True))
