@@ -274,7 +274,7 @@ def plot_front(truth: Truth, file: Path) -> None:
     axes.plot(*points.T, "ks", label="one multiplier in all layers")
     axes.axhline(truth.corner[0], color="C3", linewidth=0.8, label="reference point")
     axes.set(yscale="log", ylim=(1e-4, 5), xlabel="relative power", ylabel="divergence (nats)")
-    axes.legend()
+    axes.legend(loc="lower left")
     figure.savefig(file, dpi=130)
     plt.close(figure)
 
