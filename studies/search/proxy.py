@@ -12,6 +12,7 @@ network without noise, found by a dynamic programme that knows everything.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,8 @@ def true_front(network: Network, bins: int = 2048) -> list[tuple[float, float]]:
     return front
 
 
-def compared(setting: Setting, name: str, n_seeds: int, budget: int) -> list[dict[str, Any]]:
-    """Search with one algorithm, with and without seeds from sensitivities; one row a search."""
-    rows = []
+def compared(setting: Setting, name: str, n_seeds: int, budget: int) -> Iterator[dict[str, Any]]:
+    """Search with one algorithm, with and without seeds from sensitivities; a row a search."""
     for seeded in (False,) if name in (*MODEL_BASED, "random") else (False, True):
         informed = seeded or name in MODEL_BASED
         problem = setting.problem(sensitivities=informed)
@@ -137,18 +137,16 @@ def compared(setting: Setting, name: str, n_seeds: int, budget: int) -> list[dic
                 for b in BUDGETS
                 if len(seeds) <= int(b - before) and (b <= budget or run.stop_reason != "budget")
             }
-            rows.append(
-                {
-                    "algorithm": f"{name}, seeded" if seeded else name,
-                    "seed": seed,
-                    "evaluations": len(run.genes) + before,
-                    "seconds": round(run.seconds, 1),
-                    "stop_reason": run.stop_reason,
-                    **at,
-                }
-            )
-            print(rows[-1], flush=True)
-    return rows
+            row = {
+                "algorithm": f"{name}, seeded" if seeded else name,
+                "seed": seed,
+                "evaluations": len(run.genes) + before,
+                "seconds": round(run.seconds, 1),
+                "stop_reason": run.stop_reason,
+                **at,
+            }
+            print({key: str(value)[:6] for key, value in row.items()}, flush=True)
+            yield row
 
 
 def likeness(setting: Setting) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ SHARES = (0.99, 0.999)
 BUDGETS = (20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000)
 MODEL_BASED = ("auto", "additive")
 """Algorithms that use sensitivities by themselves."""
-SLOW = {"tpe": 1000, "gp": 100}
+SLOW = {"tpe": 1000, "optuna-nsga2": 1500, "gp": 100}
 """Largest budgets of algorithms whose own work takes most of the time."""
 SLOW_RUNS = {"gp": 3}
 LEFT_OUT = ("exhaustive",)
@@ -63,7 +63,7 @@ def main() -> None:
         known = known[~known["algorithm"].isin({name, f"{name}, seeded"})]
         for row in compared(truth, name, args.runs, args.budget):
             known = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
-        known.sort_values(["algorithm", "seed"]).to_csv(file, index=False, float_format="%.6g")
+            known.sort_values(["algorithm", "seed"]).to_csv(file, index=False, float_format="%.6g")
     write_text_atomically(RESULTS / "compare.md", summary(truth, known) + "\n")
     plot_histories(known, RESULTS / "compare.png")
 
@@ -172,9 +172,8 @@ def _tuples(values: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, values.tolist()))
 
 
-def compared(truth: Truth, name: str, runs: int, budget: int) -> list[dict[str, Any]]:
-    """Search with one algorithm, with and without seeds from sensitivities; one row a search."""
-    rows = []
+def compared(truth: Truth, name: str, runs: int, budget: int) -> Iterator[dict[str, Any]]:
+    """Search with one algorithm, with and without seeds from sensitivities; a row a search."""
     budget = min(budget, SLOW.get(name, budget))
     target = hypervolume(truth.front()[1], truth.corner)
     for seeded in (False,) if name in (*MODEL_BASED, "random") else (False, True):
@@ -189,9 +188,9 @@ def compared(truth: Truth, name: str, runs: int, budget: int) -> list[dict[str, 
             run = searched(problem, name, seed=seed, budget=int(budget - before), seeds=seeds)
             volumes = hypervolumes(run.objectives, truth.corner)
             label = f"{name}, seeded" if seeded else name
-            rows.append(row_of(label, seed, run, volumes, target, before))
-            print(label, seed, {key: rows[-1][key] for key in KEPT}, flush=True)
-    return rows
+            row = row_of(label, seed, run, volumes, target, before)
+            print(label, seed, {key: row[key] for key in KEPT}, flush=True)
+            yield row
 
 
 def row_of(
