@@ -12,9 +12,7 @@ import numpy.typing as npt
 from axopt.exploration import (
     Genes,
     Problem,
-    SearchSpace,
     Store,
-    additive_front,
     create_algorithm,
     hypervolume,
     non_dominated,
@@ -107,21 +105,3 @@ def reached_at(volumes: Floats, share: float, target: float, before: float = 0.0
     """
     reached = np.flatnonzero(volumes >= share * target)
     return float(reached[0] + 1 + before) if reached.size else float("inf")
-
-
-def seeds_of(space: SearchSpace, limits: Sequence[float], count: int = 20) -> list[Genes]:
-    """Return points of the front that sensitivities and powers predict, evenly spaced.
-
-    Args:
-        space: A space that knows both objectives as sums.
-        limits: Worst objectives of interest.
-        count: Number of points.
-    """
-    divergence, power = (space.known_of(objective) for objective in (0, 1))
-    if divergence is None or power is None:
-        raise ValueError("`space` must know both objectives.")
-    front = additive_front(divergence.values, power.values)
-    inside = [p.genes for p in front if p.error <= limits[0] and p.cost <= limits[1]]
-    if len(inside) <= count:
-        return inside
-    return [inside[i] for i in np.linspace(0, len(inside) - 1, count).round().astype(int)]

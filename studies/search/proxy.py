@@ -3,10 +3,11 @@ r"""Compare search algorithms on a made-up network of 49 layers with 36 multipli
     python -m studies.search.proxy
     python -m studies.search.proxy --only auto nsga2 --seeds 1
 
-Run it from the repository root. `studies/search/network.py` defines the problem. All searches
-begin with the uniform assignments. Divergences are measured with noise; the hypervolume is that of
-the divergences without noise of the points that look best with noise. 100 % is the front of the
-network without noise, found by a dynamic programme that knows everything.
+Run it from the repository root. `studies/search/network.py` defines the problem. As in
+`axopt.search`, a search begins with the uniform assignments, unless the algorithm uses
+sensitivities or the seeds come from them. Divergences are measured with noise; the hypervolume is
+that of the divergences without noise of the points that look best with noise. 100 % is the front
+of the network without noise, found by a dynamic programme that knows everything.
 """
 
 from __future__ import annotations
@@ -21,9 +22,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from axopt.exploration import additive_front, hypervolume, list_algorithms, non_dominated
+from axopt.exploration import (
+    ALGORITHMS,
+    additive_front,
+    hypervolume,
+    list_algorithms,
+    non_dominated,
+    seed_points,
+)
 from axopt.files import write_text_atomically
-from studies.histories import Run, searched, seeds_of
+from studies.histories import Run, searched
 from studies.search.network import NOISE, Network, ProxyProblem, multipliers
 from studies.tables import markdown
 
@@ -33,8 +41,9 @@ CORNER = (0.17, 1.0)
 
 BUDGETS = (100, 150, 200, 300, 500, 750, 1000, 1500)
 FEW, SAMPLES = 128, 1000
-MODEL_BASED = ("auto", "additive")
-"""Algorithms that use sensitivities by themselves."""
+SEEDS = 20
+"""Points of the front that sensitivities predict, for algorithms that do not use them."""
+
 LARGEST_BUDGET = {"auto": 500, "additive": 500, "gp": 0, "tpe": 1500}
 LEFT_OUT = ("exhaustive",)
 
@@ -123,19 +132,20 @@ def true_front(network: Network, bins: int = 2048) -> list[tuple[float, float]]:
 
 def compared(setting: Setting, name: str, n_seeds: int, budget: int) -> Iterator[dict[str, Any]]:
     """Search with one algorithm, with and without seeds from sensitivities; a row a search."""
-    for seeded in (False,) if name in (*MODEL_BASED, "random") else (False, True):
-        informed = seeded or name in MODEL_BASED
+    uses = ALGORITHMS[name].uses_sensitivities
+    for seeded in (False,) if uses or name == "random" else (False, True):
+        informed = seeded or uses
         problem = setting.problem(sensitivities=informed)
         before = setting.sensitivity_cost if informed else 0.0
-        seeds = list(setting.uniform)
+        seeds = [] if informed else setting.uniform
         if seeded:
-            seeds = list(dict.fromkeys([*seeds, *seeds_of(problem.space, CORNER)]))
+            seeds = seed_points(problem.space, SEEDS)
         for seed in range(n_seeds):
             run = searched(problem, name, seed=seed, budget=int(budget - before), seeds=seeds)
             at = {
                 f"hv_{b}": setting.volume(run, int(b - before))
                 for b in BUDGETS
-                if len(seeds) <= int(b - before) and (b <= budget or run.stop_reason != "budget")
+                if int(b - before) > 0 and (b <= budget or run.stop_reason != "budget")
             }
             row = {
                 "algorithm": f"{name}, seeded" if seeded else name,

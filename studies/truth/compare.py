@@ -4,9 +4,10 @@ r"""Compare search algorithms on the table of all assignments of ResNet-8.
     python -m studies.truth.compare --only auto nsga2 --runs 3
 
 Run it from the repository root. Evaluations are looked up in ``results/resnet8.npz``, so 10
-searches of an algorithm take seconds. All searches begin with the uniform assignments.
-Sensitivities are the divergences of the assignments that change one layer of the exact network,
-on 128 of the 500 samples; an algorithm that uses them pays 24 x 128 / 500 evaluations.
+searches of an algorithm take seconds. As in `axopt.search`, a search begins with the uniform
+assignments, unless the algorithm uses sensitivities or the seeds come from them. Sensitivities are
+the divergences of the assignments that change one layer of the exact network, on 128 of the 500
+samples. A search that uses them pays 24 x 128 / 500 evaluations.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from axopt.exploration import (
+    ALGORITHMS,
     Genes,
     Known,
     Outcome,
@@ -30,9 +32,10 @@ from axopt.exploration import (
     hypervolume,
     list_algorithms,
     non_dominated,
+    seed_points,
 )
 from axopt.files import write_text_atomically
-from studies.histories import Floats, Run, hypervolumes, reached_at, searched, seeds_of
+from studies.histories import Floats, Run, hypervolumes, reached_at, searched
 from studies.tables import markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,8 +44,9 @@ CORNER_DROP_PP = 5.0
 
 SHARES = (0.99, 0.999)
 BUDGETS = (20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000, 1500, 2000, 3000)
-MODEL_BASED = ("auto", "additive")
-"""Algorithms that use sensitivities by themselves."""
+SEEDS = 20
+"""Points of the front that sensitivities predict, for algorithms that do not use them."""
+
 SLOW = {"tpe": 1000, "optuna-nsga2": 1500, "gp": 100}
 """Largest budgets of algorithms whose own work takes most of the time."""
 SLOW_RUNS = {"gp": 3}
@@ -176,13 +180,14 @@ def compared(truth: Truth, name: str, runs: int, budget: int) -> Iterator[dict[s
     """Search with one algorithm, with and without seeds from sensitivities; a row a search."""
     budget = min(budget, SLOW.get(name, budget))
     target = hypervolume(truth.front()[1], truth.corner)
-    for seeded in (False,) if name in (*MODEL_BASED, "random") else (False, True):
-        informed = seeded or name in MODEL_BASED
+    uses = ALGORITHMS[name].uses_sensitivities
+    for seeded in (False,) if uses or name == "random" else (False, True):
+        informed = seeded or uses
         problem = LookUp(truth, sensitivities=informed)
         layers, options = truth.rel_power.shape
-        seeds = [(option,) * layers for option in range(options)]
+        seeds = [] if informed else [(option,) * layers for option in range(options)]
         if seeded:
-            seeds = list(dict.fromkeys([*seeds, *seeds_of(problem.space, truth.corner)]))
+            seeds = seed_points(problem.space, SEEDS)
         before = truth.sensitivity_cost if informed else 0.0
         for seed in range(min(runs, SLOW_RUNS.get(name, runs))):
             run = searched(problem, name, seed=seed, budget=int(budget - before), seeds=seeds)
