@@ -27,17 +27,13 @@ from axopt.data import Dataset
 from axopt.evaluation import measure, paired_drop
 from axopt.exploration import Genes, State, non_dominated
 from axopt.model import EmulatedModel
+from axopt.multipliers import MultiplierLibrary
 from axopt.problem import AssignmentProblem, options_of
 
 CALIBRATION_SAMPLES = 512
 CHECKPOINTS = (60, 100, 200, 500)
 INTEREST = (0.003, 0.17)
 """Divergences whose drops of top-1 are about 0.1 and 5 pp."""
-
-INFORMED = ("auto", "additive")
-"""Algorithms that measure sensitivities first."""
-
-SENSITIVITY_SAMPLES = 128
 
 
 def main() -> None:
@@ -47,57 +43,56 @@ def main() -> None:
     emulated = axopt.prepare(
         axopt.create_model(args.model), data.train.take(CALIBRATION_SAMPLES).batches(64)
     )
-    options = options_of(None, False)
-    validation = data.validation.take(args.validation_samples)
-    problem = AssignmentProblem(emulated, validation, options)
-    root = args.runs / args.model
+    library = axopt.load_library().select(signed=not args.unsigned, release="v1")
+    problem = AssignmentProblem(
+        emulated,
+        data.validation.take(args.validation_samples),
+        options_of(library, False),
+        max_multipliers=args.max_multipliers,
+    )
+    unsigned, most = "-unsigned" if args.unsigned else "", args.max_multipliers or ""
+    root = args.runs / f"{args.model}{unsigned}{most}"
     root.mkdir(parents=True, exist_ok=True)
     tested = Tested(problem, data, root / "test.jsonl", args.test_samples)
     for seed in args.seeds:
         for algorithm in args.algorithm:
-            folder = root / f"{algorithm}-{seed}"
-            before = spent_before(problem, algorithm, args)
-            rows = search(emulated, data, algorithm, seed, args, folder, before)
+            settings = {
+                "algorithm": algorithm,
+                "seed": seed,
+                "seeds": "sensitivity" if args.seeded else None,
+                "budget": args.budget,
+                "validation_samples": args.validation_samples,
+                "test_samples": 100,
+                "objective": "divergence",
+                "max_multipliers": args.max_multipliers,
+            }
+            folder = root / f"{algorithm}{'-seeded' if args.seeded else ''}-{seed}"
+            before, rows = search(emulated, data, library, settings, folder)
             if args.test_samples:
                 measure_fronts(tested, rows, before, args.points)
-
-
-def spent_before(problem: AssignmentProblem, algorithm: str, args: argparse.Namespace) -> float:
-    """Return the evaluations that sensitivities cost, half of their layers reused."""
-    if algorithm not in INFORMED:
-        return 0.0
-    changes = sum(size - 1 for size in problem.space.sizes)
-    return changes * SENSITIVITY_SAMPLES / args.validation_samples / 2
 
 
 def search(
     emulated: EmulatedModel,
     data: Dataset,
-    algorithm: str,
-    seed: int,
-    args: argparse.Namespace,
+    library: MultiplierLibrary,
+    settings: dict[str, Any],
     folder: Path,
-    before: float,
-) -> list[dict[str, Any]]:
-    """Search, or read a finished search; return a row a complete trial.
+) -> tuple[float, list[dict[str, Any]]]:
+    """Search, or read a finished search; return the cost of sensitivities and a row a trial.
 
     `axopt.search` measures its front on 100 test samples only: `measure_fronts` does more.
     """
     file = folder / "trials.jsonl"
-    settings = {
-        "algorithm": algorithm,
-        "seed": seed,
-        "budget": args.budget,
-        "validation_samples": args.validation_samples,
-        "test_samples": 100,
-        "objective": "divergence",
-    }
     if file.exists():
         lines = file.read_text().splitlines()
-        if json.loads(lines[0])["settings"] == settings:
-            return [json.loads(line) for line in lines[1:]]
+        head, *rows = map(json.loads, lines)
+        if head["settings"] == settings:
+            return head["spent before"], rows
     start = time.perf_counter()
-    result = axopt.search(emulated, data, **settings, out=folder, resume=folder.exists())
+    result = axopt.search(
+        emulated, data, library=library, **settings, out=folder, resume=folder.exists()
+    )
     rows = [
         {
             "genes": trial.genes,
@@ -109,11 +104,17 @@ def search(
         for trial in result.outcome.trials
         if trial.state is State.COMPLETE
     ]
+    found = result.sensitivities
+    before = (
+        0.0
+        if found is None
+        else found.evaluations * found.samples / settings["validation_samples"]
+    )
     head = {"settings": settings, "spent before": before}
     file.write_text("".join(json.dumps(row) + "\n" for row in (head, *rows)))
     seconds = time.perf_counter() - start
     print(f"{folder}: {len(rows)} trials in {seconds:.0f} s", flush=True)
-    return rows
+    return before, rows
 
 
 class Tested:
@@ -189,9 +190,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="reader and path, as for axopt search")
     parser.add_argument("--algorithm", nargs="+", default=["auto"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeded", action="store_true", help="begin with what is predicted")
+    parser.add_argument("--unsigned", action="store_true", help="the unsigned multipliers")
+    parser.add_argument("--max-multipliers", type=int, help="most distinct ones of an assignment")
     parser.add_argument("--budget", type=int, default=CHECKPOINTS[-1])
     parser.add_argument("--validation-samples", type=int, default=1000)
-    parser.add_argument("--test-samples", type=int, default=10_000, help="0: no test")
+    parser.add_argument("--test-samples", type=int, default=10_000, help="0: none")
     parser.add_argument("--points", type=int, default=12, help="points of a front on test")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--runs", type=Path, default=Path("runs/search"))

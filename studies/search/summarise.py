@@ -74,6 +74,7 @@ def table_of(file: Path) -> pd.DataFrame:
     table = []
     for head, *rows in searches.values():
         settings, before = head["settings"], head["spent before"]
+        name = f"{settings['algorithm']}{', seeded' if settings['seeds'] else ''}"
         volumes = hypervolumes(objectives_of(rows), CORNER)
         for checkpoint in CHECKPOINTS:
             spent = int(checkpoint - before)
@@ -82,7 +83,7 @@ def table_of(file: Path) -> pd.DataFrame:
             found = [tested.get(tuple(row["genes"])) for row in front_of(rows[:spent], POINTS)]
             table.append(
                 {
-                    "algorithm": settings["algorithm"],
+                    "algorithm": name,
                     "seed": settings["seed"],
                     "evaluations": checkpoint,
                     "hypervolume": 100 * volumes[min(spent, len(volumes)) - 1] / best,
@@ -111,7 +112,7 @@ def sections(table: pd.DataFrame) -> Iterator[str]:
 
 
 def pivot(table: pd.DataFrame, column: str) -> str:
-    """Return mean and range over seeds, one row an algorithm and one column a checkpoint."""
+    """Return mean and range over seeds: one row an algorithm, one column a checkpoint."""
     body = []
     for name, rows in table.groupby("algorithm"):
         cells = []
