@@ -29,7 +29,7 @@ class Run:
     Attributes:
         genes: The points in the order of their evaluation.
         objectives: ``(n, 2)`` float64, their objectives.
-        seconds: Wall-clock time of the whole search.
+        seconds: CPU time of the whole search.
         stop_reason: See `axopt.exploration.SearchOutcome`.
     """
 
@@ -58,14 +58,14 @@ def searched(
         seeds: Points that are evaluated first.
         **options: Options of the algorithm.
     """
-    start = time.perf_counter()
+    start = time.process_time()
     search = create_algorithm(algorithm, problem.space, n_objectives=2, seed=seed, **options)
     store = Store.in_memory()
     outcome = run_search(problem, search, store, budget=budget, seeds=seeds)
     return Run(
         tuple(trial.genes for trial in outcome.trials),
         np.array([trial.objectives for trial in outcome.trials]),
-        time.perf_counter() - start,
+        time.process_time() - start,
         outcome.stop_reason,
     )
 
