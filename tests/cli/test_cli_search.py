@@ -368,16 +368,16 @@ def signalled(axopt, monkeypatch):
     """A search in this process that gets a signal in its sixth evaluation."""
 
     def search(number):
-        evaluate, calls = AssignmentProblem.evaluate, []
+        begin, calls = AssignmentProblem.begin, []
 
         def counted(problem, genes):
             calls.append(genes)
             if len(calls) == 6:
                 signal.raise_signal(number)
-            return evaluate(problem, genes)
+            return begin(problem, genes)
 
         with monkeypatch.context() as patch:
-            patch.setattr(AssignmentProblem, "evaluate", counted)
+            patch.setattr(AssignmentProblem, "begin", counted)
             before = signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
                 done = axopt("search", *UNCORRECTED, "--budget", "100", "--out", "run")
