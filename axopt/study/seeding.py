@@ -118,10 +118,12 @@ def settled_seeds(config: SearchConfig) -> tuple[str, ...]:
     """Return the seeds of a search: those asked for, or what its algorithm needs.
 
     An algorithm that uses sensitivities begins with the points that they predict, others with
-    the uniform assignments.
+    the uniform assignments. Where drops have a cap, all begin with these: their drops tell the
+    limit of the first objective.
     """
     if config.seeds is None:
-        return () if _uses_sensitivities(config) else (UNIFORM,)
+        alone = _uses_sensitivities(config) and config.max_drop is None
+        return () if alone else (UNIFORM,)
     given = [config.seeds] if isinstance(config.seeds, str) else list(config.seeds)
     return tuple(
         word for seed in given for word in ((UNIFORM, SENSITIVITY) if seed == BOTH else (seed,))
