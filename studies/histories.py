@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ from axopt.exploration import (
 )
 
 Floats = npt.NDArray[np.float64]
+
+SEEDED = ", seeded"
+"""What labels of searches end in that begin with points that sensitivities predict."""
 
 
 @dataclass(frozen=True)
@@ -105,3 +108,15 @@ def reached_at(volumes: Floats, share: float, target: float, before: float = 0.0
     """
     reached = np.flatnonzero(volumes >= share * target)
     return float(reached[0] + 1 + before) if reached.size else float("inf")
+
+
+def line_style(label: str, labels: Iterable[str]) -> dict[str, str]:
+    """Return the arguments of a plot for an algorithm: seeded ones are dashed, in its colour.
+
+    Args:
+        label: Name of the algorithm, with ", seeded" where it is.
+        labels: All labels of the plot.
+    """
+    names = sorted({other.removesuffix(SEEDED) for other in labels})
+    number = names.index(label.removesuffix(SEEDED))
+    return {"color": f"C{number % 10}", "linestyle": "--" if label.endswith(SEEDED) else "-"}

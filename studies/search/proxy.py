@@ -31,7 +31,7 @@ from axopt.exploration import (
     seed_points,
 )
 from axopt.files import write_text_atomically
-from studies.histories import Run, searched
+from studies.histories import Run, line_style, searched
 from studies.search.network import NOISE, Network, ProxyProblem, multipliers
 from studies.tables import markdown
 
@@ -207,9 +207,8 @@ def plot(rows: pd.DataFrame, file: Path) -> None:
     means = (
         with_all_budgets(rows).groupby("algorithm")[[f"hv_{budget}" for budget in BUDGETS]].mean()
     )
-    for number, (name, at) in enumerate(means.iterrows()):
-        style = "--" if str(name).endswith("seeded") else "-"
-        axes.plot(BUDGETS, at, style, color=f"C{number % 10}", marker=".", label=name)
+    for name, at in means.iterrows():
+        axes.plot(BUDGETS, at, marker=".", label=name, **line_style(str(name), means.index))
     axes.set(xscale="log", xlabel="evaluations, sensitivities included")
     axes.set_ylabel("hypervolume (% of the true front's)")
     axes.set_xticks(BUDGETS, [str(budget) for budget in BUDGETS])

@@ -35,7 +35,7 @@ from axopt.exploration import (
     seed_points,
 )
 from axopt.files import write_text_atomically
-from studies.histories import Floats, Run, hypervolumes, reached_at, searched
+from studies.histories import Floats, Run, hypervolumes, line_style, reached_at, searched
 from studies.tables import markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -286,10 +286,10 @@ def plot_front(truth: Truth, file: Path) -> None:
 def plot_histories(rows: pd.DataFrame, file: Path) -> None:
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     medians = rows.groupby("algorithm")[[f"hv_{budget}" for budget in BUDGETS]].median()
-    for number, (name, at) in enumerate(medians.iterrows()):
-        style = "--" if str(name).endswith("seeded") else "-"
+    for name, at in medians.iterrows():
+        style = line_style(str(name), medians.index)
         lacking = np.maximum(100 - at.to_numpy(), 1e-3)
-        axes.plot(BUDGETS, lacking, style, color=f"C{number % 10}", marker=".", label=name)
+        axes.plot(BUDGETS, lacking, marker=".", label=name, **style)
     for share in SHARES:
         axes.axhline(100 * (1 - share), color="0.6", linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlabel="evaluations, sensitivities included")
