@@ -221,6 +221,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="memory in MiB for results of layers that assignments share, 0 for none (default: "
         "%(default)s)",
     )
+    group.add_argument(
+        "--mirror",
+        metavar="URL",
+        help="copy finished evaluations into a storage of Optuna, such as sqlite:///trials.db",
+    )
     existing = group.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace an existing run")
     existing.add_argument(
@@ -239,6 +244,10 @@ def run(options: argparse.Namespace) -> int:
     options.settings.settle(options)
     loading.check_metric(options)
     RunFolder(options.out).check_free(resume=options.resume, force=options.force)
+    if options.mirror is not None:
+        from axopt.study.mirror import check_mirror
+
+        check_mirror(options.mirror)
     from axopt.evaluation import evaluate, measured_data  # torch, after all that may be refused
     from axopt.multipliers import load_library
     from axopt.study import search
@@ -323,6 +332,7 @@ _PASSED_ON = (
     "out",
     "resume",
     "force",
+    "mirror",
 )
 """Settings that `axopt.search` takes under the same names."""
 

@@ -71,6 +71,7 @@ def search(
     out: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
+    mirror: str | None = None,
     float_quality: Evaluation | None = None,
     source: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -158,6 +159,9 @@ def search(
         resume: Go on with the search in ``out``, which must have the same settings; the budget
             may differ.
         force: Replace the search in ``out``.
+        mirror: URL of a storage of Optuna, such as ``sqlite:///trials.db``, into which finished
+            evaluations are copied for optuna-dashboard. They are never read back. It is not kept
+            in the run folder, as URLs may hold passwords.
         float_quality: Quality of the float model on the test split, for the plot.
         source: How model and data are named, kept in every assignment.
         settings: Further settings of the caller, kept in ``run.toml`` of the run folder.
@@ -229,11 +233,13 @@ def search(
     problem = _problem(emulated, data, config, options_of(library, operand_order), **given)
     run = Session(problem, config, data, test, source or {}, started, float_quality)
     with (
+        run.mirror(mirror, folder) as mirrored,  # refuses a wrong URL before anything is written
         run.open_store(folder, resume, force, settings or {}) as store,
         SearchLog(None if folder is None else folder.log_file) as log,
     ):
+        mirrored.add(store.trials())
         start = run.start(store, folder, on_sensitivity)
-        watch = run.watch(store, start, log.note, on_progress)
+        watch = run.watch(store, start, log.note, mirrored.note, on_progress)
         return run.done(store, folder, start, watch, on_trial, on_point)
 
 

@@ -29,6 +29,7 @@ from axopt.study.config import SearchConfig
 from axopt.study.confirming import confirmed, further_samples
 from axopt.study.folder import RunFolder, how_to_resume
 from axopt.study.held_out import AsSeen, HeldOut, sorted_front
+from axopt.study.mirror import Mirror
 from axopt.study.result import Front, SearchResult, record_of
 from axopt.study.seeding import Start, start_identity
 from axopt.study.watching import Progress, Watch
@@ -106,6 +107,11 @@ class Session:
         if folder is not None:
             folder.keep(start.sensitivities)
         return start
+
+    def mirror(self, url: str | None, folder: RunFolder | None) -> Mirror:
+        """Return what copies the trials into a storage of Optuna, if there is a URL."""
+        label = "search" if folder is None else folder.path.resolve().name
+        return Mirror(url, self.problem, self.identity(), label)
 
     def watch(
         self, store: Store, start: Start, *listeners: Callable[[Progress], object] | None
