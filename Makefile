@@ -1,6 +1,6 @@
 # Everything runs from .venv, which is built by the first target that needs it. Requirements: Python
 # 3.11 or newer with venv, make and a C compiler (README names the versions).
-#   make demo      search the bundled digits network; replaces the results in runs/demo/
+#   make demo      search a small bundled network; replaces the results in runs/demo/
 #   make test      run all tests except the slow ones, in two processes
 #   make lint      run ruff and mypy, and compile the C files with warnings as errors
 #   make sanitize  run the kernel tests under AddressSanitizer and UBSan, on all instruction sets
@@ -28,7 +28,8 @@ SANITIZED := $(patsubst %.c,build/sanitize/%.o,$(wildcard axopt/csrc/*.c) $(CHEC
 .DELETE_ON_ERROR:
 
 demo: build
-	$(BIN)/python -m axopt search --out runs/demo --force
+	$(BIN)/python -m axopt search --model digits_small --algorithm auto --budget 150 \
+	    --out runs/demo --force
 
 # Bytecode is kept even where the environment says otherwise: without it every process, and the tests
 # start many, compiles the package again.

@@ -16,8 +16,17 @@ READERS = Registry[Reader](
     "reader",
     group="axopt.readers",
     built_in={
-        name: f"axopt.data.{name}"
-        for name in ("cifar10", "digits", "idx", "imagefolder", "latents", "npz", "polarity")
+        name: f"axopt.data.{name.removesuffix('_thirds')}"
+        for name in (
+            "cifar10",
+            "digits",
+            "digits_thirds",
+            "idx",
+            "imagefolder",
+            "latents",
+            "npz",
+            "polarity",
+        )
     },
     argument="data",
 )
@@ -58,7 +67,7 @@ def list_readers() -> list[str]:
 
     Example:
         >>> list_readers()
-        ['cifar10', 'digits', 'idx', 'imagefolder', 'latents', 'npz', 'polarity']
+        ['cifar10', 'digits', 'digits_thirds', 'idx', 'imagefolder', 'latents', 'npz', 'polarity']
     """
     return READERS.names()
 

@@ -41,7 +41,7 @@ MODELS = Registry[ZooModel](
         name: f"axopt.zoo.{module}"
         for module, names in {
             "densenet": ["densenet_small"],
-            "digits": ["digits_cnn"],
+            "digits": ["digits_cnn", "digits_small"],
             "mnist": ["mnist_cnn", "mnist_gan"],
             "mobilenet": ["mobilenetv2_small"],
             "resnet": ["resnet8", "resnet20"],

@@ -8,6 +8,7 @@ def test_readers_are_listed_sorted():
     assert list_readers() == [
         "cifar10",
         "digits",
+        "digits_thirds",
         "idx",
         "imagefolder",
         "latents",

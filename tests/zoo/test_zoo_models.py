@@ -29,6 +29,7 @@ MAX_WEIGHTS_BYTES = 5_000_000
 SHIPPED = (
     "densenet_small",
     "digits_cnn",
+    "digits_small",
     "lstm_sentiment",
     "mnist_cnn",
     "mnist_gan",
@@ -47,7 +48,8 @@ def sample_of(name):
     """One input of a model."""
     if name == "lstm_sentiment":
         return torch.ones(1, 48, dtype=torch.int64)
-    shapes = {"digits_cnn": (1, 1, 8, 8), "mnist_cnn": (1, 1, 28, 28), "mnist_gan": (1, 42)}
+    shapes = dict.fromkeys(("digits_cnn", "digits_small"), (1, 1, 8, 8))
+    shapes |= {"mnist_cnn": (1, 1, 28, 28), "mnist_gan": (1, 42)}
     return torch.zeros(shapes.get(name, (1, 3, 32, 32)))
 
 
@@ -84,6 +86,7 @@ def test_models_are_listed_sorted():
     ("name", "parameters", "macs", "layers"),
     [
         ("digits_cnn", 32_602, 777_088, 7),
+        ("digits_small", 1_438, 20_144, 8),
         ("resnet8", 75_290, 12_239_488, 8),
         ("resnet20", 269_722, 40_551_040, 20),
         ("squeezenet_small", 251_850, 41_836_544, 26),
@@ -118,10 +121,11 @@ def test_weights_are_small(name):
     assert (WEIGHTS / f"{name}.safetensors").stat().st_size < MAX_WEIGHTS_BYTES
 
 
+@pytest.mark.parametrize("model_name", ["digits_cnn", "digits_small"])
 @torch.no_grad()
-def test_digits_cnn_is_as_accurate_as_its_card_says():
-    model, data = create_model("digits_cnn"), load_data(default_data("digits_cnn"))
-    card = model_card("digits_cnn")
+def test_digits_networks_are_as_accurate_as_their_cards_say(model_name):
+    model, data = create_model(model_name), load_data(default_data(model_name))
+    card = model_card(model_name)
     for name, split in (("validation", data.validation), ("test", data.test)):
         correct = int((model(split.inputs).argmax(1) == split.targets).sum())
         assert f"{name} {100 * correct / len(split):.2f} %" in card
@@ -201,7 +205,7 @@ def test_initial_weights_come_from_the_seed():
 def test_unknown_models_list_near_misses(function):
     with pytest.raises(ModelError, match="got 'resnet9'; did you mean 'resnet8'"):
         function("resnet9")
-    with pytest.raises(ModelError, match="known are densenet_small, digits_cnn, lstm_sentiment"):
+    with pytest.raises(ModelError, match="known are densenet_small, digits_cnn, digits_small"):
         function("vgg")
 
 
