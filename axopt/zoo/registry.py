@@ -105,7 +105,7 @@ def list_models(*, pretrained: bool = True) -> list[str]:
 
     Example:
         >>> list_models()[:3]
-        ['densenet_small', 'digits_cnn', 'lstm_sentiment']
+        ['densenet_small', 'digits_cnn', 'digits_small']
     """
     return [name for name in MODELS.names() if not pretrained or MODELS[name].weights.is_file()]
 

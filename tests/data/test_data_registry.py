@@ -25,7 +25,7 @@ def test_readers_are_listed_sorted():
         (
             "",
             "`data` must be a known reader, got ''; "
-            "known are cifar10, digits, idx, imagefolder, latents, npz, polarity.",
+            "known are cifar10, digits, digits_thirds, idx, imagefolder, latents, npz, polarity.",
         ),
         ("digits:x", "reader 'digits' takes no path, got 'x'."),
         ("npz", "reader 'npz' needs a path: write npz:PATH."),
