@@ -84,7 +84,7 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--algorithm",
         choices=list_algorithms(),
-        default="nsga2",
+        default=DEFAULT_ALGORITHM,
         help="how assignments are proposed (default: %(default)s)",
     )
     group.add_argument(

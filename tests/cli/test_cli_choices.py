@@ -3,7 +3,7 @@
 import inspect
 
 import axopt
-from axopt.cli import loading
+from axopt.cli import loading, main
 from axopt.evaluation import METRICS
 from axopt.exploration import DEFAULT_POPULATION
 from axopt.layers import CALIBRATORS, OVERFLOWS, PADDED_TAPS
@@ -28,4 +28,12 @@ def test_defaults_of_search_are_those_of_its_config():
     parameters = inspect.signature(axopt.search).parameters
     for name, value in vars(SearchConfig()).items():
         default = parameters[name].default
-        assert default == value or (name == "algorithm_options" and default is None)
+        settled = name == "budget" or value == {}  # of an argument that is None
+        assert default is None if settled else default == value, name
+
+
+def test_the_command_line_has_the_default_algorithm(capsys):
+    assert main(["search", "--help"]) == 0
+    default = SearchConfig().algorithm
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"how assignments are proposed (default: {default})" in words

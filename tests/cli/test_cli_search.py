@@ -22,9 +22,10 @@ from axopt.study import AssignmentProblem
 
 SAMPLES = ("--validation-samples", "60", "--test-samples", "70", "--calibration-samples", "40")
 TWO = ("--multipliers", "mul8s_1KV8,mul8s_1KR3")
-QUICK = (*SAMPLES, *TWO)  # corrections of each multiplier take time
+NSGA2 = ("--algorithm", "nsga2")  # tests here state how many evaluations it makes
+QUICK = (*SAMPLES, *TWO, *NSGA2)  # corrections of each multiplier take time
 FOUR = ("--multipliers", "mul8s_1KV8,mul8s_1L2H,mul8s_1KTY,mul8s_1KR3")
-UNCORRECTED = (*SAMPLES, *FOUR, "--no-correct")  # quicker still, where they change nothing
+UNCORRECTED = (*SAMPLES, *FOUR, *NSGA2, "--no-correct")  # quicker still, where they change nothing
 
 
 @pytest.fixture(scope="module")
