@@ -96,13 +96,13 @@ def search(
     rows = [
         {
             "genes": trial.genes,
-            "divergence": trial.objectives[0],
-            "rel_power": trial.objectives[1],
-            "top1": trial.info["quality"]["value"],
+            "complete": trial.state is State.COMPLETE,
+            "fidelity": trial.fidelity,
+            "divergence": trial.objectives[0] if trial.objectives else None,
+            "rel_power": trial.objectives[1] if trial.objectives else None,
             "seconds": round(trial.seconds, 3),
         }
         for trial in result.outcome.trials
-        if trial.state is State.COMPLETE
     ]
     found = result.sensitivities
     before = (
@@ -172,7 +172,8 @@ def measure_fronts(
 
 
 def front_of(rows: Sequence[dict[str, Any]], points: int) -> list[dict[str, Any]]:
-    """Return the non-dominated rows of interest, at most some, evenly spaced, by rising power."""
+    """Return the non-dominated complete rows of interest, evenly spaced, by rising power."""
+    rows = [row for row in rows if row["complete"]]
     if not rows:
         return []
     kept = non_dominated([(row["divergence"], row["rel_power"]) for row in rows])

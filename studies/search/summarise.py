@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from axopt.exploration import Genes, hypervolume, non_dominated
+from axopt.exploration import Genes, hypervolume
 from axopt.files import write_text_atomically
 from studies.histories import hypervolumes
 from studies.search.measure import CHECKPOINTS, front_of
@@ -70,7 +70,7 @@ def table_of(file: Path) -> pd.DataFrame:
     """Return one row a search and checkpoint: hypervolume, savings on test."""
     searches, tested = read(file)
     everything = np.vstack([objectives_of(rows[1:]) for rows in searches.values()])
-    best = hypervolume(everything[non_dominated(everything)], CORNER)
+    best = hypervolume(everything[np.isfinite(everything).all(1)], CORNER)
     table = []
     for head, *rows in searches.values():
         settings, before = head["settings"], head["spent before"]
@@ -94,7 +94,11 @@ def table_of(file: Path) -> pd.DataFrame:
 
 
 def objectives_of(rows: Rows) -> np.ndarray[Any, Any]:
-    return np.array([(row["divergence"], row["rel_power"]) for row in rows])
+    """Return the objectives; infinite ones of evaluations that failed or were stopped early."""
+    never = (np.inf, np.inf)
+    return np.array(
+        [(row["divergence"], row["rel_power"]) if row["complete"] else never for row in rows]
+    )
 
 
 def saved(points: Sequence[dict[str, Any] | None], limit: float) -> float:
