@@ -151,11 +151,11 @@ class AssignmentProblem(EvaluatedByParts):
             self.allowed,
             None if reestimate is None else Reestimator(emulated, reestimate.batches(batch_size)),
         )
-        parts = parts_of_outputs(self.metric, emulated.adapter, divergence_outputs)
+        self.compared = parts_of_outputs(self.metric, emulated.adapter, divergence_outputs)
         self._meter = Meter(
             emulated,
             self.metric,
-            parts if DIVERGENCE in (objective, *costs) else (),
+            self.compared if DIVERGENCE in (objective, *costs) else (),
             lambda: self.exact(treated=True).apply_(emulated),
             others=self._others,
             batch_size=batch_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from axopt.corrections import Corrections
 from axopt.data import Dataset, Split
@@ -10,14 +11,19 @@ from axopt.errors import ArgumentError
 from axopt.evaluation import BATCH_SIZE, Metric
 from axopt.model import Assignment, EmulatedModel
 from axopt.multipliers import Multiplier, MultiplierLibrary
-from axopt.problem import AssignmentProblem, Candidate, LayerSetting, Option, options_of
+from axopt.problem import AssignmentProblem, Candidate, LayerSetting, Measured, Option, options_of
 from axopt.problem.groups import Groups
+from axopt.problem.objectives import DIVERGENCE
 from axopt.sensitivities.bases import Around, Base, base_of, label_of
-from axopt.sensitivities.measured import Measurements
-from axopt.sensitivities.result import MEASURED, METHODS, Sensitivity, Values
+from axopt.sensitivities.gradients import PASSES, estimated_values
+from axopt.sensitivities.measured import Measurements, OnStep
+from axopt.sensitivities.result import GRADIENT, MEASURED, METHODS, Sensitivity, Values
 
 Place = tuple[int, int]
 """Number of a gene, and of an option of it."""
+
+CHECKED = 12
+"""Default number of measured values that check estimates."""
 
 SAMPLES = 128
 """Default number of samples: divergences on 128 rank assignments as those on 500 do."""
@@ -32,6 +38,7 @@ def sensitivity(
     samples: int | None = SAMPLES,
     around: str | Assignment | Mapping[str, str] = "exact",
     method: str = MEASURED,
+    check: int = CHECKED,
     groups: Groups | None = None,
     operand_order: bool = False,
     metric: str | Metric = "top1",
@@ -59,7 +66,9 @@ def sensitivity(
         around: The base assignment: "exact"; "uniform" for a uniform assignment that is chosen by
             its loss; the name of a multiplier for every layer; or an `Assignment` or a mapping
             of layers to multipliers, exact in the layers that it does not name.
-        method: "measured".
+        method: "measured"; or "gradient" for estimates of the divergence from backward passes,
+            which cost one call of each layer for each option and a few passes.
+        check: For "gradient": how many values are also measured, to show the rank correlation.
         groups: Layers that share a multiplier, see `axopt.search`.
         operand_order: Whether operand orders of multipliers that do not commute are options.
         metric: The metric of the task.
@@ -116,7 +125,9 @@ def sensitivity(
         }
     )
     try:
-        return sensitivity_of(problem, samples, around=around, method=method, on_step=on_step)
+        return sensitivity_of(
+            problem, samples, around=around, method=method, check=check, on_step=on_step
+        )
     finally:
         before.apply_(emulated)
 
@@ -127,6 +138,7 @@ def sensitivity_of(
     *,
     around: Around = "exact",
     method: str = MEASURED,
+    check: int = CHECKED,
     on_step: Callable[[int, int], object] | None = None,
 ) -> Sensitivity:
     """Measure the sensitivities of a problem on its samples.
@@ -136,6 +148,7 @@ def sensitivity_of(
         samples: See `sensitivity`.
         around: See `sensitivity`.
         method: See `sensitivity`.
+        check: See `sensitivity`.
         on_step: See `sensitivity`.
 
     Returns:
@@ -154,6 +167,13 @@ def sensitivity_of(
         >>> sensitivity_of(AssignmentProblem(emulated, samples, options)).samples
         30
     """
+    if type(check) is not int or check < 0:
+        raise ArgumentError(f"`check` must be an integer >= 0, got {check!r}.")
+    if method == GRADIENT and problem.objective_names[0] != DIVERGENCE:
+        raise ArgumentError(
+            f"`method`={GRADIENT!r} estimates the divergence, but `objective` is "
+            f"{problem.objective_names[0]!r}."
+        )
     if method not in METHODS:
         raise ArgumentError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}.")
     if samples is not None and (type(samples) is not int or samples < 1):
@@ -163,22 +183,74 @@ def sensitivity_of(
         split = split.take(samples)
     measurements = Measurements(problem, split)
     base = base_of(measurements, around)
+    found = _estimated if method == GRADIENT else _measured
+    return found(measurements, base, check, on_step)
+
+
+def _measured(
+    measurements: Measurements, base: Base, _: int, on_step: OnStep | None
+) -> Sensitivity:
+    """Return the result of an evaluation for every option of every gene."""
+    problem = measurements.problem
     places = _places(problem, base)
-    changed = [_changed(problem, base, place) for place in places]
-    reference = [Option(problem.reference, False)] * len(problem.genes)
-    exact, own, *points = measurements.measure([reference, base.options, *changed], on_step)
+    exact, own, *points = measurements.measure(
+        [_exact(problem), base.options, *(_changed(problem, base, p) for p in places)], on_step
+    )
     values = dict(zip(places, (problem.objectives(point)[0] for point in points), strict=True))
     qualities = dict(zip(places, (point.quality.value for point in points), strict=True))
-    base_value = problem.objectives(own)[0]
+    return _result(
+        measurements,
+        base,
+        (exact, own),
+        values=_filled(problem, values, problem.objectives(own)[0]),
+        qualities=_filled(problem, qualities, own.quality.value),
+        method=MEASURED,
+    )
+
+
+def _estimated(
+    measurements: Measurements, base: Base, check: int, on_step: OnStep | None
+) -> Sensitivity:
+    """Return the result of gradients, and of a few evaluations that check it."""
+    problem = measurements.problem
+    exact, own = measurements.measure([_exact(problem), base.options])
+    value = problem.objectives(own)[0]
+    estimates = estimated_values(problem, base, value, measurements.split, on_step)
+    places = _places(problem, base)
+    n_layers = sum(map(len, problem.genes.values()))
+    calls = sum(len(list(problem.genes.values())[gene]) for gene, _ in places)
+    measurements.pay(PASSES + calls / n_layers)
+    agreement = None
+    checked = _spread(places, estimates, check)
+    if checked:
+        points = measurements.measure([_changed(problem, base, place) for place in checked])
+        values = [problem.objectives(point)[0] for point in points]
+        agreement = rank_correlation([estimates[g][n] for g, n in checked], values)
+    return _result(
+        measurements,
+        base,
+        (exact, own),
+        values=estimates,
+        qualities=None,
+        method=GRADIENT,
+        agreement=agreement,
+        checked=0 if agreement is None else len(checked),
+    )
+
+
+def _result(
+    measurements: Measurements, base: Base, points: tuple[Measured, Measured], **found: Any
+) -> Sensitivity:
+    """Return the result; ``points`` are the exact network and the base."""
+    problem = measurements.problem
+    exact, own = points
     return Sensitivity(
         names=tuple(problem.genes),
         layers=tuple(problem.genes.values()),
         options=tuple(tuple(map(label_of, options)) for options in problem.options_of_genes),
-        values=_filled(problem, values, base_value),
-        qualities=_filled(problem, qualities, own.quality.value),
         around=base.around,
         base=tuple(map(label_of, base.options)),
-        base_value=base_value,
+        base_value=problem.objectives(own)[0],
         base_quality=own.quality.value,
         exact_quality=exact.quality.value,
         reference=problem.reference.key,
@@ -186,11 +258,37 @@ def sensitivity_of(
         metric=problem.metric.name,
         unit=problem.metric.unit,
         higher_is_better=problem.metric.higher_is_better,
-        method=method,
-        samples=len(split),
+        samples=len(measurements.split),
         sample_layers=measurements.sample_layers,
         evaluations=measurements.evaluations,
+        **found,
     )
+
+
+def rank_correlation(some: Sequence[float], others: Sequence[float]) -> float | None:
+    """Return Spearman's rank correlation of two lists of values; None if one is constant.
+
+    Args:
+        some: Values.
+        others: As many values.
+    """
+    import pandas as pd
+
+    found = float(pd.Series(list(some)).rank().corr(pd.Series(list(others)).rank()))
+    return None if found != found else found
+
+
+def _spread(places: Sequence[Place], values: Values, count: int) -> list[Place]:
+    """Return changes whose values are spread evenly over the ranks, those of last genes first."""
+    by_value = sorted(places, key=lambda place: values[place[0]][place[1]])
+    count = min(count, len(by_value))
+    chosen = {round(i * (len(by_value) - 1) / max(count - 1, 1)) for i in range(count)}
+    kept = {by_value[rank] for rank in chosen}
+    return [place for place in places if place in kept]
+
+
+def _exact(problem: AssignmentProblem) -> Sequence[Option]:
+    return [Option(problem.reference, False)] * len(problem.genes)
 
 
 def _places(problem: AssignmentProblem, base: Base) -> list[Place]:

@@ -61,6 +61,14 @@ class Measurements:
         with evaluation_mode(emulated), torch.no_grad():
             self._memo.check(lambda: emulated.adapter.call(emulated, here))
 
+    def pay(self, evaluations: float) -> None:
+        """Count work that was done elsewhere.
+
+        Args:
+            evaluations: Its cost in evaluations on the samples.
+        """
+        self.sample_layers += round(evaluations * self._of_one)
+
     @property
     def evaluations(self) -> float:
         """Cost in evaluations of one assignment on the samples, without reuse."""

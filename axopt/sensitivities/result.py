@@ -170,23 +170,12 @@ class Sensitivity:
         """Return the additive model of the objective, for `axopt.exploration.SearchSpace`.
 
         The sum of `contributions` over the genes of an assignment estimates its objective, less
-        that of the exact network. Around another base than the exact network, contributions are
-        scaled so that the sum for the base is its measured objective; then the model is right
-        near the base, where sums of sensitivities around exact are too small or too large.
+        that of the exact network.
 
         Args:
             objective: Position of the objective in the problem.
         """
-        values = self.contributions()
-        if self.around != EXACT and self.objective == "divergence":
-            at_base = math.fsum(
-                of_gene[labels.index(base)] if base in labels else 0.0
-                for of_gene, labels, base in zip(values, self.options, self.base, strict=True)
-            )
-            if at_base > 0 and self.base_value > 0:
-                scale = self.base_value / at_base
-                values = tuple(tuple(scale * v for v in of_gene) for of_gene in values)
-        return Known(objective, values, exact=False)
+        return Known(objective, self.contributions(), exact=False)
 
     def most_sensitive(self, count: int | None = None) -> tuple[str, ...]:
         """Return names of genes, by falling mean contribution of their options.
