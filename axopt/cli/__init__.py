@@ -24,6 +24,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "search": "search the multipliers of a model's layers, write the Pareto front",
+    "sensitivity": "show what each multiplier costs in each layer of a model",
     "retrain": "train a model with its multipliers, write weights and assignment",
     "evaluate": "measure one assignment on the test split",
     "export": "write a point of a front in a format of another program",

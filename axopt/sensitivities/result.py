@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from axopt.errors import SensitivityError
 from axopt.exploration import Known
-from axopt.files import as_path, read_bytes, write_text_atomically
+from axopt.files import as_path, read_bytes, write_atomically, write_text_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +22,7 @@ MEASURED, GRADIENT = "measured", "gradient"
 METHODS = (MEASURED, GRADIENT)
 EXACT = "exact"
 JSON_FILE, CSV_FILE = "sensitivity.json", "sensitivity.csv"
+MAP_FILE, BARS_FILE = "sensitivity.png", "sensitivity-layers.png"
 MAX_BYTES = 64 << 20
 """Largest file that `Sensitivity.load` reads."""
 
@@ -271,7 +272,10 @@ class Sensitivity:
             raise SensitivityError(f"{source}: {error}") from None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write ``sensitivity.json`` and ``sensitivity.csv`` into a folder, which is made.
+        """Write values, table and pictures into a folder, which is made.
+
+        The files are ``sensitivity.json``, which `load` reads, ``sensitivity.csv``, the heat map
+        ``sensitivity.png`` and the bar chart ``sensitivity-layers.png``.
 
         Args:
             folder: The folder; files of these names are replaced.
@@ -279,11 +283,15 @@ class Sensitivity:
         Returns:
             The path of the folder.
         """
+        from axopt.sensitivities.pictures import bar_chart, heat_map
+
         folder = as_path(folder, "folder")
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.as_json(), indent=1, allow_nan=False)
         write_text_atomically(folder / JSON_FILE, text + "\n")
         write_text_atomically(folder / CSV_FILE, self.table().to_csv(index=False))
+        write_atomically(folder / MAP_FILE, heat_map(self))
+        write_atomically(folder / BARS_FILE, bar_chart(self))
         return folder
 
     @classmethod

@@ -5,7 +5,7 @@ study.sqlite                  every evaluation, committed before it counts
 record.json                   what the report is made from
 front.csv, pareto.png, history.png, report.html
 search.log                    how the search got on
-sensitivity.json, sensitivity.csv   if the search measured them
+sensitivity.json, .csv and .png, sensitivity-layers.png   if the search measured them
 assignments/point-NN.json
 
 Importing this imports no torch.
@@ -40,6 +40,8 @@ _OUTPUTS = (
     "report.html",
     "sensitivity.json",
     "sensitivity.csv",
+    "sensitivity.png",
+    "sensitivity-layers.png",
 )
 _LOG = "search.log"
 _ASSIGNMENTS = "assignments"
