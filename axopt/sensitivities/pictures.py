@@ -28,7 +28,7 @@ MAX_OPTIONS = 80
 """Most options of a heat map, those in the order of falling power."""
 
 _DPI = 160
-_ROW, _COLUMN = 0.24, 0.42  # inches
+_ROW, _COLUMN, _CHARACTER = 0.24, 0.42, 0.06  # inches
 _LEGIBLE = 14  # values are written into the cells of a map with at most so many options
 _COLOUR = "#0072B2"
 _LIGHT = "#9CC6E2"
@@ -61,7 +61,10 @@ def heat_map(found: Sensitivity) -> bytes:
     positive = values[values > 0]
     low = max(float(positive.min()) if positive.size else top / 10, top / 10**_DECADES)
     with mpl.rc_context(_STYLE):
-        size = (2.6 + _COLUMN * len(options), 1.4 + _ROW * len(genes))
+        size = (
+            1.6 + _CHARACTER * _longest(genes) + _COLUMN * len(options),
+            max(2.2, 1.0 + _CHARACTER * _longest(options) + _ROW * len(genes)),
+        )
         figure = Figure(figsize=size, dpi=_DPI, facecolor="white", layout="constrained")
         axes = figure.add_subplot()
         axes.set_facecolor(_MISSING)
@@ -170,6 +173,10 @@ def _caption(found: Sensitivity) -> str:
         found.around, f"{found.around.partition('/')[2] or found.around} in every layer"
     )
     return f"One change at a time around {around}, {found.samples} samples, {found.method}"
+
+
+def _longest(names: list[str]) -> int:
+    return max(map(len, names))
 
 
 def _shortened(name: str) -> str:
