@@ -87,7 +87,7 @@ def search(
     if file.exists():
         lines = file.read_text().splitlines()
         head, *rows = map(json.loads, lines)
-        if head["settings"] == settings:
+        if head["settings"] == settings and all("complete" in row for row in rows):
             return head["spent before"], rows
     start = time.perf_counter()
     result = axopt.search(
