@@ -34,6 +34,7 @@ _COLOUR = "#0072B2"
 _LIGHT = "#9CC6E2"
 _MISSING = "#EEEEEE"
 _DECADES = 4.0
+_LEAST = 1e-30  # smaller values count as 0: a logarithmic scale has no room for them
 _STYLE: Any = {
     "font.size": 9.0,
     "axes.titlesize": 10.0,
@@ -57,13 +58,13 @@ def heat_map(found: Sensitivity) -> bytes:
     from matplotlib.figure import Figure
 
     values, genes, options = _matrix(found)
-    top = float(np.nanmax(values)) or 1.0
-    positive = values[values > 0]
+    top = max(float(np.nanmax(values)), _LEAST)
+    positive = values[values > _LEAST]
     low = max(float(positive.min()) if positive.size else top / 10, top / 10**_DECADES)
     with mpl.rc_context(_STYLE):
         size = (
-            1.6 + _CHARACTER * _longest(genes) + _COLUMN * len(options),
-            max(2.2, 1.0 + _CHARACTER * _longest(options) + _ROW * len(genes)),
+            max(3.6, 1.6 + _CHARACTER * _longest(genes) + _COLUMN * len(options)),
+            max(2.6, 1.0 + _CHARACTER * _longest(options) + _ROW * len(genes)),
         )
         figure = Figure(figsize=size, dpi=_DPI, facecolor="white", layout="constrained")
         axes = figure.add_subplot()
