@@ -23,12 +23,12 @@ from axopt.errors import AxoptError
 __all__ = ["main"]
 
 COMMANDS = {
-    "search": "search the multipliers of a model's layers, write the Pareto front",
+    "search": "find which multiplier each layer should use, write the Pareto front",
     "sensitivity": "show what each multiplier costs in each layer of a model",
     "retrain": "train a model with its multipliers, write weights and assignment",
-    "evaluate": "measure one assignment on the test split",
-    "export": "write a point of a front in a format of another program",
-    "report": "rebuild the table, plot and page of a run",
+    "evaluate": "measure one assignment of multipliers to layers on the test split",
+    "export": "write one point of a front to a file: JSON, CSV, Verilog, ...",
+    "report": "write the table, plots and page of a run again",
     "multipliers": "list, show, import, generate, check and export multipliers",
     "bench": "measure the speed and memory of emulation on this machine",
     "doctor": "check this installation: kernels, tables, threads, weights",

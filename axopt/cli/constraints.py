@@ -44,8 +44,8 @@ def add_caps(group: argparse._ArgumentGroup) -> None:
         "--max-drop",
         type=figure,
         metavar="DROP",
-        help="look for assignments whose drop on the validation split is at most DROP, in the "
-        "metric's unit; the front holds only these (default: any drop)",
+        help="look for assignments that lose at most DROP against the exact multiplier, in the "
+        "metric's unit, on the validation split; the front holds only these (default: any drop)",
     )
     group.add_argument(
         "--max-power",

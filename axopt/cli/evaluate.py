@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=path,
         metavar="FILE",
         required=True,
-        help="as a search or retrain writes it: runs/NAME/assignments/point-NN.json",
+        help="file that a search or retrain wrote, such as runs/NAME/assignments/point-00.json",
     )
     loading.add_model(parser, default=None)
     add_library(parser)
@@ -39,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--samples",
         type=integer(1, MAX_SAMPLES),
         metavar="N",
-        help="of the split (default: as many as the assignment was measured on)",
+        help="how many of them (default: as many as the assignment was measured on)",
     )
     loading.add_metric(parser, default="that of the assignment")
     parser.add_argument(
         "--explain",
         action="store_true",
-        help="list the corrections of every layer, and what each set of them is worth",
+        help="list the corrections of every layer, and the error of its results with each set "
+        "of them",
     )
     add_threads(parser)
     add_common(parser)

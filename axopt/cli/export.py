@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-drop",
         type=figure,
         metavar="DROP",
-        help="the point of the largest saving whose drop on the validation split is at most DROP, "
-        "in the metric's unit",
+        help="the point of the largest saving among those that lose at most DROP against the "
+        "exact multiplier, in the metric's unit, on the validation split",
     )
     which.add_argument(
         "--knee",

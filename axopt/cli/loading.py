@@ -57,7 +57,8 @@ def add_model(parser: argparse.ArgumentParser, default: str | None) -> None:
         "--data",
         type=word,
         metavar="READER[:PATH]",
-        help="digits, latents, cifar10:PATH, imagefolder:PATH, idx:PATH, npz:PATH, polarity:PATH",
+        help="where the samples are: digits, latents, cifar10:PATH, imagefolder:PATH, idx:PATH, "
+        "npz:PATH, polarity:PATH (default: the data of the zoo's model, if it is bundled)",
     )
     parser.add_argument(
         "--output",
@@ -79,12 +80,13 @@ def add_quantisation(parser: argparse.ArgumentParser, title: str = "quantisation
         "--calibration-samples",
         type=integer(1, MAX_SAMPLES),
         metavar="N",
-        help=f"of the train split (default: {CALIBRATION_SAMPLES}, or all if fewer)",
+        help=f"training samples to calibrate on (default: {CALIBRATION_SAMPLES}, or all if fewer)",
     )
     group.add_argument(
         "--weight-scales",
         choices=WEIGHT_SCALES,
-        help=f"what has a scale of its own (default: {Source.weight_scales})",
+        help="one scale for each output channel of a weight, or one for the whole weight "
+        f"(default: {Source.weight_scales})",
     )
     group.add_argument(
         "--include",
@@ -140,7 +142,7 @@ def add_samples(group: Any, **uses: str) -> None:
             f"--{split}-samples",
             type=integer(1, MAX_SAMPLES),
             metavar="N",
-            help=f"of the {split} split, {use} (default: all)",
+            help=f"samples of the {split} split to use {use} (default: all)",
         )
 
 

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     loading.add_metric(parser)
     loading.add_samples(
         parser.add_argument_group("samples"),
-        train="trained on",
+        train="for training",
         validation="after each epoch",
         test="before and after",
     )

@@ -29,7 +29,7 @@ from axopt.exploration.algorithms import (
     list_algorithms,
 )
 from axopt.problem.objectives import DIVERGENCE, ERROR, OBJECTIVES
-from axopt.study.config import SEEDS, SearchConfig
+from axopt.study.config import BOTH, SENSITIVITY, UNIFORM, SearchConfig
 from axopt.study.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
         type=option_pair,
         action=StorePairs,
         metavar="NAME=VALUE",
-        help="an option of the algorithm; repeatable",
+        help="an option of the algorithm, such as batch=5 of auto; repeatable",
     )
     group.add_argument(
         "--budget",
@@ -115,7 +115,8 @@ def _add_algorithm(group: argparse._ArgumentGroup) -> None:
         type=integer(2, MAX_POPULATION),
         metavar="N",
         default=DEFAULT_POPULATION,
-        help="points of a generation (default: %(default)s)",
+        help="assignments of a generation, for algorithms that have generations (default: "
+        "%(default)s)",
     )
 
 
@@ -125,16 +126,18 @@ def _add_seeds(group: argparse._ArgumentGroup) -> None:
         "--seeds",
         type=names,
         metavar="SEED,...",
-        help=f"what is evaluated first: {', '.join(SEEDS)}, run folders or files of assignments "
-        "(default: uniform, nothing where the algorithm uses sensitivities)",
+        help=f"assignments to evaluate first: {UNIFORM} (one multiplier everywhere), "
+        f"{SENSITIVITY} (the front that sensitivities predict), {BOTH}, run folders, or files of "
+        f"assignments (default: {UNIFORM}; none where the algorithm uses sensitivities, unless "
+        "--max-drop is given)",
     )
     group.add_argument(
         "--sensitivity-samples",
         type=integer(1, MAX_SAMPLES),
         metavar="N",
         default=SearchConfig.sensitivity_samples,
-        help="of the validation split, for sensitivities, where the algorithm or --seeds asks for "
-        "them; their cost counts in the budget (default: %(default)s)",
+        help="validation samples on which sensitivities are measured, if the algorithm or --seeds "
+        "uses them; their cost counts in the budget (default: %(default)s)",
     )
 
 

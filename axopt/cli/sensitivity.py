@@ -47,22 +47,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=integer(1, MAX_SAMPLES),
         metavar="N",
         default=SAMPLES,
-        help="of the split (default: %(default)s, or all if fewer)",
+        help="how many samples of --split (default: %(default)s, or all if fewer)",
     )
     group.add_argument(
         "--split",
         choices=("validation", "test", "train"),
         default="validation",
-        help="samples to measure on (default: %(default)s)",
+        help="split to measure on (default: %(default)s)",
     )
     group.add_argument(
         "--around",
         type=word,
         metavar="BASE",
         default="exact",
-        help="what is changed in one layer at a time: exact, uniform (one multiplier in every "
-        "layer, chosen by its loss), the name of a multiplier, or a file of an assignment "
-        "(default: %(default)s)",
+        help="the assignment that is changed in one layer at a time: exact (the exact multiplier "
+        "in every layer), uniform (another one in every layer, chosen by its loss), the name of "
+        "one, or a file of an assignment (default: %(default)s)",
     )
     _add_method(group)
     loading.add_metric(group)
