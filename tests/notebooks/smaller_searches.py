@@ -11,6 +11,7 @@ SMALLER = {
     re.compile(r"\b(validation_samples|test_samples)=\d+"): r"\1=40",
     re.compile(r"\bmin\(\d{3}, "): "min(40, ",
     re.compile(r"\blibrary=designed, "): "",
+    re.compile(r"\bsensitivity\(emulated, data"): rf"\g<0>, library={FEW}, samples=20",
     re.compile(r"\bcomparison\.itertuples"): "comparison.head(2).itertuples",
     re.compile(r"\btake\(\d{3}\)"): "take(50)",
     re.compile(r"\btrain\.batches\("): "train.take(100).batches(",

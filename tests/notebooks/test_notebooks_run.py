@@ -95,7 +95,7 @@ def warnings_in(notebook):
 
 
 def test_there_are_notebooks():
-    names = ["design_digits", "gan", "lstm", "pareto", "quickstart"]
+    names = ["design_digits", "gan", "lstm", "pareto", "quickstart", "search"]
     assert [f"{name}.ipynb" for name in names] == NOTEBOOKS
 
 
@@ -155,6 +155,16 @@ def test_pareto(run):
 
 def images(notebook):
     return [output for output in results(notebook) if "image/png" in output.get("data", {})]
+
+
+def test_search(run):
+    notebook, cwd = run("search.ipynb")
+    assert len(images(notebook)) == 4
+    assert not warnings_in(notebook)
+    (chosen,) = code_cells(notebook)[-1].outputs
+    assert "chosen on the validation split" in chosen["data"]["text/plain"]
+    assert len(pd.read_csv(cwd / "runs" / "search" / "front.csv")) > 0
+    assert len(pd.read_csv(cwd / "runs" / "sensitivity" / "sensitivity.csv")) == 8 * 2
 
 
 def test_design_digits(run):
