@@ -27,4 +27,5 @@ RUN pip install -c constraints.txt --no-build-isolation --editable '.[test]'
 
 RUN useradd --create-home axopt && chown -R axopt /opt/axopt
 USER axopt
-CMD ["python", "-m", "axopt", "search", "--out", "runs/demo", "--force"]
+CMD ["python", "-m", "axopt", "search", "--model", "digits_small", "--budget", "150", \
+    "--out", "runs/demo", "--force"]

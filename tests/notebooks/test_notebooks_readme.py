@@ -29,6 +29,7 @@ SMALL_DEMO = (
 )
 LESS = {  # than what is shown
     "search": "--budget 6 --multipliers mul8s_1KV8,mul8s_1KR3",
+    "sensitivity": "--samples 20 --multipliers mul8s_1KV8,mul8s_1KR3",
     "retrain": "--epochs 1 --train-samples 100 --validation-samples 50",
 }
 ZOO = re.findall(r"^\| `(\w+)` \| .* \| .* ([\d.]+)(?: %)? \| `(.*)` \|$", README, re.MULTILINE)
@@ -36,6 +37,7 @@ NOT_RUN = {  # whole searches; a placeholder for a name or path; what tests/cli 
     *(command for _, _, command in ZOO),
     "python -m axopt bench --quick",
     "python -m axopt search",
+    "python -m axopt sensitivity",
     "python -m axopt multipliers design --run DIR --to my_design",
     "python -m axopt evaluate --assignment FILE",
     "python -m axopt retrain --assignment FILE",
@@ -136,7 +138,7 @@ def test_whole_retraining_runs(workplace):
 
 
 def test_blocks_and_commands_were_found():
-    assert len(blocks("python")) == 7
+    assert len(blocks("python")) == 8
     assert len(SEARCHING) == 4
     assert len(set(commands()) - NOT_RUN) >= 10
     assert set(commands()) >= NOT_RUN
@@ -151,7 +153,7 @@ def test_make_targets_exist():
 
 def test_run_folder_holds_what_the_readme_lists(workplace):
     listed = re.findall(r"^\| `([\w./-]+\.[a-z]+)` \|", README, re.MULTILINE)
-    assert len(listed) == 7
+    assert len(listed) == 13
     names = [name.replace("NN", "00") for name in listed]
     assert all((workplace / "runs" / "demo" / name).is_file() for name in names)
     found = {path.name for path in (workplace / "runs" / "demo").iterdir()}
