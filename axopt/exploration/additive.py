@@ -89,17 +89,20 @@ def front_arrays(
     # a level more for each gene, because every gene rounds
     best = np.full(bins + len(tables), np.inf)
     best[0] = 0.0
+    highest = 0  # no level above it is reached yet
     choices = []
     for error, cost in tables:
         steps = np.rint((cost - cost.min()) / unit).astype(np.int64)
+        reached = best[: highest + 1]
+        highest += int(steps.max())
         least = np.full(len(best), np.inf)
-        chosen = np.zeros(len(best), np.int32)
+        chosen = np.zeros(highest + 1, np.int32)
         # an option that another dominates is in no optimum
         for option in np.flatnonzero(non_dominated(np.stack([error, cost], 1))):
-            reached = best[: len(best) - steps[option]] + error[option]
-            better = reached < least[steps[option] :]
-            np.copyto(chosen[steps[option] :], option, where=better)
-            np.minimum(least[steps[option] :], reached, out=least[steps[option] :])
+            now = slice(steps[option], steps[option] + len(reached))
+            through = reached + error[option]
+            np.copyto(chosen[now], option, where=through < least[now])
+            np.minimum(least[now], through, out=least[now])
         choices.append((chosen, steps))
         best = least
     genes = _traced(np.flatnonzero(np.isfinite(best)), choices)

@@ -29,7 +29,7 @@ from axopt.exploration.front import non_dominated
 from axopt.exploration.gains import FreeSpace, best_together
 from axopt.exploration.predictions import Predictions
 from axopt.exploration.programme import Programme
-from axopt.exploration.proposals import crossed, distinct, mutated, neighbours, thinned
+from axopt.exploration.proposals import crossed, distinct, hashed, mutated, neighbours, thinned
 from axopt.exploration.space import Genes, SearchSpace
 
 Floats = npt.NDArray[np.float64]
@@ -90,6 +90,7 @@ class Auto(Algorithm):
         self._sizes = np.array(space.sizes)
         self._forecast = Forecast(space, self.n_objectives)
         self._programme = Programme(space, self.n_objectives)
+        self._marked: list[int] = []  # hashes of the points that were proposed or told
         self._told: dict[Genes, tuple[float, ...]] = {}
         self._predictions = Predictions()
         self._hopeless_rounds = 0
@@ -125,13 +126,13 @@ class Auto(Algorithm):
             chosen = [genes for genes in drawn if genes is not None]
         self._asked = True
         for genes in chosen:
-            self.unseen.mark(genes)
+            self._mark(genes)
         return chosen
 
     def tell(self, genes: Sequence[Genes], objectives: Floats) -> None:
         """Learn what was measured."""
         for point, values in zip(genes, objectives, strict=True):
-            self.unseen.mark(point)
+            self._mark(point)
             self._told[point] = tuple(float(value) for value in values)
             self._predictions.measured(point, float(values[0]) - self._forecast.base(0))
 
@@ -144,10 +145,10 @@ class Auto(Algorithm):
 
     def _pool(self, points: Ints, values: Floats) -> Ints:
         """Return candidates that were not proposed yet, ``(n, genes)``."""
-        predicted = self._predicted_front(self._forecast.terms(), 300)
+        predicted = self._predicted_front(self._forecast.terms(), 300, BINS // 2)
         if not self._asked:
             return self._unseen(predicted)
-        drawn = [self._predicted_front(self._drawn(), 150, BINS // 2) for _ in range(DRAWS)]
+        drawn = [self._predicted_front(self._drawn(), 150, BINS // 4) for _ in range(DRAWS)]
         front = predicted
         if len(points):
             best = points[non_dominated(values)]
@@ -163,7 +164,7 @@ class Auto(Algorithm):
             near.append(neighbours(front, self._sizes))
         return self._unseen(np.concatenate([predicted, *drawn, *near]))
 
-    def _predicted_front(self, terms: dict[int, Floats], count: int, bins: int = BINS) -> Ints:
+    def _predicted_front(self, terms: dict[int, Floats], count: int, bins: int) -> Ints:
         limits = self.space.limits
         found, _ = self._programme.predicted_front(self._forecast, terms, bins, limits)
         return thinned(found, count)
@@ -172,14 +173,17 @@ class Auto(Algorithm):
         return {k: model.draw(self._rng) for k, model in self._forecast.models.items()}
 
     def _unseen(self, points: Ints) -> Ints:
-        """Return the distinct points that may be proposed, and what sums predict of them."""
+        """Return the distinct points that may be proposed."""
         points = distinct(points)
-        may = [self._may_be_proposed(tuple(genes)) for genes in points.tolist()]
-        return np.asarray(points[np.array(may, np.bool_)])
-
-    def _may_be_proposed(self, genes: Genes) -> bool:
+        may = ~np.isin(hashed(points), np.array(self._marked, np.int64))
         most = self.space.max_kinds
-        return genes in self.unseen and (most is None or self.space.n_kinds(genes) <= most)
+        if most is not None:
+            may &= [self.space.n_kinds(tuple(genes)) <= most for genes in points.tolist()]
+        return np.asarray(points[may])
+
+    def _mark(self, genes: Genes) -> None:
+        self.unseen.mark(genes)
+        self._marked.append(int(hashed(np.array([genes]))[0]))
 
     def _chosen(self, pool: Ints, values: Floats, count: int) -> list[Genes]:
         """Return the points of the pool with the largest expected gains, one after the other.

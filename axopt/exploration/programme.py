@@ -28,6 +28,7 @@ Limits = Sequence[float | None]
 MOST_FILTERS = 8
 _THRESHOLDS = 8
 _MOST_KINDS = 8
+_BEYOND = 2.0  # a fitted term may be too large by as much
 _WEIGHTS = np.geomspace(1e-3, 1e3, 25)
 
 
@@ -105,7 +106,8 @@ class Programme:
             for k in range(1, self._n_objectives)
             if k in terms or self._costs.combines[k] == "sum"
         ]
-        found = self.front(table(0), sums, bins, limits)
+        errors = _hopeful(table(0), limits[0] if limits else None, forecast.base(0))
+        found = self.front(errors, sums, bins, limits)
         values = forecast.predict_sums(found)
         kept = np.flatnonzero(non_dominated(values))
         kept = kept[np.argsort(values[kept, -1], kind="stable")]
@@ -131,6 +133,17 @@ class Programme:
             return usable
         chosen = np.linspace(0, len(usable) - 1, MOST_FILTERS).round().astype(int)
         return [usable[index] for index in chosen]
+
+
+def _hopeful(terms: Floats, limit: float | None, base: float) -> Floats:
+    """Return terms with infinity for options that by themselves go far beyond the limit.
+
+    Without them a programme has less to do, and its levels of cost are closer together.
+    """
+    if limit is None or limit <= base:
+        return terms
+    added = terms - terms.min(1, keepdims=True)
+    return np.where(added > _BEYOND * (limit - base), np.inf, terms)
 
 
 def _thresholds(table: Floats, limit: float | None) -> Floats:

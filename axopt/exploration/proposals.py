@@ -55,9 +55,18 @@ def distinct(points: Ints) -> Ints:
 
     Rows are compared by 64-bit hashes.
     """
-    factors = np.random.default_rng(0).integers(1, 1 << 62, points.shape[1]) | 1
-    _, first = np.unique(points @ factors, return_index=True)
+    _, first = np.unique(hashed(points), return_index=True)
     return np.asarray(points[np.sort(first)])
+
+
+def hashed(points: Ints) -> Ints:
+    """Return a 64-bit hash of each point, ``(n,)``.
+
+    Args:
+        points: ``(n, genes)``.
+    """
+    factors = np.random.default_rng(0).integers(1, 1 << 62, points.shape[1]) | 1
+    return np.asarray(points @ factors)
 
 
 def thinned(points: Ints, count: int) -> Ints:

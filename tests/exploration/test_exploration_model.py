@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from axopt.exploration.additive_model import AdditiveModel, Prior
-from axopt.exploration.forecast import ESTIMATED
+from axopt.exploration.forecast import ESTIMATED, Forecast
 from axopt.exploration.predictions import Predictions
+from axopt.exploration.programme import Programme
+from axopt.exploration.space import Known, SearchSpace
 
 
 @pytest.fixture
@@ -77,3 +79,14 @@ def test_rank_correlation_is_spearmans(rng):
     assert predictions.summary()["rank_correlation"] == pytest.approx(expected)
     predictions.measured((99,), 1.0)  # never predicted
     assert predictions.summary()["n_predicted"] == 40
+
+
+def test_options_far_beyond_the_limit_leave_the_programme_alone():
+    """The levels of cost are spread over what is left, so few levels are enough."""
+    errors = Known(0, ((0.0, 0.01, 100.0),) * 8, exact=False)
+    costs = Known(1, tuple((1 + gene / 100, 0.5, -1e4) for gene in range(8)), exact=True)
+    space = SearchSpace(tuple("abcdefgh"), (3,) * 8, known=(errors, costs), limits=(0.1, None))
+    forecast = Forecast(space, 2)
+    found, _ = Programme(space, 2).predicted_front(forecast, forecast.terms(), 64, space.limits)
+    assert len(found) == 9
+    assert found.max() == 1
