@@ -28,7 +28,7 @@ SANITIZED := $(patsubst %.c,build/sanitize/%.o,$(wildcard axopt/csrc/*.c) $(CHEC
 .DELETE_ON_ERROR:
 
 demo: build
-	$(BIN)/python -m axopt search --model digits_small --algorithm auto --budget 150 \
+	$(BIN)/python -m axopt search --model digits_small --budget 150 --points 12 \
 	    --out runs/demo --force
 
 # Bytecode is kept even where the environment says otherwise: without it every process, and the tests

@@ -70,6 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="measure the front again on N further validation samples before the test split",
     )
+    group.add_argument(
+        "--points",
+        dest="max_points",
+        type=integer(2, MAX_SAMPLES),
+        metavar="N",
+        help="most points of the front to measure on the test split: those that keep most of its "
+        "hypervolume (default: all)",
+    )
     loading.add_quantisation(parser)
     loading.add_partial(parser)
     loading.add_hardware(parser)
@@ -329,6 +337,7 @@ _PASSED_ON = (
     "sensitivity_samples",
     "validation_samples",
     "confirm_samples",
+    "max_points",
     "test_samples",
     "staged",
     "reuse_mb",

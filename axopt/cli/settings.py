@@ -60,7 +60,15 @@ _IF_NOT_SET = {
 _OF_OLDER_RUNS = {"objective": "error", "staged": False}
 """Setting -> what a run was made with before there was such a setting."""
 
-_OF_THE_CALL = {"budget", "threads", "out", "allow_partial", "confirm_samples", "reuse_mb"}
+_OF_THE_CALL = {
+    "budget",
+    "threads",
+    "out",
+    "allow_partial",
+    "confirm_samples",
+    "max_points",
+    "reuse_mb",
+}
 """Settings that may differ when a run is resumed."""
 
 

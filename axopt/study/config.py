@@ -138,6 +138,7 @@ RULES: dict[str, Rule] = {
     "sensitivity_samples": whole(1),
     "validation_samples": whole(1),
     "confirm_samples": whole(1),
+    "max_points": whole(2),
     "test_samples": whole(1),
     "batch_size": whole(1),
     "staged": FLAG,
@@ -179,6 +180,7 @@ class SearchConfig:
         validation_samples: Number of validation samples, None for all.
         confirm_samples: Number of further validation samples on which the front is measured
             again, None for none.
+        max_points: Most points of the front that are measured on test and reported, None for all.
         test_samples: Number of test samples, None for all.
         batch_size: Samples at a time.
         staged: Whether evaluations may stop early.
@@ -233,6 +235,7 @@ class SearchConfig:
     sensitivity_samples: int = 128
     validation_samples: int | None = None
     confirm_samples: int | None = None
+    max_points: int | None = None
     test_samples: int | None = None
     batch_size: int = 64
     staged: bool = True

@@ -64,6 +64,7 @@ def search(
     sensitivity_samples: int = SENSITIVITY_SAMPLES,
     validation_samples: int | None = None,
     confirm_samples: int | None = None,
+    max_points: int | None = None,
     test_samples: int | None = None,
     batch_size: int = BATCH_SIZE,
     staged: bool = True,
@@ -148,6 +149,8 @@ def search(
         confirm_samples: On how many further validation samples the front is measured again
             before the test split is; points that another one dominates there are left out. None
             by default.
+        max_points: Most points of the front that are measured on the test split and reported:
+            those that keep most of its hypervolume; all by default.
         test_samples: How many test samples; all by default.
         batch_size: Samples at a time; results do not depend on it.
         staged: Whether a candidate is evaluated on a growing number of validation samples, and
@@ -221,6 +224,7 @@ def search(
         sensitivity_samples=sensitivity_samples,
         validation_samples=validation_samples,
         confirm_samples=confirm_samples,
+        max_points=max_points,
         test_samples=test_samples,
         batch_size=batch_size,
         staged=staged,

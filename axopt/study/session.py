@@ -32,6 +32,7 @@ from axopt.study.held_out import AsSeen, HeldOut, sorted_front
 from axopt.study.mirror import Mirror
 from axopt.study.result import Front, SearchResult, record_of
 from axopt.study.seeding import Start, start_identity
+from axopt.study.thinning import thinned
 from axopt.study.watching import Progress, Watch
 
 PARTIAL_SECONDS = 2.0
@@ -134,17 +135,22 @@ class Session:
         start: Start,
         watch: Watch,
         on_trial: Callable[[Trial], None] | None,
-    ) -> SearchOutcome:
-        """Search until the budget is spent, in which sensitivities have a share."""
+    ) -> tuple[SearchOutcome, list[str]]:
+        """Search until the budget is spent, in which sensitivities have a share.
+
+        Returns:
+            The outcome, and sentences on how well the algorithm predicted it.
+        """
 
         def tell(trial: Trial) -> None:
             if on_trial is not None:
                 on_trial(trial)
             watch(trial)
 
-        return run_search(
+        algorithm = self._algorithm(start.space)
+        outcome = run_search(
             self.problem,
-            self._algorithm(start.space),
+            algorithm,
             store,
             budget=start.budget,
             seeds=start.seeds,
@@ -152,6 +158,7 @@ class Session:
             repair=None if self.config.max_multipliers is None else self.problem.repaired,
             limits=self.caps.limits,
         )
+        return outcome, predictions_note(algorithm.diagnostics())
 
     def record(
         self, points: HeldOut | AsSeen, outcome: SearchOutcome, start: Start, watch: Watch
@@ -182,8 +189,10 @@ class Session:
     ) -> SearchResult:
         """Search, measure the front and write the run folder."""
         try:
-            outcome = self.explore(store, start, watch, on_trial)
+            outcome, predicted = self.explore(store, start, watch, on_trial)
             front, notes = self._confirmed(outcome)
+            front, left_out = thinned(front, self.config.max_points)
+            notes += [*predicted, *left_out]
             points = HeldOut(self.problem, self.test, self.source, outcome, on_point, front)
             points.notes += notes
         except KeyboardInterrupt as interrupt:
@@ -251,3 +260,23 @@ class Session:
 
 def confirming_samples(data: Dataset, config: SearchConfig) -> Split | None:
     return further_samples(data.validation, config.validation_samples, config.confirm_samples)
+
+
+def predictions_note(found: Mapping[str, float | int | str]) -> list[str]:
+    """Return a sentence on the predictions of an algorithm, if it makes any.
+
+    Args:
+        found: Its diagnostics.
+
+    Example:
+        >>> figures = {"n_predicted": 90, "rank_correlation": 0.987, "median_ratio": 1.04}
+        >>> predictions_note(figures)[0][:66]
+        'The objective of 90 points was predicted before it was measured: r'
+    """
+    if "rank_correlation" not in found:
+        return []
+    return [
+        f"The objective of {found['n_predicted']} points was predicted before it was measured: "
+        f"rank correlation {found['rank_correlation']:.3f}, median of measured over predicted "
+        f"{found['median_ratio']:.2f}."
+    ]

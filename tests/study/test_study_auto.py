@@ -42,6 +42,7 @@ def test_sensitivities_are_kept_with_the_run_and_count(emulated, data, tmp_path)
     cost = 15 * 20 / 60  # changes x samples / validation samples; reused layers cost less
     assert 40 - cost <= len(result.outcome.trials) < 40
     assert "Sensitivities on 20 validation samples" in " ".join(result.record.notes)
+    assert "rank correlation" in " ".join(result.record.notes)
     assert load_run(tmp_path).front.equals(result.front)
 
 
