@@ -27,5 +27,5 @@ RUN pip install -c constraints.txt --no-build-isolation --editable '.[test]'
 
 RUN useradd --create-home axopt && chown -R axopt /opt/axopt
 USER axopt
-CMD ["python", "-m", "axopt", "search", "--model", "digits_small", "--budget", "150", \
+CMD ["python", "-m", "axopt", "search", "--model", "digits_small", "--budget", "150", "--points", "12", \
     "--out", "runs/demo", "--force"]

@@ -370,7 +370,7 @@ def _as_json(result: SearchResult) -> dict[str, Any]:
         "stop_reason": result.outcome.stop_reason,
         "exact": record.exact.quality,
         "baseline": None if record.baseline is None else record.baseline.quality,
-        "notes": list(record.notes),
+        "notes": [*record.notes, *record.remarks],
         "front": [_without_nan(row) for row in result.front.to_dict("records")],
     }
 
@@ -400,6 +400,7 @@ def _as_text(result: SearchResult) -> str:
         f"{outcome.n_evaluated} evaluated now, {outcome.n_cached} known already,"
         f" {outcome.n_failed} failed; stopped: {outcome.stop_reason}",
         *record.notes,
+        *record.remarks,
         f"the front, its plot and its assignments are in {result.out}",
     ]
     return "\n".join(lines)

@@ -313,7 +313,8 @@ def _settings_table(record: RunRecord) -> str:
         f"<tr>{_head(name)}<td>{escape(texts.one_line(text, texts.SETTING_CHARACTERS))}</td></tr>"
         for name, text in values.items()
     )
-    return f'<table class="settings"><tbody>\n{body}\n</tbody></table>'
+    remarks = "".join(f'\n<p class="text">{escape(text)}</p>' for text in record.remarks)
+    return f'<table class="settings"><tbody>\n{body}\n</tbody></table>{remarks}'
 
 
 def _table(name: str, columns: Sequence[str], rows: Iterable[str]) -> str:

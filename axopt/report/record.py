@@ -181,6 +181,7 @@ class RunRecord:
         algorithm_asked: The algorithm that was asked for, if another one ran; else None.
         options: Options of the algorithm; values are texts, numbers, true, false or null.
         notes: Sentences about the run that its reader must know.
+        remarks: Sentences on how the search went.
         partial: Whether the run was interrupted before it was complete.
         multipliers: The multipliers that the search could choose from; empty in records of
             earlier versions.
@@ -230,6 +231,7 @@ class RunRecord:
     algorithm_asked: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     partial: bool = False
     multipliers: tuple[UsedMultiplier, ...] = ()
     objectives: tuple[str, ...] = ()
@@ -268,7 +270,11 @@ class RunRecord:
     def _check_extent(self) -> None:
         if self.coverage is not None and not 0 <= self.coverage <= 1:
             raise ReportError(f"`coverage` must be in 0..1, got {self.coverage!r}.")
-        texts = {"notes": self.notes, "objectives": self.objectives}
+        texts = {
+            "notes": self.notes,
+            "remarks": self.remarks,
+            "objectives": self.objectives,
+        }
         for field_name, values in texts.items():
             for i, text in enumerate(values):
                 check_plain(f"{field_name}[{i}]", str, text)

@@ -39,6 +39,7 @@ class HeldOut:
         front: The front that the search saw, by falling power.
         assignments: File name, relative to the run folder -> assignment, of the front's points.
         notes: Nothing: all is measured.
+        remarks: Nothing; a search adds how it went.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class HeldOut:
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
         self.notes: list[str] = []
+        self.remarks: list[str] = []
         self._problem = problem
         self._test = test
         self._source = source
@@ -186,6 +188,7 @@ class AsSeen:
         front: The front so far, by falling power.
         assignments: File name -> assignment, of the points that time was left for.
         notes: Sentences on what is not as in a finished run.
+        remarks: Nothing.
     """
 
     def __init__(
@@ -197,6 +200,7 @@ class AsSeen:
         seconds: float,
     ) -> None:
         self.assignments: dict[str, Assignment] = {}
+        self.remarks: list[str] = []
         self.notes = ["Qualities are those of the validation split, which the search has seen."]
         self._problem = problem
         self._source = source

@@ -171,6 +171,7 @@ class SearchResult(_Chooses):
             f"{len(outcome.trials)} trials by {record.algorithm}, {outcome.n_failed} failed; "
             f"stopped: {outcome.stop_reason}",
             *record.notes,
+            *record.remarks,
         ]
         if self.out is not None:
             lines.append(f"run folder: {self.out}")

@@ -100,12 +100,16 @@ class Start:
 
     @property
     def notes(self) -> tuple[str, ...]:
+        """Sentences on what is not as the settings suggest."""
+        if not self.skipped:
+            return ()
+        return (
+            "The budget is too small for sensitivities: the search learns from evaluations alone.",
+        )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
         """Sentences on what was measured."""
-        if self.skipped:
-            return (
-                "The budget is too small for sensitivities: the search learns from evaluations "
-                "alone.",
-            )
         if self.sensitivities is None:
             return ()
         return (

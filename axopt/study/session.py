@@ -176,7 +176,11 @@ class Session:
             float_quality=self.float_quality,
             corner=watch.corner,
         )
-        return replace(record, notes=(*start.notes, *record.notes))
+        return replace(
+            record,
+            notes=(*start.notes, *record.notes),
+            remarks=(*start.remarks, *points.remarks),
+        )
 
     def done(
         self,
@@ -192,9 +196,9 @@ class Session:
             outcome, predicted = self.explore(store, start, watch, on_trial)
             front, notes = self._confirmed(outcome)
             front, left_out = thinned(front, self.config.max_points)
-            notes += [*predicted, *left_out]
             points = HeldOut(self.problem, self.test, self.source, outcome, on_point, front)
             points.notes += notes
+            points.remarks += [*predicted, *left_out]
         except KeyboardInterrupt as interrupt:
             if folder is not None:
                 self.leave(store, folder, start, watch, interrupt)

@@ -41,8 +41,9 @@ def test_sensitivities_are_kept_with_the_run_and_count(emulated, data, tmp_path)
     assert {"sensitivity.csv", "sensitivity.json"} <= {path.name for path in tmp_path.iterdir()}
     cost = 15 * 20 / 60  # changes x samples / validation samples; reused layers cost less
     assert 40 - cost <= len(result.outcome.trials) < 40
-    assert "Sensitivities on 20 validation samples" in " ".join(result.record.notes)
-    assert "rank correlation" in " ".join(result.record.notes)
+    remarks = " ".join(result.record.remarks)
+    assert "Sensitivities on 20 validation samples" in remarks
+    assert "rank correlation" in remarks
     assert load_run(tmp_path).front.equals(result.front)
 
 

@@ -68,7 +68,7 @@ def test_sensitivities_are_measured_kept_and_paid_for(emulated, data, tmp_path, 
     cost = math.ceil(found.evaluations * 30 / 60)
     assert 0 < cost < BUDGET
     assert len(result.outcome.trials) == BUDGET - cost
-    assert f"cost as much as {cost} evaluations" in result.record.notes[0]
+    assert f"cost as much as {cost} evaluations" in result.record.remarks[0]
 
 
 def test_a_resumed_search_has_the_same_sensitivities(
