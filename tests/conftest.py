@@ -53,9 +53,11 @@ def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(_caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(_caches: Iterator[Path]) -> Iterator[None]:
     """No test sees what another one or the user stored."""
-    monkeypatch.setenv("AXOPT_CACHE", str(next(_caches)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AXOPT_CACHE", str(next(_caches)))
+        yield
 
 
 @pytest.fixture

@@ -93,6 +93,7 @@ _CIFAR_MODELS = (
 
 NETWORKS = {
     "digits_cnn": _trained("digits_cnn", (1, 8, 8)),
+    "digits_small": _trained("digits_small", (1, 8, 8)),
     **{name: _trained(name, _CIFAR) for name in _CIFAR_MODELS},
     "mnist_cnn": _trained("mnist_cnn", (1, 28, 28)),
     "mnist_gan": _trained("mnist_gan", (LATENT,)),

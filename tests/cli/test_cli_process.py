@@ -53,7 +53,7 @@ def test_doctor_finds_this_installation_sound():
     done = run("-m", "axopt", "doctor", "--json", "--quiet")
     result = json.loads(done.stdout)
     assert [c for c in result["checks"] if not c["ok"]] == []
-    names = {"kernels", "library", "threads", "models", "verilog"}
+    names = {"cache", "kernels", "library", "threads", "models", "verilog"}
     assert {c["name"] for c in result["checks"]} == names
     assert (done.returncode, result["ok"], done.stderr) == (0, True, "")
 

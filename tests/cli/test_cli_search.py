@@ -178,7 +178,9 @@ def test_a_run_without_settings_is_resumed_by_flags(axopt, tmp_path):
     (out / "run.toml").unlink()  # as runs of earlier versions
     done = axopt("search", "--resume", "--out", out)
     assert done.code == 2
-    assert re.search("was prepared otherwise|validation samples|`choices`|`correct", done.err)
+    assert re.search(
+        "was prepared otherwise|validation samples|`choices`|`correct|`algorithm`", done.err
+    )
     assert "digest" not in done.err
     words = (*UNCORRECTED, "--calibration-samples", "41", "--budget", "3", "--out", out)
     done = axopt("search", *words, "--resume", "--quiet")

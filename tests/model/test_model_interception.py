@@ -269,7 +269,9 @@ def test_networks_are_searched_corrected_and_retrained(name, x, tmp_path):
     data = Dataset("noise", "noise", samples, samples, samples, ("a", "b", "c"))
     emulated = axopt.prepare(make(name), [samples.inputs])
     library = ["mul8s_1KV8", "mul8s_1L1G"]
-    result = axopt.search(emulated, data, library=library, budget=4, population=2)
+    result = axopt.search(
+        emulated, data, library=library, algorithm="nsga2", budget=4, population=2
+    )
     assert result.outcome.n_evaluated == 4
     axopt.assign_(emulated, "mul8s_1L1G", correct=True)
     assert any(layer.correction is not None for layer in emulated.emulated_layers.values())

@@ -141,9 +141,8 @@ def test_regression_end_to_end(metrics, rng):
     expected = (outputs - data.test.targets).square().mean().sqrt()
     assert exact.evaluation.value == pytest.approx(float(expected), rel=1e-5)
     library = ["mul8s_1KV8", "mul8s_1L1G", "mul8s_1KR3"]
-    result = axopt.search(
-        emulated, data, library=library, metric="rmse", correct=False, budget=6, population=4
-    )
+    settings = {"algorithm": "nsga2", "correct": False, "budget": 6, "population": 4}
+    result = axopt.search(emulated, data, library=library, metric="rmse", **settings)
     assert not result.record.higher_is_better
     assert min(point.quality for point in result.record.front) < 2 * exact.evaluation.value
     axopt.assign_(emulated, "mul8s_1KR3", correct=False)

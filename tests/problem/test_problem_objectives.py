@@ -32,7 +32,8 @@ def searched(emulated, data):
 
     def search(function, budget=3, **parts):
         axopt.register_objective("mine", function, title="mine", unit="", **parts)
-        return axopt.search(emulated, data, library=NAMES, budget=budget, objectives=["mine"])
+        settings = {"algorithm": "nsga2", "budget": budget, "objectives": ["mine"]}
+        return axopt.search(emulated, data, library=NAMES, **settings)
 
     yield search
     OBJECTIVES.remove("mine")
