@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=names,
         metavar="NAME,...",
         help="resnet20, vgg_small, mobilenetv2_small, resnet20_224, vgg11_half_224,"
-        " mobilenetv2_224 (default: these), or models of the zoo: digits_cnn, resnet8,"
-        " squeezenet_small, densenet_small, vit_small, mnist_cnn, mnist_gan, lstm_sentiment",
+        " mobilenetv2_224 (default: these), or models of the zoo: digits_cnn, digits_small,"
+        " resnet8, squeezenet_small, densenet_small, vit_small, mnist_cnn, mnist_gan,"
+        " lstm_sentiment",
     )
     parser.add_argument(
         "--multipliers",
