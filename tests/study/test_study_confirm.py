@@ -16,16 +16,6 @@ def data():
     return stripes.make_data((120, 90, 60), contrast=0.25)
 
 
-@pytest.fixture(scope="module")
-def model(data):
-    return stripes.trained_net(data, steps=80)
-
-
-@pytest.fixture
-def emulated(model, data):
-    return axopt.prepare(model, data.train.batches(50))
-
-
 def search(emulated, data, **options):
     defaults = {"library": NAMES, "budget": 125, "correct": False, "validation_samples": 3}
     return axopt.search(emulated, data, **(defaults | options))

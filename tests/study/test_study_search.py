@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import stripes
 import study_child
 import torch
 from torch.nn.functional import kl_div
@@ -26,21 +25,6 @@ from axopt.multipliers import Multiplier
 from axopt.study import RunFolder, options_of
 
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"]
-
-
-@pytest.fixture(scope="module")
-def data():
-    return stripes.make_data((120, 60, 90), contrast=0.25)
-
-
-@pytest.fixture(scope="module")
-def model(data):
-    return stripes.trained_net(data, steps=80)
-
-
-@pytest.fixture
-def emulated(model, data):
-    return axopt.prepare(model, data.train.batches(50))
 
 
 def search(emulated, data, **options):

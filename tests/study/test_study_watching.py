@@ -5,7 +5,6 @@ import re
 import sqlite3
 
 import pytest
-import stripes
 
 import axopt
 from axopt.evaluation import Metric
@@ -14,21 +13,6 @@ from axopt.study import AssignmentProblem, options_of
 from axopt.study.watching import Watch, corner_of
 
 NAMES = ["mul8s_1KV8", "mul8s_1L2H", "mul8s_1L1G"]
-
-
-@pytest.fixture(scope="module")
-def data():
-    return stripes.make_data((120, 60, 90), contrast=0.25)
-
-
-@pytest.fixture(scope="module")
-def model(data):
-    return stripes.trained_net(data, steps=80)
-
-
-@pytest.fixture
-def emulated(model, data):
-    return axopt.prepare(model, data.train.batches(50))
 
 
 def search(emulated, data, **options):
