@@ -125,6 +125,23 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_groups(group: argparse._ArgumentGroup, what: str) -> None:
+    """Add ``--group``.
+
+    Args:
+        group: Takes the flag.
+        what: What the layers of a group have in common, for the help text.
+    """
+    group.add_argument(
+        "--group",
+        dest="groups",
+        type=names,
+        action="append",
+        metavar="PATTERN,...",
+        help=f"layers that {what}, by name or pattern (layer1.*); repeatable",
+    )
+
+
 def add_library(parser: argparse.ArgumentParser) -> None:
     """Add ``--library``."""
     parser.add_argument(

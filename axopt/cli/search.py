@@ -10,6 +10,7 @@ from axopt.cli import loading
 from axopt.cli.arguments import (
     MAX_SAMPLES,
     add_common,
+    add_groups,
     add_library,
     add_threads,
     integer,
@@ -18,7 +19,7 @@ from axopt.cli.arguments import (
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
 from axopt.cli.constraints import add_caps, add_layer_options, candidates_of, fixed_of
-from axopt.cli.settings import Settings, StorePairs, option_pair, weight_pair
+from axopt.cli.settings import Settings, StorePairs, add_divergence_outputs, option_pair
 from axopt.cli.source import source_given
 from axopt.errors import ArgumentError
 from axopt.exploration.algorithms import (
@@ -158,15 +159,7 @@ def _add_objectives(group: argparse._ArgumentGroup) -> None:
         help="what to minimise first: divergence (of the outputs from the exact network's), error "
         "(of the metric), or the name of a metric (default: %(default)s)",
     )
-    group.add_argument(
-        "--divergence-output",
-        dest="divergence_outputs",
-        type=weight_pair,
-        action=StorePairs,
-        metavar="PATH=WEIGHT",
-        help="an output that the divergence compares, and its weight; repeatable (default: the "
-        "output that the metric reads)",
-    )
+    add_divergence_outputs(group)
     group.add_argument(
         "--objectives",
         type=names,
@@ -187,14 +180,7 @@ def _add_treatment(group: argparse._ArgumentGroup) -> None:
         default=False,
         help="let each layer choose the order of its operands (default: no)",
     )
-    group.add_argument(
-        "--group",
-        dest="groups",
-        type=names,
-        action="append",
-        metavar="PATTERN,...",
-        help="layers that share one multiplier, by name or pattern (layer1.*); repeatable",
-    )
+    add_groups(group, "share one multiplier")
     add_layer_options(group)
     group.add_argument(
         "--max-multipliers",

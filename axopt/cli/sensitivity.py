@@ -9,6 +9,7 @@ from axopt.cli import loading
 from axopt.cli.arguments import (
     MAX_SAMPLES,
     add_common,
+    add_groups,
     add_library,
     add_threads,
     integer,
@@ -17,7 +18,7 @@ from axopt.cli.arguments import (
     word,
 )
 from axopt.cli.console import Progress, as_table, inform, print_result
-from axopt.cli.settings import StorePairs, weight_pair
+from axopt.cli.settings import add_divergence_outputs
 from axopt.cli.source import source_given
 
 if TYPE_CHECKING:
@@ -101,22 +102,8 @@ def _add_method(group: argparse._ArgumentGroup) -> None:
         default="divergence",
         help="what is measured beside the metric, as in search (default: %(default)s)",
     )
-    group.add_argument(
-        "--divergence-output",
-        dest="divergence_outputs",
-        type=weight_pair,
-        action=StorePairs,
-        metavar="PATH=WEIGHT",
-        help="an output that the divergence compares, and its weight; repeatable",
-    )
-    group.add_argument(
-        "--group",
-        dest="groups",
-        type=names,
-        action="append",
-        metavar="PATTERN,...",
-        help="layers that are changed together, by name or pattern (layer1.*); repeatable",
-    )
+    add_divergence_outputs(group)
+    add_groups(group, "are changed together")
     group.add_argument(
         "--swap",
         action=argparse.BooleanOptionalAction,

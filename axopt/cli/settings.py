@@ -205,6 +205,23 @@ class StorePairs(argparse.Action):
         setattr(namespace, self.dest, {**(getattr(namespace, self.dest) or {}), name: value})
 
 
+def add_divergence_outputs(group: argparse._ArgumentGroup) -> None:
+    """Add ``--divergence-output``.
+
+    Args:
+        group: Takes the flag.
+    """
+    group.add_argument(
+        "--divergence-output",
+        dest="divergence_outputs",
+        type=weight_pair,
+        action=StorePairs,
+        metavar="PATH=WEIGHT",
+        help="an output that the divergence compares, and its weight; repeatable (default: the "
+        "output that the metric reads)",
+    )
+
+
 def typed_options(algorithm: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of an algorithm with the texts of flags as values of their kind.
 
