@@ -48,11 +48,11 @@ class ExactCosts:
         if self.combines[objective] == "max":
             return np.asarray(chosen.max(1))
         if self.combines[objective] == "distinct":
-            return distinct(chosen)
+            return n_distinct(chosen)
         return np.asarray(chosen.sum(1))
 
 
-def distinct(values: npt.NDArray[np.float64] | Ints) -> Floats:
+def n_distinct(values: npt.NDArray[np.float64] | Ints) -> Floats:
     """Return the number of distinct values of each row, ``(n,)`` float64."""
     ordered = np.sort(values, axis=1)
     return np.asarray(1.0 + (np.diff(ordered, axis=1) != 0).sum(1))

@@ -252,7 +252,7 @@ class SearchConfig:
         if self.algorithm not in ALGORITHMS:
             ALGORITHMS[self.algorithm]  # raises, with near misses
         if self.budget is None:
-            object.__setattr__(self, "budget", default_budget(self.algorithm))
+            object.__setattr__(self, "budget", self.evaluations)
         for name in self.objectives:
             if name not in OBJECTIVES:
                 OBJECTIVES[name]  # raises, with near misses

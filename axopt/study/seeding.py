@@ -326,14 +326,18 @@ def _affordable_samples(problem: AssignmentProblem, config: SearchConfig) -> int
     affordable = int(LARGEST_SHARE * config.evaluations * n / of_all)
     least = min(LEAST_SAMPLES, config.sensitivity_samples, n)
     if affordable < least:
-        needed = getattr(ALGORITHMS[config.algorithm], "needs_sensitivities", False)
-        if not needed and SENSITIVITY not in settled_seeds(config):
+        if not needs_sensitivities(config) and SENSITIVITY not in settled_seeds(config):
             return None
         raise ArgumentError(
             f"`budget` must be at least {math.ceil(least * of_all / n / LARGEST_SHARE)} for the "
             f"sensitivities that {config.algorithm!r} or the seeds need, got {config.evaluations}."
         )
     return min(config.sensitivity_samples, affordable, n)
+
+
+def needs_sensitivities(config: SearchConfig) -> bool:
+    """Return whether the algorithm of a search cannot do without sensitivities."""
+    return bool(getattr(ALGORITHMS[config.algorithm], "needs_sensitivities", False))
 
 
 def _uses_sensitivities(config: SearchConfig) -> bool:

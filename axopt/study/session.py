@@ -12,7 +12,6 @@ from axopt import report
 from axopt.data import Dataset, Split
 from axopt.evaluation import Evaluation
 from axopt.exploration import (
-    ALGORITHMS,
     Algorithm,
     SearchOutcome,
     SearchSpace,
@@ -31,7 +30,7 @@ from axopt.study.folder import RunFolder, how_to_resume
 from axopt.study.held_out import AsSeen, HeldOut, sorted_front
 from axopt.study.mirror import Mirror
 from axopt.study.result import Front, SearchResult, record_of
-from axopt.study.seeding import Start, start_identity
+from axopt.study.seeding import Start, needs_sensitivities, start_identity
 from axopt.study.thinning import thinned
 from axopt.study.watching import Progress, Watch
 
@@ -247,8 +246,9 @@ class Session:
 
     def _algorithm(self, space: SearchSpace) -> Algorithm:
         config = self.config
-        needs = getattr(ALGORITHMS[config.algorithm], "needs_sensitivities", False)
-        if needs and space.known_of(0) is None:  # not measured: the space is small
+        if (
+            needs_sensitivities(config) and space.known_of(0) is None
+        ):  # not measured: the space is small
             return create_algorithm(
                 "exhaustive", space, n_objectives=len(self.problem.objective_names)
             )
