@@ -246,9 +246,8 @@ class Session:
 
     def _algorithm(self, space: SearchSpace) -> Algorithm:
         config = self.config
-        if (
-            needs_sensitivities(config) and space.known_of(0) is None
-        ):  # not measured: the space is small
+        # a small space has none measured, and is searched exhaustively
+        if needs_sensitivities(config) and space.known_of(0) is None:
             return create_algorithm(
                 "exhaustive", space, n_objectives=len(self.problem.objective_names)
             )
